@@ -1,0 +1,125 @@
+"""The key schema: Kafka record keys, partitions, and every Redis key with its type and time to live.
+
+A Redis key reads `daogou:{tag}:namespace:tenant:family[:id]`. The braces are Redis Cluster's hash tag: all keys of
+one partition lie in one slot, so one Lua call covers them. Keys of a whole partition have `_` where others have the
+tenant; keys outside of namespaces (what a replay must not touch) have `_` where others have the namespace.
+
+| family    | type   | lives    | holds                                               | owner                    |
+|-----------|--------|----------|-----------------------------------------------------|--------------------------|
+| row       | string | for good | a shopper row (msgpack)                             | streams.commit           |
+| shelf     | string | for good | packed recommendation list                          | streams.commit           |
+| fence     | hash   | for good | log id → the last offset applied of that log        | streams.commit           |
+| timers    | zset   | for good | timer member → due, ms                              | streams.commit           |
+| epoch     | string | for good | counts assignments of the partition                 | streams.commit           |
+| live      | string | for good | name of the namespace that is served                | streams.commit           |
+| outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
+| items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
+| items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
+| owner     | string | 30 s     | who holds a whole namespace (direct load)           | streams.commit           |
+"""
+
+import zlib
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+LIVE = "live"
+_NONE = "_"
+
+
+def escape(text: str) -> str:
+    """Text as one part of a key: everything but letters, digits and `_.-~` percent-encoded."""
+    return quote(text, safe="")
+
+
+def record_key(tenant: str, *parts: str) -> str:
+    """A Kafka record key and Feast entity value, `tenant|part|part`, each part escaped."""
+    return "|".join(map(escape, (tenant, *parts)))
+
+
+def split_record_key(key: str) -> tuple[str, ...]:
+    """The inverse of `record_key`: (tenant, part, …)."""
+    return tuple(map(unquote, key.split("|")))
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition of a record key: CRC-32 modulo, librdkafka's `consistent` partitioner."""
+    return zlib.crc32(key.encode()) % partitions
+
+
+@dataclass(frozen=True, slots=True)
+class ShardKeys:
+    """The Redis keys of one partition of `shop.events.v1` in one namespace."""
+
+    partition: int
+    namespace: str = LIVE
+
+    def row(self, tenant: str, shopper_id: str) -> str:
+        """The shopper row."""
+        return self._of(tenant, "row", shopper_id)
+
+    def shelf(self, tenant: str, shopper_id: str) -> str:
+        """The recommendation list, prepared."""
+        return self._of(tenant, "shelf", shopper_id)
+
+    @property
+    def rows_pattern(self) -> str:
+        """A SCAN pattern over the rows of all tenants."""
+        return f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:*:row:*"
+
+    @property
+    def fence(self) -> str:
+        """The last offset applied, by the log that it counts in."""
+        return self._shard(self.namespace, "fence")
+
+    @property
+    def timers(self) -> str:
+        """Durable timers by due time."""
+        return self._shard(self.namespace, "timers")
+
+    @property
+    def epoch(self) -> str:
+        """Raised by every assignment."""
+        return self._shard(_NONE, "epoch")
+
+    @property
+    def live(self) -> str:
+        """The name of the namespace that is served; a missing key means `live`."""
+        return self._shard(_NONE, "live")
+
+    @property
+    def outbox(self) -> str:
+        """Effects that wait for Kafka's acknowledgement."""
+        return self._shard(_NONE, "outbox")
+
+    def _of(self, tenant: str, family: str, key: str) -> str:
+        return f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:{escape(tenant)}:{family}:{escape(key)}"
+
+    def _shard(self, namespace: str, family: str) -> str:
+        return f"daogou:{{p{self.partition}}}:{escape(namespace)}:{_NONE}:{family}"
+
+
+def split_row_key(key: str) -> tuple[str, str]:
+    """(tenant, shopper id) of a row or shelf key."""
+    _, _, _, tenant, _, shopper_id = key.split(":")
+    return unquote(tenant), unquote(shopper_id)
+
+
+def items(tenant: str, partition: int) -> str:
+    """The items of one catalogue partition."""
+    return f"daogou:{{c{partition}}}:{_NONE}:{escape(tenant)}:items"
+
+
+def items_at(partition: int) -> str:
+    """The position that the items of a catalogue partition are at, all tenants."""
+    return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:items_at"
+
+
+def owner(namespace: str) -> str:
+    """Who holds a whole namespace."""
+    return f"daogou:{{owner}}:{escape(namespace)}:{_NONE}:owner"
+
+
+def feast_project(namespace: str) -> str:
+    """The Feast project of a namespace: letters, digits and underscores."""
+    safe = "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in namespace)
+    return f"daogou_{safe}"
