@@ -1,0 +1,66 @@
+# Everything here brings its own tools: a Python 3.11 and the package registry are all it needs.
+# ARGS go to the command: make demo ARGS="--once"
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+ARGS ?=
+TOOLS := .tools
+UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+RUN := .venv/bin/python
+# Small matrices on few cores: more BLAS threads than cores only wait for each other.
+export OMP_NUM_THREADS ?= 2
+export HF_HUB_OFFLINE = 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: help install demo test check format kafka kafka-stop chaos-load bench-serving bench-freshness clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(TOOLS)/bin/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "daogou needs Python 3.11 as '$(PYTHON)': install it, or name another with PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv $(TOOLS) || { echo "daogou needs Python's venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	@$(TOOLS)/bin/python -m pip install -q uv
+
+.venv/installed: pyproject.toml uv.lock | $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "daogou needs Python 3.11; '$(PYTHON)' is another: name one with PYTHON=…"; exit 1; }
+	@echo "installing the packages (about 7 GB on disk, once)"
+	@$(UV) sync --quiet --frozen --all-extras --python $(PYTHON)
+	@touch $@
+
+install: .venv/installed ## the packages, into .venv
+
+demo: .venv/installed ## one shop, one visit, from a click to a message; ARGS="--once --json report.json"
+	@$(RUN) -m streams.cli demo $(ARGS)
+
+test: .venv/installed ## all quick tests; ARGS="tests/features -x"
+	@$(RUN) -m pytest $(ARGS)
+
+check: .venv/installed ## format, lint, types, floors, documents
+	@.venv/bin/ruff format --check --quiet . && echo "format   ok"
+	@.venv/bin/ruff check --quiet . && echo "lint     ok"
+	@.venv/bin/mypy --no-error-summary && echo "types    ok"
+	@.venv/bin/lint-imports --no-cache >.tools-lint.log 2>&1 && echo "floors   ok" && rm .tools-lint.log || { cat .tools-lint.log; rm .tools-lint.log; exit 1; }
+	@$(RUN) -m tests.docs.check && echo "docs     ok"
+
+format: .venv/installed ## put the code into form
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
+
+kafka: .venv/installed ## a real Apache Kafka on loopback (needs Java 17 and Maven); ARGS="--nodes 3"
+	@$(RUN) -m tests.kafka start $(ARGS)
+
+kafka-stop: .venv/installed ## stop it
+	@$(RUN) -m tests.kafka stop $(ARGS)
+
+chaos-load: .venv/installed ## kill the worker in mid-load on a real Kafka; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.proofs.kill_worker $(ARGS)
+
+bench-serving: .venv/installed ## page views per second on one core; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.benchmarks.serving $(ARGS)
+
+bench-freshness: .venv/installed ## from an event to the changed list at 200 events/s; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.benchmarks.freshness $(ARGS)
+
+clean: ## the packages, caches and the demo's data
+	@rm -rf .venv $(TOOLS) .daogou .pytest_cache .mypy_cache .ruff_cache .hypothesis
