@@ -1,0 +1,64 @@
+"""The demo as a shop's site sees Daogou: a few calls over HTTP, nothing else."""
+
+import http.client
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from infra.clock import Clock
+from infra.errors import Unavailable
+
+TIMEOUT_S = 30.0
+
+
+class Site:
+    """One shop's site: posts what shoppers do, asks for lists. `new_id` makes event ids."""
+
+    def __init__(self, host: str, port: int, clock: Clock) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        self._clock = clock
+        self._count = 0
+
+    def post_event(self, shopper: str, name: str, *items: dict[str, Any]) -> str:
+        """Post one event of a known shopper, now.
+
+        Returns:
+            The consistency token.
+        """
+        self._count += 1
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        event = {
+            "event_id": f"demo-{time.time_ns()}-{self._count}",
+            "event_name": name,
+            "occurred_at": now.isoformat(),
+            "user_id": shopper,
+            "items": list(items),
+        }
+        if name == "purchase":
+            event |= {"currency": "USD", "value": "1.00", "transaction_id": f"demo-{self._count}"}
+        return str(self.call("POST", "/v1/events", event)["consistency_token"])
+
+    def list_for(self, shopper: str, token: str | None = None, count: int = 8) -> dict[str, Any]:
+        """The shopper's list, at least as new as the token."""
+        asked: dict[str, Any] = {"user_id": shopper, "count": count, "include_properties": ["name", "price"]}
+        if token:
+            asked |= {"min_token": token, "max_wait_ms": 2000}
+        return self.call("POST", "/v1/recommendations", asked)
+
+    def messages_after(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        """Triggers newer than the cursor, and the next cursor."""
+        query = urlencode({"limit": 100} | ({"after": cursor} if cursor else {}))
+        answer = self.call("GET", f"/v1/triggers?{query}")
+        return answer["triggers"], answer["next"] or cursor
+
+    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """One call; an answer that is no success is an error with the server's own words."""
+        raw = None if body is None else json.dumps(body)
+        self._connection.request(method, path, raw, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+        if response.status >= 300:
+            raise Unavailable(f"{method} {path} was answered {response.status}: {answer.get('detail')}")
+        return answer
