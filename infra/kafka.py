@@ -1,0 +1,327 @@
+"""Kafka on confluent-kafka: producing with an acknowledgement, following partitions, bulk loads.
+
+Partitions are always named by the caller (`infra.keys.partition_of`), so whoever reads the log and whoever writes it
+agree on the shard. Topics are made and asked about in `infra.kafka_admin`.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Producer as _Producer
+
+from infra.errors import BadInput, KafkaAway, Refused, TooLarge
+from infra.kafka_admin import client_config, create_topics, end_offsets, log_id, start_offsets
+
+__all__ = [
+    "BulkProducer",
+    "Follower",
+    "Outgoing",
+    "Producer",
+    "Record",
+    "create_topics",
+    "end_offsets",
+    "log_id",
+    "producer_config",
+    "start_offsets",
+]
+
+_LINGER_MS: Final = 5
+_BULK_LINGER_MS: Final = 20
+_QUEUE_MESSAGES: Final = 100_000
+_POLL_S: Final = 0.1
+_GRACE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a topic, as it lies on the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to be written; a `value` of None is a tombstone."""
+
+    topic: str
+    partition: int
+    key: str
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Producer:
+    """Writes from asyncio and returns when Kafka has acknowledged with acks=all.
+
+    A record that fails may still have reached the log (the acknowledgement was lost): its id makes the repeat harmless.
+    """
+
+    def __init__(self, bootstrap: str, *, embedded: bool, timeout_ms: int = 5000) -> None:
+        self._bootstrap = bootstrap
+        self._timeout_ms = timeout_ms
+        self._producer = _Producer(producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS))
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Begin to serve acknowledgements; a broker that is away shows at the first send, not here."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def send(self, record: Outgoing) -> int:
+        """Write one record; its offset.
+
+        Raises:
+            KafkaAway: not acknowledged in time, or too much is waiting already.
+            TooLarge: over the topic's bound.
+        """
+        return (await self.send_many((record,)))[0]
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        """Write several; their offsets, in order, when the last is acknowledged.
+
+        Raises:
+            KafkaAway, TooLarge: as `send`; some of them may be on the log.
+        """
+        if not records:
+            return []
+        assert self._loop is not None, "start() comes first"
+        loop, done = self._loop, self._loop.create_future()
+        answers = _Answers(len(records), lambda: loop.call_soon_threadsafe(_settle, done))
+        for index, record in enumerate(records):
+            try:
+                _produce(self._producer, record, answers.callback(index))
+            except (BufferError, KafkaException) as error:
+                answers.refuse(index, error)
+        await done
+        answers.check(self._bootstrap)
+        return answers.offsets
+
+    def close(self) -> None:
+        """Send what waits, at most as long as one send may take, and end."""
+        self._producer.flush(self._timeout_ms / 1000)
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _poll(self) -> None:
+        while not self._ending.is_set():
+            self._producer.poll(_POLL_S)
+
+
+class BulkProducer:
+    """Writes long streams of records from code that blocks: for loaders."""
+
+    def __init__(self, bootstrap: str, *, embedded: bool, timeout_ms: int = 30_000) -> None:
+        self._bootstrap = bootstrap
+        self._timeout_ms = timeout_ms
+        self._producer = _Producer(producer_config(bootstrap, embedded, timeout_ms, _BULK_LINGER_MS))
+
+    def send_all(self, records: Iterable[Outgoing]) -> dict[tuple[str, int], int]:
+        """Write them all and wait for every acknowledgement; the last offset by (topic, partition).
+
+        Raises:
+            KafkaAway, TooLarge: one was not acknowledged; others may be on the log.
+        """
+        last: dict[tuple[str, int], int] = {}
+        failed: list[KafkaError] = []
+
+        def arrived(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+                return
+            where = (str(message.topic()), int(message.partition() or 0))
+            last[where] = max(last.get(where, -1), int(message.offset() or 0))
+
+        for record in records:
+            while not failed:
+                try:
+                    _produce(self._producer, record, arrived)
+                    break
+                except BufferError:
+                    self._producer.poll(_POLL_S)
+            if failed:
+                break
+            self._producer.poll(0)
+        # A record times out a little after its time: the flush outlasts it, so that every failure is heard of.
+        waiting = self._producer.flush(self._timeout_ms / 1000 + _GRACE_S)
+        if failed:
+            raise _told(failed[0], self._bootstrap)
+        if waiting:
+            raise KafkaAway(f"Kafka at {self._bootstrap} did not acknowledge {waiting} records; is it away?")
+        return last
+
+    def close(self) -> None:
+        """End; everything was waited for."""
+        self._producer.flush(0)
+
+
+class Follower:
+    """Reads partitions from given positions on, without a group. `read` blocks: call it in a thread."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        positions: Mapping[int, int] | Literal["start", "end"],
+        *,
+        embedded: bool,
+    ) -> None:
+        """`positions`: the next offset to read, by partition.
+
+        Raises:
+            KafkaAway, NotFound: for `start` and `end`, which ask the broker.
+        """
+        if positions == "end":
+            positions = end_offsets(bootstrap, topic)
+        elif positions == "start":
+            positions = start_offsets(bootstrap, topic)
+        assert not isinstance(positions, str)
+        self._topic = topic
+        self._consumer = Consumer(_consumer_config(bootstrap, embedded))
+        self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in sorted(positions.items())])
+
+    def read(self, max_records: int, within_s: float) -> list[Record]:
+        """Up to `max_records`, in order within each partition, waiting `within_s` at most. A broker that is away
+        gives none, and reading goes on by itself when it is back.
+
+        Raises:
+            Refused: a position is not on the log any more (`offset_gone`).
+        """
+        until = time.monotonic() + within_s
+        taken = self._consumer.consume(max_records, timeout=0)
+        if not taken and within_s > 0:
+            first = self._consumer.poll(max(0.0, until - time.monotonic()))
+            if first is None:
+                return []
+            taken = [first]
+            if max_records > 1:
+                taken += self._consumer.consume(max_records - 1, timeout=0)
+        return [self._record(m) for m in taken if not _passing(m)]
+
+    def close(self) -> None:
+        """End; positions are the caller's."""
+        self._consumer.close()
+
+    def _record(self, message: Message) -> Record:
+        error = message.error()
+        if error is not None:
+            raise Refused(
+                f"{self._topic} partition {message.partition()}: the position to read on from is not on the log "
+                f"any more ({error.str()}); begin anew from its start",
+                code="offset_gone",
+            )
+        return Record(
+            topic=self._topic,
+            partition=int(message.partition() or 0),
+            offset=int(message.offset() or 0),
+            key=_bytes(message.key()),
+            value=_bytes(message.value()),
+            timestamp_ms=message.timestamp()[1],
+        )
+
+
+class _Answers:
+    """Acknowledgements of one send_many, gathered on the producer's thread."""
+
+    def __init__(self, count: int, when_all: Callable[[], object]) -> None:
+        self.offsets = [-1] * count
+        self._open = count
+        self._failed: Exception | KafkaError | None = None
+        self._when_all = when_all
+        self._lock = threading.Lock()
+
+    def callback(self, index: int) -> Callable[[KafkaError | None, Message], None]:
+        def answered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self.offsets[index] = int(message.offset() or 0)
+            self._count(error)
+
+        return answered
+
+    def refuse(self, index: int, error: Exception) -> None:
+        self.offsets[index] = -1
+        self._count(error)
+
+    def check(self, bootstrap: str) -> None:
+        if self._failed is not None:
+            raise _told(self._failed, bootstrap)
+
+    def _count(self, error: Exception | KafkaError | None) -> None:
+        with self._lock:
+            self._open -= 1
+            self._failed = self._failed or error
+            last = not self._open
+        if last:
+            self._when_all()
+
+
+def producer_config(bootstrap: str, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
+    """Settings of a producer that loses nothing without saying so."""
+    return client_config(bootstrap) | {
+        "acks": "all",
+        "enable.idempotence": not embedded,  # the embedded broker keeps no sequence numbers worth the name
+        "linger.ms": linger_ms,
+        "message.timeout.ms": timeout_ms,
+        "queue.buffering.max.messages": _QUEUE_MESSAGES,
+        "compression.type": "none" if embedded else "lz4",
+    }
+
+
+def _consumer_config(bootstrap: str, embedded: bool) -> dict[str, Any]:
+    return client_config(bootstrap) | {
+        "group.id": "daogou-follower",  # asked for by the client, never joined
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        # The embedded broker lets a fetch on an idle topic wait its whole time out, and new records with it.
+        "fetch.wait.max.ms": 10 if embedded else 500,
+        "queued.max.messages.kbytes": 16_384,
+    }
+
+
+def _produce(producer: _Producer, record: Outgoing, on_delivery: Callable[..., None]) -> None:
+    producer.produce(
+        record.topic,
+        value=record.value,
+        key=record.key,
+        partition=record.partition,
+        on_delivery=on_delivery,
+        headers=list(record.headers) or None,
+    )
+
+
+def _settle(done: "asyncio.Future[None]") -> None:
+    if not done.done():  # the caller may have been cancelled
+        done.set_result(None)
+
+
+def _told(error: Exception | KafkaError, bootstrap: str) -> KafkaAway | BadInput:
+    cause = error.args[0] if isinstance(error, KafkaException) else error
+    if isinstance(cause, BufferError):
+        return KafkaAway(f"too many records wait for Kafka at {bootstrap}; try again in a moment")
+    if isinstance(cause, KafkaError) and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return TooLarge("a record is larger than its topic allows (1 MiB)")
+    said = cause.str() if isinstance(cause, KafkaError) else str(cause)
+    return KafkaAway(f"Kafka at {bootstrap} did not acknowledge ({said}); start it, or correct DAOGOU_KAFKA")
+
+
+def _passing(message: Message) -> bool:
+    """Whether it is news of the client about something that mends itself, not a record and not final."""
+    error = message.error()
+    return error is not None and error.code() != KafkaError._AUTO_OFFSET_RESET
+
+
+def _bytes(raw: str | bytes | None) -> bytes | None:
+    return raw.encode() if isinstance(raw, str) else raw

@@ -1,0 +1,54 @@
+"""The outside of the tests: a real Redis and librdkafka's broker, embedded, once per run."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from infra.embedded.kafka_broker import EmbeddedKafka
+from infra.embedded.redis_server import EmbeddedRedis
+from infra.redis import connect
+from infra.settings import Settings
+
+PARTITIONS = 8
+EMBEDDED_LOG = "embedded-tests"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an embedded Redis; the `redis` fixture empties it before each test that uses it."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of an empty Redis, bytes in and out."""
+    client = await connect(SecretStr(redis_url), timeout_ms=5000)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """The bootstrap address of an embedded broker with every topic; what tests write stays until the run ends."""
+    broker = EmbeddedKafka(PARTITIONS, log_id=EMBEDDED_LOG)
+    yield broker.start()
+    broker.stop()
+
+
+@pytest.fixture
+def settings(redis_url: str, kafka: str, tmp_path: Path) -> Settings:
+    """Settings that name both servers and a data folder of this test alone."""
+    return Settings(
+        kafka=kafka,
+        redis=SecretStr(redis_url),
+        embedded_log=EMBEDDED_LOG,
+        data_dir=tmp_path / "data",
+        tenant="default",
+        partitions=PARTITIONS,
+    )
