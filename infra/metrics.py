@@ -1,0 +1,161 @@
+"""Every metric, once: name, kind, meaning, labels. Composition roots make one `Metrics` and hand it on.
+
+No label holds a shopper, an item or a key: the number of series stays bounded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is measured; a histogram has bucket bounds, in the unit that its name ends with."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_FAST = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
+_SLOW = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+
+EVENTS_TAKEN: Final = Metric(
+    "daogou_events_taken_total", "counter", "events acknowledged by Kafka at the door", ("event_name",)
+)
+EVENTS_REFUSED: Final = Metric(
+    "daogou_events_refused_total", "counter", "events refused at the door", ("code",)
+)
+EVENTS_APPLIED: Final = Metric("daogou_events_applied_total", "counter", "events folded into shopper rows")
+EVENTS_DUPLICATE: Final = Metric("daogou_events_duplicate_total", "counter", "events seen before, dropped")
+EVENTS_LATE: Final = Metric("daogou_events_late_total", "counter", "events too late for their shopper's row")
+EVENTS_REDELIVERED: Final = Metric(
+    "daogou_events_redelivered_total", "counter", "records at or below the fence, skipped"
+)
+DEAD_LETTERS: Final = Metric(
+    "daogou_dead_letters_total", "counter", "records that could not be processed", ("topic", "code")
+)
+BATCH_SECONDS: Final = Metric(
+    "daogou_batch_seconds", "histogram", "time of one micro-batch by stage", ("stage",), _FAST
+)
+EVENT_TO_SHELF_SECONDS: Final = Metric(
+    "daogou_event_to_shelf_seconds",
+    "histogram",
+    "from the receipt of an event to the list that knows of it",
+    (),
+    _SLOW,
+)
+SHOPPERS_SCORED: Final = Metric("daogou_shoppers_scored_total", "counter", "lists prepared")
+FENCE_OFFSET: Final = Metric("daogou_fence_offset", "gauge", "last offset applied", ("partition",))
+LAG_RECORDS: Final = Metric(
+    "daogou_lag_records", "gauge", "records between the fence and the log's end", ("partition",)
+)
+WATERMARK_SECONDS: Final = Metric(
+    "daogou_watermark_seconds", "gauge", "newest event time applied, since 1970", ("partition",)
+)
+OUTBOX_RECORDS: Final = Metric(
+    "daogou_outbox_records", "gauge", "effects that wait for Kafka", ("partition",)
+)
+OWNERSHIP_LOST: Final = Metric(
+    "daogou_ownership_lost_total", "counter", "times that a worker had to end itself", ("code",)
+)
+TRIGGERS_DECIDED: Final = Metric(
+    "daogou_triggers_decided_total", "counter", "messages decided, sent or not", ("kind", "reason")
+)
+CATALOG_RECORDS: Final = Metric("daogou_catalog_records_total", "counter", "catalogue facets applied")
+CATALOG_ITEMS: Final = Metric("daogou_catalog_items", "gauge", "items in this process's catalogue")
+ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "events written to the archive")
+MODEL_RELEASED: Final = Metric(
+    "daogou_model_released", "gauge", "1 for the version that this process scores with", ("version",)
+)
+HTTP_SECONDS: Final = Metric(
+    "daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST
+)
+PAGE_FALLBACKS: Final = Metric(
+    "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
+)
+ITEMS_SHOWN: Final = Metric("daogou_items_shown_total", "counter", "items in answers", ("source",))
+DECISIONS_RECORDED: Final = Metric(
+    "daogou_decisions_recorded_total", "counter", "decision records acknowledged by Kafka"
+)
+DECISIONS_DROPPED: Final = Metric(
+    "daogou_decisions_dropped_total", "counter", "decision records that the buffer could not hold"
+)
+
+METRICS: Final[tuple[Metric, ...]] = (
+    EVENTS_TAKEN,
+    EVENTS_REFUSED,
+    EVENTS_APPLIED,
+    EVENTS_DUPLICATE,
+    EVENTS_LATE,
+    EVENTS_REDELIVERED,
+    DEAD_LETTERS,
+    BATCH_SECONDS,
+    EVENT_TO_SHELF_SECONDS,
+    SHOPPERS_SCORED,
+    FENCE_OFFSET,
+    LAG_RECORDS,
+    WATERMARK_SECONDS,
+    OUTBOX_RECORDS,
+    OWNERSHIP_LOST,
+    TRIGGERS_DECIDED,
+    CATALOG_RECORDS,
+    CATALOG_ITEMS,
+    ARCHIVED_EVENTS,
+    MODEL_RELEASED,
+    HTTP_SECONDS,
+    PAGE_FALLBACKS,
+    ITEMS_SHOWN,
+    DECISIONS_RECORDED,
+    DECISIONS_DROPPED,
+)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of its own."""
+
+    def __init__(self, measured: Sequence[Metric] = METRICS) -> None:
+        self._registry = CollectorRegistry()
+        self._collectors: dict[str, Collector] = {
+            one.name: _collector(one, self._registry) for one in measured
+        }
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """For a metrics server."""
+        return self._registry
+
+    def count(self, metric: Metric, by: float = 1, **labels: str) -> None:
+        """Raise a counter."""
+        collector = self._collectors[metric.name]
+        assert isinstance(collector, Counter), metric.kind
+        (collector.labels(**labels) if labels else collector).inc(by)
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        collector = self._collectors[metric.name]
+        assert isinstance(collector, Gauge), metric.kind
+        (collector.labels(**labels) if labels else collector).set(value)
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """Add one value to a histogram."""
+        collector = self._collectors[metric.name]
+        assert isinstance(collector, Histogram), metric.kind
+        (collector.labels(**labels) if labels else collector).observe(value)
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def _collector(metric: Metric, registry: CollectorRegistry) -> Collector:
+    if metric.kind == "counter":
+        return Counter(metric.name, metric.meaning, metric.labels, registry=registry)
+    if metric.kind == "gauge":
+        return Gauge(metric.name, metric.meaning, metric.labels, registry=registry)
+    return Histogram(metric.name, metric.meaning, metric.labels, registry=registry, buckets=metric.buckets)
