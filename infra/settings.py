@@ -3,11 +3,12 @@
 Only composition roots read them: `serving.app`, `streams.worker` and the command line.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from infra.errors import SettingWrong
 
@@ -86,20 +87,41 @@ class Settings(BaseSettings):
         return self.data_dir / "offline" / self.tenant
 
 
-def read_settings() -> Settings:
-    """The settings from the environment.
+def read_settings(**given: object) -> Settings:
+    """The settings from the environment; what is `given` (and not None) wins over it.
 
     Raises:
         SettingWrong: names the first setting that is wrong, its value (unless secret) and what is allowed.
     """
     try:
-        return Settings()
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except SettingsError as error:
+        name = str(error).partition('field "')[2].partition('"')[0]
+        raise _wrong(name, "(not shown)", "not a JSON list") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        field = Settings.model_fields[name]
-        secret = "SecretStr" in str(field.annotation)
-        value = "(secret)" if secret else repr(first["input"])
-        raise SettingWrong(
-            f"DAOGOU_{name.upper()} = {value}: {first['msg']}. Allowed: {field.description}.", path=name
-        ) from None
+        secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+        raise _wrong(name, "(secret)" if secret else repr(first["input"]), first["msg"]) from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment variables that give a child process these settings."""
+    return {
+        f"DAOGOU_{name.upper()}": _as_text(value)
+        for name, value in settings
+        if value is not None
+    }
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return json.dumps([_as_text(one) for one in value])
+    return str(value)
+
+
+def _wrong(name: str, value: str, why: str) -> SettingWrong:
+    allowed = Settings.model_fields[name].description
+    return SettingWrong(f"DAOGOU_{name.upper()} = {value}: {why}. Allowed: {allowed}.", path=name)
