@@ -1,10 +1,22 @@
-"""Events: what shoppers do, as the log holds it. Names are GA4's e-commerce names in snake case, and ours."""
+"""Events: what shoppers do, as the log holds it. Names are GA4's e-commerce names in snake case, and ours.
 
-from datetime import datetime
+`parse` is the door for what comes from outside; `decode` reads the log, which may hold anything too. Both
+answer with an event that the fold can take, or raise `BadInput`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
+from msgspec import Meta
+
+from features.aliases import canonical
+from features.event_rules import check, check_sent, rounded
+from features.refusals import refusal
+from infra.errors import BadInput
+from infra.keys import record_key
 
 EventName = Literal[
     "page_view",
@@ -29,56 +41,195 @@ EVENT_NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
 
 MAX_ITEMS: Final = 500
 MAX_ID: Final = 256
+MAX_TEXT: Final = 4000
+MAX_SEARCH_TERM: Final = 500
+MAX_QUANTITY: Final = 100_000
+MAX_AGE_MS: Final = 30 * 86_400_000
+SCHEMA_VERSION: Final = 1
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+Time = Annotated[datetime, Meta(tz=True)]
+Key = Annotated[str, Meta(min_length=1, max_length=64)]
+Traits = Annotated[dict[Key, Annotated[str, Meta(max_length=500)]], Meta(max_length=50)]
+Consent = Annotated[dict[Key, bool], Meta(max_length=20)]
 
 
 class EventItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line of an event. `price` is per unit, in the event's currency."""
 
-    item_id: str
+    item_id: Id
     price: Decimal | None = None
-    quantity: int = 1
-    index: int | None = None
-    item_list_id: str | None = None
-    category: str | None = None
-    brand: str | None = None
+    quantity: Annotated[int, Meta(ge=1, le=MAX_QUANTITY)] = 1
+    index: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    item_list_id: Id | None = None
+    category: Id | None = None
+    brand: Id | None = None
 
 
 class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where the event happened: page URL, BCP 47 locale, IANA time zone."""
 
-    page: str | None = None
-    locale: str | None = None
-    time_zone: str | None = None
+    page: Annotated[str, Meta(max_length=4000)] | None = None
+    locale: Annotated[str, Meta(pattern=r"\A[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}\Z")] | None = None
+    time_zone: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_+/-]{1,64}\Z")] | None = None
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One event in its envelope, as it stands on `shop.events.v1` (JSON).
 
-    Times are aware; `event_time_ms` gives the time that features use. `load_id` marks history put in by `daogou load`
-    (no messages come of it, and any age is taken); the HTTP interface never sets it.
+    Times are aware; `event_time_ms` gives the time that features use. `load_id` marks history put in by
+    `daogou load` (no messages come of it, and any age is taken); the HTTP interface never sets it.
     """
 
     event_name: EventName
-    occurred_at: datetime
-    event_id: str
-    source: str = "site"
-    schema_version: int = 1
-    tenant: str = "default"
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    sent_at: datetime | None = None
-    received_at: datetime | None = None
-    items: tuple[EventItem, ...] = ()
-    currency: str | None = None
+    occurred_at: Time
+    event_id: Id
+    source: Id = "site"
+    schema_version: int = SCHEMA_VERSION
+    tenant: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")] = "default"
+    anonymous_id: Id | None = None
+    user_id: Id | None = None
+    session_id: Id | None = None
+    sent_at: Time | None = None
+    received_at: Time | None = None
+    items: Annotated[tuple[EventItem, ...], Meta(max_length=MAX_ITEMS)] = ()
+    currency: Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")] | None = None
     value: Decimal | None = None
-    transaction_id: str | None = None
-    search_term: str | None = None
-    recommendation_id: str | None = None
-    rating: int | None = None
-    text: str | None = None
-    traits: dict[str, str] | None = None
-    consent: dict[str, bool] | None = None
+    transaction_id: Id | None = None
+    search_term: Annotated[str, Meta(min_length=1, max_length=MAX_SEARCH_TERM)] | None = None
+    recommendation_id: Id | None = None
+    rating: Annotated[int, Meta(ge=1, le=5)] | None = None
+    text: Annotated[str, Meta(max_length=MAX_TEXT)] | None = None
+    traits: Traits | None = None
+    consent: Consent | None = None
     context: Context | None = None
-    replay_id: str | None = None
-    load_id: str | None = None
+    replay_id: Id | None = None
+    load_id: Id | None = None
+
+
+class _Version(msgspec.Struct):
+    """What can be read of an event of any version."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(Event)
+_version_decoder: Final = msgspec.json.Decoder(_Version)
+# RecursionError: brackets nested too deep. ValueError covers UTF-8, ArithmeticError decimals and dates.
+_UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
+# Set by the receiver, never by the sender.
+_OURS: Final = ("received_at", "tenant", "replay_id", "load_id")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
+def encode(event: Event) -> bytes:
+    """The event as it stands on the log."""
+    return _encoder.encode(event)
+
+
+def decode(raw: bytes) -> Event:
+    """The event that bytes of the log hold.
+
+    Raises:
+        BadInput: they hold none that can be processed; `reason` says why.
+    """
+    try:
+        event = _decoder.decode(raw)
+    except _UNREADABLE as error:
+        if _version_of(raw) != SCHEMA_VERSION:
+            raise _unknown_version() from None
+        raise _named(refusal(error)) from None
+    if event.schema_version != SCHEMA_VERSION:
+        raise _unknown_version()
+    check(event)
+    return event
+
+
+def parse(obj: object, *, tenant: str, received_at: datetime, new_id: Callable[[], str]) -> Event:
+    """The event that a sender's decoded JSON stands for, in our names or those of another vocabulary.
+
+    Fields that are not ours are ignored, and so are those that only the receiver sets.
+
+    Raises:
+        BadInput: it breaks a rule; `reason` is its code and `path` the field in our names (`items[2].price`).
+    """
+    if not isinstance(obj, dict):
+        raise BadInput("An event is a JSON object.", code="wrong_type")
+    fields: dict[str, Any] = canonical(obj)
+    if fields.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise _unknown_version()
+    fields = {name: value for name, value in fields.items() if value is not None and name not in _OURS}
+    if "event_id" not in fields:
+        fields["event_id"] = new_id()
+    fields |= {"tenant": tenant, "received_at": received_at}
+    try:
+        event = msgspec.convert(fields, Event)
+    except _UNREADABLE as error:
+        raise _named(refusal(error)) from None
+    check(event)
+    check_sent(event)
+    return rounded(event)
+
+
+def to_ms(time: datetime) -> int:
+    """Milliseconds since the epoch of an aware time, rounded down."""
+    return (time - _EPOCH) // _MS
+
+
+def event_time_ms(event: Event) -> int:
+    """When it happened, by our clock: the sender's is corrected by when it says that it sent.
+
+    Never later than it was received, nor earlier by more than 30 days unless it is loaded history: such a
+    time is moved to the bound.
+    """
+    at = to_ms(event.occurred_at)
+    if event.received_at is None:
+        return at
+    received = to_ms(event.received_at)
+    if event.sent_at is not None:
+        at += received - to_ms(event.sent_at)
+    if event.load_id is None and at < received - MAX_AGE_MS:
+        return received - MAX_AGE_MS
+    return min(at, received)
+
+
+def shopper_id(event: Event) -> str:
+    """Whose event it is: the user's where one is known, else the anonymous visitor's."""
+    return f"u-{event.user_id}" if event.user_id is not None else f"a-{event.anonymous_id}"
+
+
+def record_key_of(event: Event) -> str:
+    """The key of the event's Kafka record, by which all events of one shopper are in one partition."""
+    return record_key(event.tenant, shopper_id(event))
+
+
+def _version_of(raw: bytes) -> int:
+    try:
+        return _version_decoder.decode(raw).schema_version
+    except _UNREADABLE:
+        return SCHEMA_VERSION
+
+
+def _unknown_version() -> BadInput:
+    return BadInput(
+        f"This version reads events of schema_version {SCHEMA_VERSION}.",
+        path="schema_version",
+        code="unknown_version",
+    )
+
+
+def _named(error: BadInput) -> BadInput:
+    """With the codes that belong to single fields of an event."""
+    if error.path == "event_name" and error.reason in ("unknown_value", "wrong_type"):
+        return BadInput(
+            f"event_name must be one of {', '.join(EVENT_NAMES)}, or a name of a vocabulary that we know.",
+            path="event_name",
+            code="unknown_event",
+        )
+    if error.path == "currency" and error.reason == "wrong_form":
+        return BadInput(
+            "A currency is three capital letters (ISO 4217).", path="currency", code="wrong_currency"
+        )
+    return error

@@ -1,110 +1,220 @@
 """The shopper row and its pure fold: `(row, event) -> row`.
 
-A row is `settled` (the state after all events older than the allowed lateness, folded in event-time order), `recent`
-(the events since, sorted, which are also the ids that duplicates are found by) and `state` (settled with recent folded
-on top). A late event is put in its place among `recent` and the state is folded anew from `settled`: the order of
-arrival cannot change the result, to the last bit. Nothing here depends on offsets or on the hour of processing.
+A row is `settled` (the state after all events older than the allowed lateness, folded in event-time order),
+`recent` (the events since, sorted, which are also the ids that duplicates are found by) and `state` (settled
+with recent folded on top). A late event is put in its place among `recent` and the state is folded anew from
+`settled`: the order of arrival cannot change the result, to the last bit. Nothing here depends on offsets or on
+the hour of processing.
 """
 
-from typing import Final
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-MAX_INTERACTIONS: Final = 50
-MAX_CART: Final = 100
-MAX_WISHES: Final = 200
-MAX_PURCHASED: Final = 200
-MAX_AFFINITIES: Final = 10
-MAX_RECENT: Final = 2048
-SESSION_GAP_MS: Final = 30 * 60 * 1000
+from features.decay import affinity_at, purchase_weight_at
+from features.shopper_state import (
+    AFFINITY_HALF_LIFE_MS,
+    AFFINITY_WEIGHTS,
+    INTERACTION_KINDS,
+    MAX_AFFINITIES,
+    MAX_CART,
+    MAX_DISLIKED,
+    MAX_INTERACTIONS,
+    MAX_PURCHASED,
+    MAX_RECENT,
+    MAX_WISHES,
+    PURCHASE_HALF_LIFE_MS,
+    SESSION_GAP_MS,
+    CartLine,
+    Decayed,
+    Interaction,
+    Purchased,
+    Session,
+    State,
+    Step,
+)
+from features.shopper_step import advance, copied
+from features.steps import step_of
 
-
-class Interaction(msgspec.Struct, array_like=True, frozen=True):
-    """A shopper met an item: `kind` is the event's name, `at` event time in ms."""
-
-    item_id: str
-    kind: str
-    at: int
-
-
-class CartLine(msgspec.Struct, array_like=True):
-    """What lies in the cart: `price` is a decimal string as last seen."""
-
-    quantity: int
-    price: str | None
-    currency: str | None
-    at: int
-
-
-class Purchased(msgspec.Struct, array_like=True):
-    """How often an item was bought: orders less refunds, first and last time in ms, mean gap follows from them.
-
-    `weight` is the count decayed with a half-life of 90 days, as of `last_at`.
-    """
-
-    orders: int
-    first_at: int
-    last_at: int
-    weight: float
-
-
-class Decayed(msgspec.Struct, array_like=True):
-    """A sum that halves every `AFFINITY_HALF_LIFE_MS`, as of `at` (ms)."""
-
-    value: float
-    at: int
-
-
-class Session(msgspec.Struct, array_like=True):
-    """The visit that the newest event belongs to."""
-
-    session_id: str
-    started_at: int
-    last_at: int
-    events: int
-
-
-class State(msgspec.Struct, array_like=True):
-    """What is known of a shopper. Lists and maps are bounded; times are event time in ms."""
-
-    interactions: list[Interaction] = []  # oldest first
-    cart: dict[str, CartLine] = {}
-    cart_live_at: int = 0  # last change of the cart by a live (not loaded) event; 0: none since it was emptied
-    wishes: dict[str, int] = {}  # item id -> when
-    purchased: dict[str, Purchased] = {}
-    disliked: dict[str, int] = {}
-    categories: dict[str, Decayed] = {}
-    brands: dict[str, Decayed] = {}
-    log_price_sum: Decayed = msgspec.field(default_factory=lambda: Decayed(0.0, 0))
-    log_price_weight: Decayed = msgspec.field(default_factory=lambda: Decayed(0.0, 0))
-    views: int = 0
-    orders: int = 0
-    session: Session | None = None
-    last_search: str | None = None
-    consent: dict[str, bool] = {}
-    locale: str | None = None
-    time_zone: str | None = None
-    newest: int = 0  # event time of the newest event, 0: none
-
-
-class Step(msgspec.Struct, array_like=True, frozen=True):
-    """An event, packed to what the fold needs. Sorts by (at, source, event_id)."""
-
-    at: int
-    source: str
-    event_id: str
-    name: str
-    live: bool
-    session_id: str | None
-    lines: tuple[tuple[str, str | None, int, str | None, str | None], ...]  # item, price, quantity, category, brand
-    currency: str | None
-    extra: dict[str, str | bool] | None  # consent, locale, time zone, search term
+__all__ = [
+    "AFFINITY_HALF_LIFE_MS",
+    "AFFINITY_WEIGHTS",
+    "INTERACTION_KINDS",
+    "MAX_AFFINITIES",
+    "MAX_CART",
+    "MAX_DISLIKED",
+    "MAX_INTERACTIONS",
+    "MAX_PURCHASED",
+    "MAX_RECENT",
+    "MAX_WISHES",
+    "PURCHASE_HALF_LIFE_MS",
+    "SESSION_GAP_MS",
+    "CartLine",
+    "Decayed",
+    "Folded",
+    "Interaction",
+    "Purchased",
+    "Row",
+    "Session",
+    "State",
+    "Step",
+    "affinity_at",
+    "decode",
+    "decode_state",
+    "empty",
+    "encode",
+    "fold",
+    "purchase_weight_at",
+    "step_of",
+]
 
 
 class Row(msgspec.Struct, array_like=True):
-    """The unit of state. `settled` and `recent` stay packed until they are needed; readers decode `state` alone."""
+    """The unit of state. `settled` and `recent` stay packed until needed; readers decode `state` alone."""
 
     state: State
     floor: int  # event time; an event at or below it is too late
     recent: msgspec.Raw  # list[Step], sorted
     settled: msgspec.Raw  # State
+
+
+class Folded(NamedTuple):
+    """A row after a fold, and what became of the steps: `late` ones came after the floor had passed them."""
+
+    row: Row
+    applied: int
+    duplicates: int
+    late: int
+
+
+class _Key(msgspec.Struct, array_like=True, frozen=True):
+    """The first fields of a Step: what it sorts by, and with `at` left out what duplicates are found by."""
+
+    at: int
+    source: str
+    event_id: str
+
+
+class _StateOnly(msgspec.Struct, array_like=True):
+    """The first field of a Row."""
+
+    state: State
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_row_decoder: Final = msgspec.msgpack.Decoder(Row)
+_head_decoder: Final = msgspec.msgpack.Decoder(_StateOnly)
+_state_decoder: Final = msgspec.msgpack.Decoder(State)
+_keys_decoder: Final = msgspec.msgpack.Decoder(list[_Key])
+_raws_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_step_decoder: Final = msgspec.msgpack.Decoder(Step)
+_steps_decoder: Final = msgspec.msgpack.Decoder(list[Step])
+
+
+def empty() -> Row:
+    """The row of a shopper never heard of."""
+    return Row(State(), 0, msgspec.Raw(_encoder.encode([])), msgspec.Raw(_encoder.encode(State())))
+
+
+def encode(row: Row) -> bytes:
+    """The row packed for Redis; equal rows give equal bytes."""
+    return _encoder.encode(row)
+
+
+def decode(raw: bytes) -> Row:
+    """The inverse of `encode`.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no row.
+    """
+    return _row_decoder.decode(raw)
+
+
+def decode_state(raw: bytes) -> State:
+    """The state of a packed row; the rest is passed over.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no row.
+    """
+    return _head_decoder.decode(raw).state
+
+
+def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:
+    """The row after `steps`, in the order in which they arrived. The given row is not changed.
+
+    A step is a duplicate where a recent one has its source and event id, and late at or below the floor. The
+    floor rises to the newest event time less the lateness, and on while more than `MAX_RECENT` are above it.
+    """
+    keys = _keys_decoder.decode(row.recent)
+    admitted, floor, duplicates, late = _admit(row, keys, steps, lateness_ms)
+    if not admitted:
+        return Folded(row, 0, duplicates, late)
+    admitted.sort(key=_order)
+    if keys and _order(admitted[0]) < _order(keys[-1]):
+        changed = _fold_anew(row, admitted, floor)
+    else:
+        changed = _fold_on(row, keys, admitted, floor)
+    return Folded(changed, len(admitted), duplicates, late)
+
+
+def _order(step: Step | _Key) -> tuple[int, str, str]:
+    return step.at, step.source, step.event_id
+
+
+def _admit(
+    row: Row, keys: list[_Key], steps: Sequence[Step], lateness_ms: int
+) -> tuple[list[Step], int, int, int]:
+    """The steps that count, the floor after them, how many are duplicates and how many late.
+
+    Decided one by one in order of arrival, so that it makes no difference how the steps came in batches.
+    """
+    seen = {(key.source, key.event_id): key.at for key in keys}
+    times = [key.at for key in keys]
+    newest, floor, duplicates = row.state.newest, row.floor, 0
+    admitted: list[Step] = []
+    for step in steps:
+        name = (step.source, step.event_id)
+        if seen.get(name, 0) > floor:
+            duplicates += 1
+        elif step.at > floor:
+            admitted.append(step)
+            seen[name] = step.at
+            insort(times, step.at)
+            newest = max(newest, step.at)
+            floor = max(floor, newest - lateness_ms)
+            if len(times) > MAX_RECENT and times[-MAX_RECENT - 1] > floor:
+                floor = times[-MAX_RECENT - 1]
+    return admitted, floor, duplicates, len(steps) - len(admitted) - duplicates
+
+
+def _fold_on(row: Row, keys: list[_Key], steps: list[Step], floor: int) -> Row:
+    """The steps are newer than all recent ones: the state goes on; `settled` is touched if some settle."""
+    state = copied(row.state)
+    for step in steps:
+        advance(state, step)
+    recent: list[msgspec.Raw | Step] = [*_raws_decoder.decode(row.recent), *steps]
+    settling = bisect_right([*(key.at for key in keys), *(step.at for step in steps)], floor)
+    settled = row.settled
+    if settling:
+        settled_state = _state_decoder.decode(settled)
+        for packed in recent[:settling]:
+            advance(settled_state, packed if isinstance(packed, Step) else _step_decoder.decode(packed))
+        settled = msgspec.Raw(_encoder.encode(settled_state))
+    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled)
+
+
+def _fold_anew(row: Row, steps: list[Step], floor: int) -> Row:
+    """A step belongs among the recent ones: the state is made again from `settled` in event-time order."""
+    recent = sorted([*_steps_decoder.decode(row.recent), *steps], key=_order)
+    settling = bisect_right([step.at for step in recent], floor)
+    state = _state_decoder.decode(row.settled)
+    settled = row.settled
+    if settling:
+        for step in recent[:settling]:
+            advance(state, step)
+        settled = msgspec.Raw(_encoder.encode(state))
+    for step in recent[settling:]:
+        advance(state, step)
+    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled)
