@@ -52,6 +52,11 @@ class EmbeddedKafka:
             self._process = None
 
     @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """The broker's process; 0 when none runs."""
         return self._process.pid if self._process else 0

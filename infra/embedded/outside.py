@@ -68,11 +68,11 @@ class Outside:
         self.close()
 
     @property
-    def started(self) -> tuple[str, ...]:
-        """What was started here: of `kafka` and `redis`; empty when others' are used."""
-        return tuple(
-            name for name, one in (("kafka", self._kafka), ("redis", self._redis)) if one is not None
-        )
+    def alive(self) -> bool:
+        """Whether the embedded servers in use still run; true when none is in use."""
+        if self._lock is None:
+            return running(self._settings) is not None
+        return all(server.alive for server in (self._kafka, self._redis) if server is not None)
 
     def close(self) -> None:
         """End what was started here; what Redis holds stays in the data folder."""

