@@ -59,10 +59,19 @@ def check(event: "Event") -> None:
         if time is not None and not _EARLIEST <= time <= _LATEST:
             raise BadInput("A time lies between 1970 and 2200.", path=name, code="time_out_of_range")
     for path, amount in _amounts(event):
-        if not amount.is_finite() or not 0 <= amount < MAX_MONEY or _places(amount) > _MOST_PLACES:
-            raise BadInput("An amount is at least 0 and below 10^12.", path=path, code="out_of_range")
+        check_amount(path, amount)
     if not event.items and event.event_name in NEEDS_ITEMS:
         raise BadInput(f"{event.event_name} needs at least one item.", path="items", code="items_required")
+
+
+def check_amount(path: str, amount: Decimal) -> None:
+    """Refuse what is no amount of money.
+
+    Raises:
+        BadInput: it is negative, not finite, too large, or of too many places.
+    """
+    if not amount.is_finite() or not 0 <= amount < MAX_MONEY or _places(amount) > _MOST_PLACES:
+        raise BadInput("An amount is at least 0 and below 10^12.", path=path, code="out_of_range")
 
 
 def check_sent(event: "Event") -> None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from features.aliases import canonical
 from features.event_rules import check, check_sent, rounded
-from features.refusals import refusal
+from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
 from infra.keys import record_key
 
@@ -116,8 +116,6 @@ class _Version(msgspec.Struct):
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Event)
 _version_decoder: Final = msgspec.json.Decoder(_Version)
-# RecursionError: brackets nested too deep. ValueError covers UTF-8, ArithmeticError decimals and dates.
-_UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
 # Set by the receiver, never by the sender.
 _OURS: Final = ("received_at", "tenant", "replay_id", "load_id")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,7 +135,7 @@ def decode(raw: bytes) -> Event:
     """
     try:
         event = _decoder.decode(raw)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if _version_of(raw) != SCHEMA_VERSION:
             raise _unknown_version() from None
         raise _named(refusal(error)) from None
@@ -166,7 +164,7 @@ def parse(obj: object, *, tenant: str, received_at: datetime, new_id: Callable[[
     fields |= {"tenant": tenant, "received_at": received_at}
     try:
         event = msgspec.convert(fields, Event)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _named(refusal(error)) from None
     check(event)
     check_sent(event)
@@ -208,7 +206,7 @@ def record_key_of(event: Event) -> str:
 def _version_of(raw: bytes) -> int:
     try:
         return _version_decoder.decode(raw).schema_version
-    except _UNREADABLE:
+    except UNREADABLE:
         return SCHEMA_VERSION
 
 

@@ -23,6 +23,10 @@ _CODES: Final = (
     (re.compile(r"Expected `.*, got"), "wrong_type"),
 )
 
+# All that decoding raises: RecursionError for brackets nested too deep, ValueError for UTF-8 and malformed
+# text, ArithmeticError for decimals and dates.
+UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
+
 
 def refusal(error: Exception) -> BadInput:
     """The error to raise for what msgspec (or Python, below it) raised while it decoded or converted.

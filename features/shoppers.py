@@ -3,8 +3,8 @@
 A row is `settled` (the state after all events older than the allowed lateness, folded in event-time order),
 `recent` (the events since, sorted, which are also the ids that duplicates are found by) and `state` (settled
 with recent folded on top). A late event is put in its place among `recent` and the state is folded anew from
-`settled`: the order of arrival cannot change the result, to the last bit. Nothing here depends on offsets or on
-the hour of processing.
+`settled`: the order of arrival cannot change the result, to the last bit. Nothing here depends on offsets or
+on the hour of processing.
 """
 
 from bisect import bisect_right, insort

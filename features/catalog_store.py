@@ -1,0 +1,142 @@
+"""The catalogue in Redis: one hash of items per catalogue partition, and the log position that it is at."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from features import catalog
+from features.catalog import FacetRecord, Item
+from infra import keys
+
+_SCAN_COUNT: Final = 1000
+
+# Writes only if nobody wrote since the items were read, so that reading, merging and writing are one step;
+# answers 1 if it wrote. KEYS[1] the position, KEYS[2…] the hashes of items. ARGV: log, offset, the count of
+# writes when read ('' for none), then (number of the hash, item id, packed item or '' for removed) over and over.
+_WRITE: Final = """
+if (redis.call('HGET', KEYS[1], 'writes') or '') ~= ARGV[3] then return 0 end
+for i = 4, #ARGV, 3 do
+  local hash = KEYS[tonumber(ARGV[i])]
+  if ARGV[i + 2] == '' then redis.call('HDEL', hash, ARGV[i + 1])
+  else redis.call('HSET', hash, ARGV[i + 1], ARGV[i + 2]) end
+end
+redis.call('HSET', KEYS[1], 'log', ARGV[1], 'offset', ARGV[2], 'log:' .. ARGV[1], ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'writes', 1)
+return 1
+"""
+
+
+class CatalogStore:
+    """Writer and reader of the families `items` and `items_at`.
+
+    A partition's position is kept for each log that wrote to it, so that a load without the broker does not
+    make the worker go through Kafka's log again.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._write = redis.register_script(_WRITE)
+
+    async def apply(self, partition: int, records: Sequence[FacetRecord], log: str, offset: int) -> bool:
+        """Put records of one partition, up to `offset` of `log`, into the items: all of them or none.
+
+        False if the partition is at or beyond that offset already: nothing was done.
+        """
+        at = keys.items_at(partition)
+        tenants = sorted({record.tenant for record in records})
+        hashes = {tenant: keys.items(tenant, partition) for tenant in tenants}
+        while True:
+            reached, writes = await self._fields(at, f"log:{log}", "writes")
+            if reached is not None and int(reached) >= offset:
+                return False
+            items = await self._items(hashes, records)
+            changed: list[bytes | str | int] = []
+            for (tenant, item_id), item in _merged(items, records).items():
+                packed = b"" if item is None else catalog.encode(item)
+                changed += (tenants.index(tenant) + 2, item_id, packed)
+            if await self._write([at, *hashes.values()], [log, offset, writes or b"", *changed]):
+                return True
+
+    async def positions(
+        self, partitions: Iterable[int], log: str | None = None
+    ) -> dict[int, tuple[str, int]]:
+        """(log, last offset applied) of each partition that has one: of the given log, else of the last."""
+        wanted = list(partitions)
+        field = "offset" if log is None else f"log:{log}"
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in wanted:
+                pipe.hmget(keys.items_at(partition), ["log", field])
+            found: list[list[bytes | None]] = await pipe.execute()
+        return {
+            partition: (log or last.decode(), int(offset))
+            for partition, (last, offset) in zip(wanted, found, strict=True)
+            if last is not None and offset is not None
+        }
+
+    async def load(
+        self, tenant: str, partitions: Iterable[int], log: str | None = None
+    ) -> tuple[dict[str, Item], dict[int, tuple[str, int]]]:
+        """All items of a tenant in these partitions, and positions that they are at least at.
+
+        The positions are read first: what is applied meanwhile is in the items and comes again on the log.
+        """
+        wanted = list(partitions)
+        positions = await self.positions(wanted, log)
+        items: dict[str, Item] = {}
+        for partition in wanted:
+            async for item_id, packed in self._redis.hscan_iter(
+                keys.items(tenant, partition), count=_SCAN_COUNT
+            ):
+                items[item_id.decode()] = catalog.decode(packed)
+        return items, positions
+
+    async def get(self, tenant: str, item_ids: Sequence[str], partitions: int) -> dict[str, Item]:
+        """Those of the items that there are, in a shop of so many partitions."""
+        of: dict[int, list[str]] = {}
+        for item_id in item_ids:
+            partition = keys.partition_of(keys.record_key(tenant, item_id), partitions)
+            of.setdefault(partition, []).append(item_id)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition, ids in of.items():
+                pipe.hmget(keys.items(tenant, partition), ids)
+            found: list[list[bytes | None]] = await pipe.execute()
+        return {
+            item_id: catalog.decode(packed)
+            for ids, packs in zip(of.values(), found, strict=True)
+            for item_id, packed in zip(ids, packs, strict=True)
+            if packed is not None
+        }
+
+    async def _fields(self, key: str, *names: str) -> list[bytes | None]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(key, list(names))
+            found: list[list[bytes | None]] = await pipe.execute()
+        return found[0]
+
+    async def _items(
+        self, hashes: Mapping[str, str], records: Sequence[FacetRecord]
+    ) -> dict[tuple[str, str], Item | None]:
+        """The items that the records are about, as they stand."""
+        wanted = {
+            tenant: list(dict.fromkeys(r.item_id for r in records if r.tenant == tenant)) for tenant in hashes
+        }
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for tenant, ids in wanted.items():
+                pipe.hmget(hashes[tenant], ids)
+            found: list[list[bytes | None]] = await pipe.execute()
+        return {
+            (tenant, item_id): None if packed is None else catalog.decode(packed)
+            for (tenant, ids), packs in zip(wanted.items(), found, strict=True)
+            for item_id, packed in zip(ids, packs, strict=True)
+        }
+
+
+def _merged(
+    items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]
+) -> dict[tuple[str, str], Any]:
+    merged = dict(items)
+    for record in records:
+        key = (record.tenant, record.item_id)
+        merged[key] = catalog.apply(merged[key], record)
+    return merged
