@@ -13,7 +13,7 @@ _SCAN_COUNT: Final = 1000
 
 # Writes only if nobody wrote since the items were read, so that reading, merging and writing are one step;
 # answers 1 if it wrote. KEYS[1] the position, KEYS[2…] the hashes of items. ARGV: log, offset, the count of
-# writes when read ('' for none), then (number of the hash, item id, packed item or '' for removed) over and over.
+# writes when read ('' for none), then (number of the hash, item id, packed item or '' if removed), repeated.
 _WRITE: Final = """
 if (redis.call('HGET', KEYS[1], 'writes') or '') ~= ARGV[3] then return 0 end
 for i = 4, #ARGV, 3 do

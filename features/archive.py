@@ -1,0 +1,255 @@
+"""The event archive: everything that was on `shop.events.v1`, in Parquet files by day of receipt, for good.
+
+A file is written once and never changed. Its name tells the log and, for each partition in it, the first and
+last offset: `LOG@PARTITION.FIRST-LAST@….parquet`; one row group per partition, in the order of the name. A
+file comes into sight whole, by a rename, and a partition's files are written in the order of its offsets: so
+the names alone tell how far the archive reaches, and a crash leaves nothing that looks complete and is not.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from features.events import Event, decode, event_time_ms, shopper_id, to_ms
+from infra.errors import BadInput
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("log", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("received_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("event_at", pa.timestamp("ms", tz="UTC")),
+        pa.field("tenant", pa.string()),
+        pa.field("shopper_id", pa.string()),
+        pa.field("event_name", pa.string()),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+    ]
+)
+_FEW_VALUES: Final = ["log", "tenant", "event_name"]
+_MAX_NAME: Final = 240  # most file systems take 255 bytes
+_BATCH_ROWS: Final = 32_768
+_HALF_WRITTEN: Final = ".half-written"
+_DAY_MS: Final = 86_400_000
+
+
+class ArchiveRow(NamedTuple):
+    """One record of the log. What follows from the event is None where the bytes hold none."""
+
+    log: str
+    partition: int
+    offset: int
+    received_at: int
+    event_at: int | None
+    tenant: str | None
+    shopper_id: str | None
+    event_name: str | None
+    key: bytes | None
+    value: bytes | None
+
+
+class Segment(NamedTuple):
+    """One partition's share of a file: a row group."""
+
+    log: str
+    partition: int
+    first: int
+    last: int
+    path: str
+    row_group: int
+
+
+def archive_row(
+    position: tuple[str, int, int], timestamp_ms: int, key: bytes | None, value: bytes | None
+) -> ArchiveRow:
+    """The row of a record at (log, partition, offset); bytes that hold no event are kept by Kafka's time."""
+    try:
+        event = decode(value or b"")
+    except BadInput:
+        return ArchiveRow(*position, timestamp_ms, None, None, None, None, key, value)
+    received_at = timestamp_ms if event.received_at is None else to_ms(event.received_at)
+    return ArchiveRow(
+        *position,
+        received_at,
+        event_time_ms(event),
+        event.tenant,
+        shopper_id(event),
+        event.event_name,
+        key,
+        value,
+    )
+
+
+class EventArchive:
+    """The archive below one folder. One process writes it at a time; any number read."""
+
+    def __init__(self, root: Path | str, filesystem: fs.FileSystem | None = None) -> None:
+        self._root = str(root)
+        self._files: Any = filesystem or fs.LocalFileSystem()
+        self._local = filesystem is None
+        self._reached: dict[str, dict[int, int]] = {}
+
+    def write(self, rows: Iterable[ArchiveRow]) -> int:
+        """Add rows, in any order; those at or before what is archived of their partition are passed over.
+
+        Returns how many were added. They are safe on disk when this returns.
+        """
+        runs: list[tuple[int, str, list[ArchiveRow]]] = []  # (number of the run in its partition, day, rows)
+        ordered = sorted(rows, key=lambda row: row[:3])
+        for (log, partition), group in groupby(ordered, key=lambda row: (row.log, row.partition)):
+            last = self._reached_by(log).get(partition, -1)
+            new = {row.offset: row for row in group if row.offset > last}
+            by_day = groupby(new.values(), key=lambda row: _day(row.received_at))
+            runs += [(number, day, list(run)) for number, (day, run) in enumerate(by_day)]
+        runs.sort(key=lambda run: (run[0], run[1], run[2][0][:2]))
+        # A file holds runs of one number, day and log: a later run of a partition comes into sight later.
+        for (_, day, log), alike in groupby(runs, key=lambda run: (run[0], run[1], run[2][0].log)):
+            for name, shares in _named(log, [run for _, _, run in alike]):
+                self._put(day, name, shares)
+                self._reached_by(log).update({share[0].partition: share[-1].offset for share in shares})
+        return sum(len(run) for _, _, run in runs)
+
+    def through(self, log: str) -> dict[int, int]:
+        """The last offset archived of each partition of a log, from the file names alone."""
+        reached: dict[int, int] = {}
+        for segment in self._segments(None, None, log):
+            reached[segment.partition] = max(segment.last, reached.get(segment.partition, -1))
+        self._reached[log] = reached
+        return dict(reached)
+
+    def scan(
+        self,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        columns: Sequence[str] | None = None,
+        log: str | None = None,
+    ) -> Iterator[Any]:
+        """Record batches of what was received in [from, to), in the order (log, partition, offset).
+
+        Only files of the days asked for are opened, and only `columns` (of `SCHEMA`) are read from them.
+        """
+        names = list(columns or SCHEMA.names)
+        read = list(dict.fromkeys([*names, "offset", "received_at"]))
+        reached, share = -1, ("", -1)
+        for segment in sorted(self._segments(from_ms, to_ms, log)):
+            if segment[:2] != share:
+                reached, share = -1, segment[:2]
+            with pq.ParquetFile(self._files.open_input_file(segment.path)) as file:
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[segment.row_group], columns=read):
+                    wanted = _within(batch, from_ms, to_ms, reached)
+                    if wanted.num_rows:
+                        yield wanted.select(names)
+            reached = max(reached, segment.last)
+
+    def events(self, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Event]:
+        """The events received in [from, to), by (log, partition, offset); what is none is left out."""
+        for batch in self.scan(from_ms, to_ms, ("event_name", "value")):
+            for name, value in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                if name is not None:
+                    yield decode(value)
+
+    def _reached_by(self, log: str) -> dict[int, int]:
+        if log not in self._reached:
+            self.through(log)
+        return self._reached[log]
+
+    def _segments(self, from_ms: int | None, to_ms: int | None, log: str | None) -> Iterator[Segment]:
+        first = "" if from_ms is None else _day(from_ms)
+        last = "~" if to_ms is None else _day(to_ms - 1)
+        for day in self._list(self._root):
+            if day.base_name.startswith("day=") and first <= day.base_name <= last:
+                for file in self._list(day.path):
+                    yield from (part for part in _segments_of(file) if log in (None, part.log))
+
+    def _list(self, folder: str) -> list[Any]:
+        found: list[Any] = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        return found
+
+    def _put(self, day: str, name: str, shares: list[list[ArchiveRow]]) -> None:
+        """Make one file, whole or not at all. Object stores show an object only when it is complete."""
+        buffer = _parquet(shares)
+        target = f"{self._root}/{day}/{name}"
+        if self._local:
+            _put_local(Path(self._root), Path(target), buffer)
+        else:
+            self._files.create_dir(f"{self._root}/{day}", recursive=True)
+            with self._files.open_output_stream(target) as stream:
+                stream.write(buffer)
+
+
+def _day(at_ms: int) -> str:
+    return f"day={datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}"
+
+
+def _named(log: str, runs: list[list[ArchiveRow]]) -> Iterator[tuple[str, list[list[ArchiveRow]]]]:
+    """The runs of one day as files, with as many partitions in each as its name has room for."""
+    start = quote(log, safe="")
+    name, shares = start, list[list[ArchiveRow]]()
+    for run in runs:
+        part = f"@{run[0].partition}.{run[0].offset}-{run[-1].offset}"
+        if shares and len(name) + len(part) > _MAX_NAME:
+            yield f"{name}.parquet", shares
+            name, shares = start, []
+        name += part
+        shares.append(run)
+    if shares:
+        yield f"{name}.parquet", shares
+
+
+def _segments_of(file: Any) -> Iterator[Segment]:
+    if file.extension != "parquet":
+        return
+    log, *parts = file.base_name.removesuffix(".parquet").split("@")
+    for row_group, part in enumerate(parts):
+        partition, _, range_ = part.partition(".")
+        first, _, last = range_.partition("-")
+        yield Segment(unquote(log), int(partition), int(first), int(last), file.path, row_group)
+
+
+def _parquet(shares: list[list[ArchiveRow]]) -> Any:
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES) as writer:
+        for rows in shares:
+            columns = [
+                pa.array(values, field.type)
+                for values, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
+            ]
+            writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=len(rows))
+    return sink.getvalue()
+
+
+def _put_local(root: Path, target: Path, buffer: Any) -> None:
+    """Write beside, make durable, rename, make the rename durable."""
+    aside = root / _HALF_WRITTEN / target.name
+    for folder in (aside.parent, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with aside.open("wb") as file:
+        file.write(buffer)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(target)
+    for folder in (target.parent, root):
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _within(batch: Any, from_ms: int | None, to_ms: int | None, reached: int) -> Any:
+    """The rows of the time asked for whose offsets have not come yet."""
+    keep = pc.greater(batch.column("offset"), reached)
+    received = batch.column("received_at").cast(pa.int64())
+    if from_ms is not None:
+        keep = pc.and_(keep, pc.greater_equal(received, from_ms))
+    if to_ms is not None:
+        keep = pc.and_(keep, pc.less(received, to_ms))
+    return batch.filter(keep)

@@ -1,0 +1,174 @@
+"""The event archive: what is written is found, once, in order; what is half written is not."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.archive import ArchiveRow, EventArchive, archive_row
+from features.events import Event, EventItem, encode, record_key_of, to_ms
+
+DAY = 86_400_000
+START = to_ms(datetime(2026, 5, 1, tzinfo=UTC))
+
+
+def event(event_id: str, received_ms: int) -> Event:
+    received = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=received_ms)
+    return Event(
+        event_name="view_item",
+        event_id=event_id,
+        user_id="someone",
+        occurred_at=received - timedelta(minutes=5),
+        received_at=received,
+        items=(EventItem(item_id="a"),),
+    )
+
+
+def row(partition: int, offset: int, received_ms: int = START, log: str = "log") -> ArchiveRow:
+    sent = event(f"{log}-{partition}-{offset}", received_ms)
+    return archive_row((log, partition, offset), 1, record_key_of(sent).encode(), encode(sent))
+
+
+def positions(batches: Any) -> list[tuple[str, int, int]]:
+    return [
+        (entry["log"], entry["partition"], entry["offset"])
+        for batch in batches
+        for entry in batch.to_pylist()
+    ]
+
+
+def names(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*.parquet"))
+
+
+def test_a_record_comes_back_with_all_that_was_on_the_log(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    assert archive.write([row(3, 7)]) == 1
+    (batch,) = archive.scan()
+    received = datetime(2026, 5, 1, tzinfo=UTC)
+    assert batch.to_pylist() == [
+        {
+            "log": "log",
+            "partition": 3,
+            "offset": 7,
+            "received_at": received,
+            "event_at": received - timedelta(minutes=5),
+            "tenant": "default",
+            "shopper_id": "u-someone",
+            "event_name": "view_item",
+            "key": b"default|u-someone",
+            "value": encode(event("log-3-7", START)),
+        }
+    ]
+    assert list(archive.events()) == [event("log-3-7", START)]
+
+
+def test_bytes_that_are_no_event_are_kept_and_are_no_event(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    archive.write(
+        [archive_row(("log", 0, 0), START, None, b"\xff"), archive_row(("log", 0, 1), START, b"k", None)]
+    )
+    (batch,) = archive.scan(columns=("received_at", "value", "event_name"))
+    received = datetime(2026, 5, 1, tzinfo=UTC)
+    assert batch.to_pylist() == [
+        {"received_at": received, "value": b"\xff", "event_name": None},
+        {"received_at": received, "value": None, "event_name": None},
+    ]
+    assert list(archive.events()) == []
+
+
+def test_the_file_names_follow_from_what_is_in_them(tmp_path: Path) -> None:
+    EventArchive(tmp_path).write(
+        [row(1, 5), row(0, 3), row(1, 6), row(0, 4, START + DAY), row(0, 2, log="a/b@c")]
+    )
+    assert names(tmp_path) == [
+        "day=2026-05-01/a%2Fb%40c@0.2-2.parquet",
+        "day=2026-05-01/log@0.3-3@1.5-6.parquet",
+        "day=2026-05-02/log@0.4-4.parquet",
+    ]
+    assert EventArchive(tmp_path).through("a/b@c") == {0: 2}
+
+
+def test_how_far_it_reaches_is_read_from_names_alone(tmp_path: Path) -> None:
+    EventArchive(tmp_path).write([row(0, 0), row(0, 1, START + DAY), row(5, 40)])
+    for path in tmp_path.rglob("*.parquet"):
+        path.write_bytes(b"")
+    assert EventArchive(tmp_path).through("log") == {0: 1, 5: 40}
+    assert EventArchive(tmp_path).through("other") == {}
+    assert EventArchive(tmp_path / "missing").through("log") == {}
+
+
+def test_a_scan_of_one_day_does_not_open_the_others(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    archive.write([row(0, n, START + n * DAY) for n in range(5)])
+    for path in tmp_path.rglob("*.parquet"):
+        if "day=2026-05-03" not in str(path):
+            path.write_bytes(b"not Parquet at all")
+    assert positions(archive.scan(START + 2 * DAY, START + 3 * DAY)) == [("log", 0, 2)]
+
+
+def test_the_times_of_a_scan_are_half_open(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    archive.write([row(0, n, START + n * 1000) for n in range(10)])
+    assert positions(archive.scan(START + 2000, START + 5000)) == [("log", 0, n) for n in (2, 3, 4)]
+
+
+def test_a_half_written_file_is_never_seen(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    archive.write([row(0, 0)])
+    half = tmp_path / ".half-written" / "log@0.1-9.parquet"
+    half.write_bytes(b"PAR1")
+    again = EventArchive(tmp_path)
+    assert again.through("log") == {0: 0}
+    assert again.write([row(0, 0), row(0, 1)]) == 1
+    assert positions(again.scan()) == [("log", 0, 0), ("log", 0, 1)]
+
+
+def test_more_partitions_than_a_name_has_room_for_make_more_files(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    rows = [row(partition, 10**12 + n) for partition in range(64) for n in range(2)]
+    assert archive.write(rows) == len(rows)
+    assert all(len(Path(name).name) < 255 for name in names(tmp_path))
+    assert positions(archive.scan()) == [("log", p, 10**12 + n) for p in range(64) for n in range(2)]
+
+
+def test_one_log_can_be_scanned_alone(tmp_path: Path) -> None:
+    archive = EventArchive(tmp_path)
+    archive.write([row(0, 0), row(0, 0, log="load")])
+    assert positions(archive.scan(log="load")) == [("load", 0, 0)]
+
+
+def test_another_file_system_holds_the_same(tmp_path: Path) -> None:
+    far = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    EventArchive("", far).write([row(0, 0)])
+    assert positions(EventArchive(tmp_path).scan()) == [("log", 0, 0)]
+    assert EventArchive("", far).through("log") == {0: 0}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    days=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    back=st.integers(0, 5),
+)
+def test_however_it_is_written_each_record_is_there_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory, days: Sequence[tuple[int, int]], cuts: list[int], back: int
+) -> None:
+    """Batches cut anywhere, some records delivered again, a new process for each batch."""
+    root = tmp_path_factory.mktemp("archive")
+    offsets: dict[int, int] = {}
+    rows: list[ArchiveRow] = []
+    for partition, day in days:
+        offsets[partition] = offsets.get(partition, -1) + 1
+        rows.append(row(partition, offsets[partition], START + day * DAY))
+    edges = sorted({0, len(rows), *(cut % len(rows) for cut in cuts)})
+    added = sum(EventArchive(root).write(rows[max(0, start - back) : end]) for start, end in pairwise(edges))
+    assert added == len(rows)
+    assert positions(EventArchive(root).scan()) == sorted(entry[:3] for entry in rows)
+    assert EventArchive(root).through("log") == offsets
