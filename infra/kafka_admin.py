@@ -1,5 +1,6 @@
 """What is asked of the brokers: topics, their offsets, the identity of a log."""
 
+import time
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -9,6 +10,7 @@ from infra import topics
 from infra.errors import KafkaAway, NotFound, Refused
 
 TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.05
 _SPECS: Any = OffsetSpec  # its own methods are untyped
 
 
@@ -83,6 +85,7 @@ def create_topics(bootstrap: str, partitions: int, replication: int, within_s: f
                 raise KafkaAway(
                     f"Kafka at {bootstrap} did not make the topic {name}: {_said(error)}"
                 ) from None
+    _await_topics(bootstrap, within_s)
     return made
 
 
@@ -114,7 +117,8 @@ def log_id(bootstrap: str, topic: str, embedded_log: str) -> str:
         return f"{embedded_log}:{topic}"
     admin = AdminClient(client_config(bootstrap))
     future = admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)[topic]
-    return str(_result(bootstrap, topic, future).topic_id)
+    # The client writes it in plain base64; Kafka itself, and file names, want the URL-safe alphabet.
+    return str(_result(bootstrap, topic, future).topic_id).replace("+", "-").replace("/", "_")
 
 
 def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
@@ -137,6 +141,17 @@ def _result(bootstrap: str, topic: str, future: Any) -> Any:
         if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             raise _no_topic(bootstrap, topic) from None
         raise _away(bootstrap, error) from None
+
+
+def _await_topics(bootstrap: str, within_s: float) -> None:
+    """Until the broker that answers knows them all: the controller made them, the others hear of it."""
+    until = time.monotonic() + within_s
+    while any(topic.name not in partition_counts(bootstrap) for topic in topics.TOPICS):
+        if time.monotonic() > until:
+            raise KafkaAway(
+                f"Kafka at {bootstrap} has made the topics but does not show them after {within_s:g} s"
+            )
+        time.sleep(_POLL_S)
 
 
 def _check_counts(found: dict[str, int], partitions: int) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from signal import SIGTERM
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from infra.children import end_child, start_child
 from infra.errors import RedisAway
@@ -84,7 +86,8 @@ class EmbeddedRedis:
 
     def _ready(self, process: "subprocess.Popen[bytes]", port: int) -> bool:
         until = time.monotonic() + self._ready_within_s
-        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0) as client:
+        retry = Retry(NoBackoff(), 0)  # the loop below is the retry
+        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0, retry=retry) as client:
             while process.poll() is None and time.monotonic() < until:
                 try:
                     # Another server may have taken the port first and answer in its place.

@@ -1,0 +1,75 @@
+"""What is logged and measured, and what never is."""
+
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from infra import metrics
+from infra.logs import configure, logger
+
+
+@pytest.fixture
+def _logging_as_before() -> object:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_json_lines_hold_no_shoppers_data() -> None:
+    out = io.StringIO()
+    configure("INFO", "json", out)
+    logger("streams.worker").info("A batch was applied", partition=3, user_id="u-7", search_term="tea")
+    logger("streams.worker").debug("Not at this level")
+    logging.getLogger("somebody.else").warning("Away: %s", 3)
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert first["event"] == "A batch was applied"
+    assert (first["partition"], first["logger"], first["level"]) == (3, "streams.worker", "info")
+    assert "u-7" not in out.getvalue()
+    assert "tea" not in out.getvalue()
+    assert (second["event"], second["logger"]) == ("Away: 3", "somebody.else")
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_text_lines_tell_an_exception() -> None:
+    out = io.StringIO()
+    configure("INFO", "text", out)
+    try:
+        raise ValueError("seven")
+    except ValueError:
+        logger("x").exception("It failed", code="c")
+    assert "It failed" in out.getvalue()
+    assert "code=c" in out.getvalue()
+    assert "ValueError: seven" in out.getvalue()
+
+
+def test_every_metric_is_declared_once_and_listed() -> None:
+    declared = [one for one in vars(metrics).values() if isinstance(one, metrics.Metric)]
+    assert sorted(one.name for one in declared) == sorted(one.name for one in metrics.METRICS)
+    assert len({one.name for one in declared}) == len(declared)
+
+
+def test_names_follow_prometheus() -> None:
+    for one in metrics.METRICS:
+        assert one.name.startswith("daogou_")
+        assert one.name.endswith("_total") == (one.kind == "counter")
+        assert bool(one.buckets) == (one.kind == "histogram")
+
+
+def test_what_is_counted_is_told() -> None:
+    measured = metrics.Metrics()
+    measured.count(metrics.EVENTS_TAKEN, 2, event_name="view_item")
+    measured.count(metrics.EVENTS_TAKEN, event_name="view_item")
+    measured.set(metrics.LAG_RECORDS, 7, partition="3")
+    measured.observe(metrics.BATCH_SECONDS, 0.003, stage="fold")
+    text = measured.text().decode()
+    assert 'daogou_events_taken_total{event_name="view_item"} 3.0' in text
+    assert 'daogou_lag_records{partition="3"} 7.0' in text
+    assert 'daogou_batch_seconds_bucket{le="0.004",stage="fold"} 1.0' in text
+    assert 'daogou_batch_seconds_bucket{le="0.002",stage="fold"} 0.0' in text
