@@ -1,0 +1,206 @@
+"""One micro-batch on its way through the pipeline: records become steps of shoppers, steps become rows.
+
+A record that cannot be decoded or folded goes to the dead letters, whatever is wrong with it: it must not
+stop those behind it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from features import shoppers
+from features.events import decode, record_key_of, shopper_id
+from features.shoppers import Row, Step, step_of
+from infra.errors import BadInput, Undecodable
+from infra.keys import partition_of
+from infra.topics import EVENTS
+from streams.commit import RowRef
+from streams.dead_letters import LogRecord, letter
+from streams.marketing import timers
+from streams.outbox import pack
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that the pipeline obeys."""
+
+    partitions: int
+    lateness_ms: int
+    cart_abandoned_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBatch:
+    """Records of one partition of `shop.events.v1`, in the order of the log, without a hole.
+
+    `epoch` is that of the claim under which they were read, if that can have changed since: a batch of an
+    earlier claim need not begin where the fence is now.
+    """
+
+    partition: int
+    log: str
+    records: Sequence[LogRecord]
+    epoch: int | None = None
+    topic: str = EVENTS
+
+
+@dataclass(slots=True)
+class Applied:
+    """What became of a batch: each record is counted once in the first five."""
+
+    applied: int = 0
+    duplicates: int = 0
+    late: int = 0
+    dead: int = 0
+    redelivered: int = 0
+    scored: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    outbox: dict[int, int] = field(default_factory=dict)
+    unscored: list[RowRef] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Records that the batch had."""
+        return self.applied + self.duplicates + self.late + self.dead + self.redelivered
+
+    def add(self, other: "Applied") -> None:
+        """Count what another counted."""
+        self.applied += other.applied
+        self.duplicates += other.duplicates
+        self.late += other.late
+        self.dead += other.dead
+        self.redelivered += other.redelivered
+        self.scored += other.scored
+        for code, count in other.reasons.items():
+            self.reasons[code] = self.reasons.get(code, 0) + count
+
+
+@dataclass(slots=True)
+class Visit:
+    """One shopper within a batch.
+
+    The steps in the order of the log, their records, and the row before and after.
+    """
+
+    ref: RowRef
+    key: str
+    records: list[LogRecord] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    row: Row = field(default_factory=shoppers.empty)
+
+    @property
+    def live(self) -> bool:
+        """Whether something happened now, rather than in loaded history."""
+        return any(step.live for step in self.steps)
+
+    @property
+    def offset(self) -> int:
+        """Where the last of its records lies."""
+        return self.records[-1].offset
+
+
+@dataclass(slots=True)
+class Share:
+    """What a batch holds for one partition; `fence` is the offset that it goes up to."""
+
+    batch: PartitionBatch
+    fence: int
+    visits: list[Visit] = field(default_factory=list)
+    changed: list[Visit] = field(default_factory=list)
+    timers: dict[str, int | None] = field(default_factory=dict)
+    letters: list[bytes] = field(default_factory=list)
+
+    def bury(self, record: LogRecord, code: str, message: str, counts: Applied) -> None:
+        """Put a record among the dead letters."""
+        self.letters.append(pack(letter(self.batch, record, code, message)))
+        counts.dead += 1
+        counts.reasons[code] = counts.reasons.get(code, 0) + 1
+
+
+def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) -> Share:
+    """Decode the records above the fence and sort them by shopper."""
+    share = Share(batch, fence)
+    visits: dict[str, Visit] = {}
+    for record in batch.records:
+        if record.offset <= fence:
+            counts.redelivered += 1
+            continue
+        share.fence = record.offset
+        try:
+            key, ref, step = _read(record, batch.partition, partitions)
+        except BadInput as error:
+            share.bury(record, error.reason, error.message, counts)
+            continue
+        except Exception as error:
+            share.bury(record, "unreadable", _said(error), counts)
+            continue
+        visit = visits.get(key)
+        if visit is None:
+            visit = visits[key] = Visit(ref, key)
+        visit.records.append(record)
+        visit.steps.append(step)
+    share.visits = list(visits.values())
+    return share
+
+
+def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, counts: Applied) -> None:
+    """Fold one shopper's steps onto the row as it was read, and note what becomes of the timer."""
+    try:
+        row = _row(raw)
+    except Exception as error:  # nothing of this shopper can be applied
+        for record in visit.records:
+            share.bury(record, "row_unreadable", _said(error), counts)
+        return
+    before = timers.cart_due(row.state, rules.cart_abandoned_ms)
+    tally = Applied()
+    try:
+        visit.row = _fold(row, visit.steps, rules, tally)
+    except Exception:
+        tally = Applied()
+        visit.row = _fold_one_by_one(share, visit, raw, rules, tally)
+    counts.add(tally)
+    if not tally.applied:
+        return
+    share.changed.append(visit)
+    after = timers.cart_due(visit.row.state, rules.cart_abandoned_ms)
+    if after != before:
+        share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
+
+
+def _fold(row: Row, steps: Sequence[Step], rules: Rules, tally: Applied) -> Row:
+    folded = shoppers.fold(row, steps, rules.lateness_ms)
+    tally.applied += folded.applied
+    tally.duplicates += folded.duplicates
+    tally.late += folded.late
+    return folded.row
+
+
+def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied) -> Row:
+    """The steps of a shopper of whom one failed.
+
+    The row is packed after each, so a failure leaves nothing behind.
+    """
+    for step, record in zip(visit.steps, visit.records, strict=True):
+        try:
+            raw = shoppers.encode(_fold(_row(raw), [step], rules, tally))
+        except Exception as error:
+            share.bury(record, "not_foldable", _said(error), tally)
+    return _row(raw)
+
+
+def _row(raw: bytes | None) -> Row:
+    return shoppers.empty() if raw is None else shoppers.decode(raw)
+
+
+def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Step]:
+    if record.value is None:
+        raise Undecodable("the record has no value", code="empty")
+    event = decode(record.value)
+    key = record_key_of(event)
+    right = partition_of(key, partitions)
+    if right != partition:
+        raise BadInput(f"the shopper belongs to partition {right}", code="wrong_partition")
+    return key, RowRef(partition, event.tenant, shopper_id(event)), step_of(event)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,251 @@
+"""The partition store: shopper rows, shelves, timers and the fence of each partition, written in one Lua
+call.
+
+The call compares what the writer believes with what Redis holds (the fence of its log, its epoch, the live
+namespace) and writes everything or nothing. A fence lower than expected means that Redis went back in time; a
+higher one, or another epoch, that somebody else writes. Either way the writer must end. Applying the same
+call twice is applying it once, so a call whose answer was lost is repeated.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from infra.errors import Fenced, Refused, WentBack
+from infra.keys import LIVE, ShardKeys
+from infra.redis import told_as_away
+from streams.lua import CLAIM, COMMIT, FIRE, Script
+
+# A script, its keys, its arguments.
+Call = tuple[Script, Sequence[str], Sequence[str | bytes]]
+
+NO_FENCE: Final = -1
+_STORED, _EPOCH, _NAMESPACE, _FENCE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a writer believes of a partition: its epoch and the last offset applied."""
+
+    epoch: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionWrite:
+    """All that one micro-batch changes in one partition.
+
+    `expected` is the fence before, `fence` the one after; `timers` holds due times by member, None takes one
+    away; `outbox` holds packed effects.
+    """
+
+    partition: int
+    log: str
+    epoch: int
+    expected: int
+    fence: int
+    values: Mapping[str, bytes] = field(default_factory=dict)
+    timers: Mapping[str, int | None] = field(default_factory=dict)
+    outbox: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowRef:
+    """One shopper of one partition."""
+
+    partition: int
+    tenant: str
+    shopper_id: str
+
+
+class PartitionStore:
+    """Reads and writes the partitions of one namespace; the only writer of their keys."""
+
+    def __init__(self, redis: Redis, namespace: str = LIVE, *, where: str = "Redis") -> None:
+        """`where` is Redis' address, for messages."""
+        self._redis = redis
+        self._namespace = namespace
+        self._where = where
+
+    def keys(self, partition: int) -> ShardKeys:
+        """The keys of a partition in this namespace."""
+        return ShardKeys(partition, self._namespace)
+
+    async def claim(
+        self, partitions: Iterable[int], log: str, *, forget_logs: str = ""
+    ) -> dict[int, Claimed]:
+        """Raise the epochs: every earlier owner is shut out. The fences are those of `log`.
+
+        `forget_logs` is the prefix of other logs whose fences go (logs of embedded brokers that have ended).
+
+        Raises:
+            Refused: another namespace is served from this partition.
+            RedisAway.
+        """
+        wanted = list(partitions)
+        calls: list[Call] = [
+            (CLAIM, (keys.epoch, keys.fence, keys.live), (log, forget_logs))
+            for keys in map(self.keys, wanted)
+        ]
+        claimed = {}
+        for partition, (epoch, fence, live) in zip(
+            wanted, await run_scripts(self._redis, self._where, calls), strict=True
+        ):
+            if live.decode() != self._namespace:
+                raise Refused(
+                    f"partition {partition} serves the namespace {live.decode()!r}, not {self._namespace!r}",
+                    code="other_namespace",
+                )
+            claimed[partition] = Claimed(int(epoch), int(fence))
+        return claimed
+
+    async def fences(self, partitions: Iterable[int], log: str) -> dict[int, int]:
+        """The last offset of `log` applied, by partition; -1 where none was.
+
+        Raises:
+            RedisAway.
+        """
+        wanted = list(partitions)
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in wanted:
+            pipe.hget(self.keys(partition).fence, log)
+        with told_as_away(self._where):
+            found = await pipe.execute()
+        return {p: NO_FENCE if raw is None else int(raw) for p, raw in zip(wanted, found, strict=True)}
+
+    async def rows(self, refs: Sequence[RowRef]) -> list[bytes | None]:
+        """The packed rows in the order of `refs`; None for shoppers never seen. One round trip.
+
+        Raises:
+            RedisAway.
+        """
+        places: dict[int, list[int]] = {}
+        for place, ref in enumerate(refs):
+            places.setdefault(ref.partition, []).append(place)
+        pipe = self._redis.pipeline(transaction=False)
+        for partition, at in places.items():
+            keys = self.keys(partition)
+            pipe.mget([keys.row(refs[i].tenant, refs[i].shopper_id) for i in at])
+        rows: list[bytes | None] = [None] * len(refs)
+        with told_as_away(self._where):
+            found = await pipe.execute()
+        for at, answer in zip(places.values(), found, strict=True):
+            for place, raw in zip(at, answer, strict=True):
+                rows[place] = raw
+        return rows
+
+    async def commit(self, writes: Sequence[PartitionWrite]) -> dict[int, int]:
+        """Write the partitions, each wholly or not at all, in one round trip; the outbox lengths after it.
+
+        Raises:
+            WentBack: Redis holds an older state than this writer left.
+            Fenced: somebody else has claimed a partition, or another namespace is served.
+            RedisAway: it may or may not have been written; the same call again is harmless.
+        """
+        answers = await run_scripts(self._redis, self._where, [self._commit_call(write) for write in writes])
+        for write, (status, held) in zip(writes, answers, strict=True):
+            if status != _STORED:
+                raise _lost(write, int(status), bytes(held))
+        return {write.partition: int(answer[1]) for write, answer in zip(writes, answers, strict=True)}
+
+    async def fire(self, partition: int, epoch: int, due: Mapping[str, int], effects: Sequence[bytes]) -> int:
+        """Take timers away and put their effects into the outbox, in one call; how many timers went.
+
+        Nothing happens when any of them is gone or due at another time by now.
+
+        Raises:
+            Fenced, WentBack, RedisAway: as `commit`.
+        """
+        keys = self.keys(partition)
+        pairs = [text for member, at in due.items() for text in (member, str(at))]
+        arguments = (str(epoch), self._namespace, str(len(due)), *pairs, *effects)
+        [(status, held)] = await run_scripts(
+            self._redis, self._where, [(FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)]
+        )
+        if status != _STORED:
+            write = PartitionWrite(partition, "", epoch, NO_FENCE, NO_FENCE)
+            raise _lost(write, int(status), bytes(held))
+        return int(held)
+
+    async def due(self, partitions: Sequence[int], now_ms: int, most: int) -> list[tuple[int, str, int]]:
+        """Timers that are due, (partition, member, due ms), earliest first, at most so many of each
+        partition.
+
+        Raises:
+            RedisAway.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in partitions:
+            pipe.zrangebyscore(
+                self.keys(partition).timers, "-inf", now_ms, start=0, num=most, withscores=True
+            )
+        with told_as_away(self._where):
+            found = await pipe.execute()
+        return [
+            (partition, member.decode(), int(score))
+            for partition, timers in zip(partitions, found, strict=True)
+            for member, score in timers
+        ]
+
+    def _commit_call(self, write: PartitionWrite) -> Call:
+        keys = self.keys(write.partition)
+        kept = [(member, due) for member, due in write.timers.items() if due is not None]
+        gone = [member for member, due in write.timers.items() if due is None]
+        counts = (len(write.values), len(kept), len(gone))
+        return (
+            COMMIT,
+            (keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, *write.values),
+            (
+                *(write.log, str(write.expected), str(write.fence), str(write.epoch), self._namespace),
+                *map(str, counts),
+                *write.values.values(),
+                *(text for member, due in kept for text in (str(due), member)),
+                *gone,
+                *write.outbox,
+            ),
+        )
+
+
+async def run_scripts(redis: Redis, where: str, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one round trip (three, the first time that Redis sees one of them).
+
+    Raises:
+        RedisAway.
+    """
+    with told_as_away(where):
+        answers = await _evaluate(redis, calls)
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            pipe = redis.pipeline(transaction=False)
+            for source in {calls[i][0].source for i in missing}:
+                pipe.script_load(source)
+            await pipe.execute()
+            for i, answer in zip(missing, await _evaluate(redis, [calls[i] for i in missing]), strict=True):
+                answers[i] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+    return answers
+
+
+async def _evaluate(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    pipe = redis.pipeline(transaction=False)
+    for script, keys, arguments in calls:
+        pipe.evalsha(script.sha, len(keys), *keys, *arguments)
+    return await pipe.execute(raise_on_error=False)
+
+
+def _lost(write: PartitionWrite, status: int, held: bytes) -> Fenced | WentBack:
+    """Why a call was turned away, with what Redis holds instead."""
+    here = f"partition {write.partition}"
+    if status == _NAMESPACE:
+        return Fenced(f"{here}: another namespace, {held.decode()}, is served now; start again")
+    mine, what = (write.epoch, "epoch") if status == _EPOCH else (write.expected, "fence")
+    if int(held) < mine:
+        return WentBack(
+            f"{here}: Redis holds {what} {int(held)}, this worker left {mine}; start again to read on from it"
+        )
+    return Fenced(f"{here}: somebody else has taken it ({what} {int(held)}, this worker's is {mine})")

@@ -1,0 +1,90 @@
+"""The loop that empties the outboxes, and the brake for when Kafka does not take what they hold."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from infra import metrics
+from infra.errors import KafkaAway
+from infra.logs import logger
+from infra.metrics import Metrics
+from streams.outbox import Outbox
+from streams.patience import patiently
+from streams.pipeline import Pipeline
+
+_log = logger(__name__)
+
+_LONGEST_PAUSE_S: Final = 5.0
+
+
+class Drainer:
+    """Knows how long the outboxes of the owned partitions are and keeps them short."""
+
+    def __init__(self, pipeline: Pipeline, outbox: Outbox, bound: int, measured: Metrics) -> None:
+        self._pipeline = pipeline
+        self._outbox = outbox
+        self._bound = bound
+        self._metrics = measured
+        self._lengths: dict[int, int] = {}
+        self._wake = asyncio.Event()
+        self._below = asyncio.Event()
+        self._below.set()
+
+    async def look(self) -> None:
+        """Learn what the partitions just claimed have left to send.
+
+        Raises:
+            RedisAway.
+        """
+        self._lengths = await self._outbox.lengths(list(self._pipeline.owned))
+        self._signal()
+
+    def note(self, lengths: Mapping[int, int]) -> None:
+        """Outboxes have these lengths now."""
+        if any(lengths.values()) or any(self._lengths.get(p) for p in lengths):
+            self._lengths.update(lengths)
+            self._signal()
+
+    async def until_below_bound(self) -> None:
+        """Wait while an outbox is over its bound."""
+        if not self._below.is_set():
+            longest = max(self._lengths.values())
+            _log.warning("paused: effects wait for Kafka", waiting=longest, bound=self._bound)
+            await self._below.wait()
+
+    async def run(self) -> None:
+        """Send what waits until cancelled; while Kafka is away it is tried again for good.
+
+        Raises:
+            Fenced: a partition has another owner.
+            Unavailable: Redis stayed away.
+        """
+        pause = 0.0
+        while True:
+            await self._wake.wait()
+            try:
+                for partition in [p for p, length in self._lengths.items() if length]:
+                    await self._drain(partition)
+                pause = 0.0
+            except KafkaAway as error:
+                pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.1)
+                _log.warning("effects wait for Kafka", in_s=pause, why=error.message)
+                await asyncio.sleep(pause)
+
+    async def _drain(self, partition: int) -> None:
+        owned = self._pipeline.owned.get(partition)
+        if owned is None:
+            self.note({partition: 0})
+            return
+        _, refused = await self._outbox.drain(partition, owned.epoch)
+        if refused:
+            _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
+        self._lengths |= await patiently(lambda: self._outbox.lengths([partition]), "reading an outbox")
+        self._signal()
+
+    def _signal(self) -> None:
+        lengths = self._lengths.values()
+        (self._wake.set if any(lengths) else self._wake.clear)()
+        (self._below.set if max(lengths, default=0) < self._bound else self._below.clear)()
+        for partition, length in self._lengths.items():
+            self._metrics.set(metrics.OUTBOX_RECORDS, length, partition=str(partition))

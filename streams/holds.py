@@ -1,0 +1,57 @@
+"""Who holds a whole namespace, or the archive: workers share one, a direct load and the archiver hold theirs
+alone.
+
+A hold ends by itself 30 s after it was last renewed, so nothing stays held by a process that was killed. It
+keeps honest processes apart and says so in a sentence; what keeps a mistaken one from writing is the epoch in
+each commit.
+"""
+
+from typing import Final
+
+from redis.asyncio import Redis
+
+from infra.errors import Refused
+from infra.keys import owner
+from infra.redis import told_as_away
+from streams.commit import run_scripts
+from streams.lua import HOLD
+
+HOLD_MS: Final = 30_000
+
+
+class Hold:
+    """One holder of `name`. `token` tells holders apart: any text that no other process has."""
+
+    def __init__(self, redis: Redis, name: str, token: str, *, alone: bool, where: str = "Redis") -> None:
+        self._redis = redis
+        self._name = name
+        self._member = f"{'alone' if alone else 'shared'}:{token}"
+        self._where = where
+
+    async def take(self) -> None:
+        """Hold it, or hold it for another 30 s: call it again at least every 10 s.
+
+        Raises:
+            Refused: somebody else holds it (`held`).
+            RedisAway.
+        """
+        calls = [(HOLD, (owner(self._name),), (self._member, str(HOLD_MS)))]
+        [other] = await run_scripts(self._redis, self._where, calls)
+        if other:
+            who = "a worker" if other.startswith(b"shared:") else "another process that needs it for itself"
+            raise Refused(
+                f"{self._name!r} is held by {who}; end it (it lets go within "
+                f"{HOLD_MS // 1000} s) and try again",
+                code="held",
+            )
+
+    async def release(self) -> None:
+        """Let go.
+
+        Raises:
+            RedisAway: it ends by itself all the same.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zrem(owner(self._name), self._member)
+        with told_as_away(self._where):
+            await pipe.execute()

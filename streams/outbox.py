@@ -1,0 +1,116 @@
+"""The outbox: effects written with the state that caused them, then produced to Kafka, then removed.
+
+An effect lies in the partition's list in Redis from the moment its cause is applied. It is produced with
+acks=all and taken away after the acknowledgement; a crash in between produces it again, with the same bytes.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from infra.errors import Fenced, TooLarge
+from infra.kafka import Outgoing, Producer
+from infra.keys import ShardKeys
+from infra.redis import told_as_away
+from streams.commit import run_scripts
+from streams.lua import SENT
+
+# Entries read at once: a dead letter may be 1 MB.
+CHUNK: Final = 64
+
+
+class _Packed(msgspec.Struct, array_like=True, frozen=True):
+    topic: str
+    partition: int
+    key: str
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def pack(record: Outgoing) -> bytes:
+    """A record as it lies in the outbox."""
+    return _encoder.encode(_Packed(record.topic, record.partition, record.key, record.value, record.headers))
+
+
+def unpack(raw: bytes) -> Outgoing:
+    """The inverse of `pack`.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no effect.
+    """
+    packed = _decoder.decode(raw)
+    return Outgoing(packed.topic, packed.partition, packed.key, packed.value, packed.headers)
+
+
+class Outbox:
+    """Empties the outboxes of the partitions that this process owns."""
+
+    def __init__(self, redis: Redis, producer: Producer, *, where: str = "Redis") -> None:
+        self._redis = redis
+        self._producer = producer
+        self._where = where
+
+    async def lengths(self, partitions: list[int]) -> dict[int, int]:
+        """How many effects wait, by partition.
+
+        Raises:
+            RedisAway.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in partitions:
+            pipe.llen(ShardKeys(partition).outbox)
+        with told_as_away(self._where):
+            return dict(zip(partitions, await pipe.execute(), strict=True))
+
+    async def drain(self, partition: int, epoch: int) -> tuple[int, int]:
+        """Produce what waits, oldest first, until nothing does: (sent, too large to be sent).
+
+        Raises:
+            KafkaAway, RedisAway: what was not acknowledged and removed stays.
+            Fenced: the partition has another owner.
+        """
+        keys = ShardKeys(partition)
+        sent = refused = 0
+        while True:
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.lrange(keys.outbox, 0, CHUNK - 1)
+            with told_as_away(self._where):
+                [entries] = await pipe.execute()
+            if not entries:
+                return sent, refused
+            too_large = await self._produce([unpack(entry) for entry in entries])
+            sent += len(entries) - too_large
+            refused += too_large
+            # The digest of the first entry makes the removal safe to repeat: a second one finds another
+            # first.
+            first = hashlib.sha1(entries[0], usedforsecurity=False).hexdigest()
+            arguments = (str(epoch), first, str(len(entries)))
+            [left] = await run_scripts(
+                self._redis, self._where, [(SENT, (keys.epoch, keys.outbox), arguments)]
+            )
+            if left < 0:
+                raise Fenced(
+                    f"partition {partition}: somebody else has taken it; its outbox is theirs to empty"
+                )
+            if left == 0:
+                return sent, refused
+
+    async def _produce(self, records: list[Outgoing]) -> int:
+        """Produce them; how many are larger than Kafka takes, which no repeat would change."""
+        try:
+            await self._producer.send_many(records)
+        except TooLarge:
+            too_large = 0
+            for record in records:
+                try:
+                    await self._producer.send(record)
+                except TooLarge:
+                    too_large += 1
+            return too_large
+        return 0

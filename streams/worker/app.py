@@ -1,0 +1,51 @@
+"""The Faust app: it joins the consumer group, reads both logs, and puts what comes into the inboxes."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from streams.inbox import Inbox
+from streams.worker.transport import ChunkSchema, Reading, Transport
+
+_SESSION_S: Final = 6.0
+_HEARTBEAT_S: Final = 1.5
+_COMMIT_S: Final = 1.0
+
+
+def create(bootstrap: str, group: str, folder: Path, reading: Reading, fetch_records: int) -> faust.App:
+    """An app with one agent for each inbox's topic; nothing of it runs yet."""
+    app = faust.App(
+        group,
+        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        datadir=folder,
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=_SESSION_S,
+        broker_heartbeat_interval=_HEARTBEAT_S,
+        broker_commit_interval=_COMMIT_S,
+        broker_max_poll_records=fetch_records,
+        stream_buffer_maxsize=65_536,
+        stream_wait_empty=False,
+        producer_linger=0.02,
+    )
+    app.transport = Transport(app.conf.broker_consumer, app)
+    app.transport.reading = reading
+    for topic, inbox in reading.inboxes.items():
+        agent = app.agent(app.topic(topic, schema=ChunkSchema()), supervisor_strategy=CrashingSupervisor)
+        agent(_putting(inbox, topic))
+    return app
+
+
+def _putting(inbox: Inbox, topic: str) -> Any:
+    async def put(stream: Any) -> None:
+        # Never acknowledged here: the fence in Redis says what was applied, in the same step that applies it.
+        async for chunk in stream.noack():
+            inbox.put(chunk)
+
+    put.__name__ = put.__qualname__ = f"read_{topic.replace('.', '_').replace('-', '_')}"
+    return put
