@@ -1,0 +1,214 @@
+"""Loading without Kafka: archive first, then catalogue, then the worker's own pipeline over the archive.
+
+A load is a log of its own, `load-<hash>`, with an offset for each event in its partition. The archive and every
+fence count in it, so a load that was interrupted goes on where it was, and a second one finds everything done.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from features.aggregates import ITEM_CONTENT, item_values
+from features.archive import ArchiveRow, EventArchive
+from features.catalog import FacetRecord
+from features.catalog_store import CatalogStore
+from features.events import Event, encode, event_time_ms, record_key_of, shopper_id, to_ms
+from features.online import OnlineRow, OnlineWriter
+from infra.keys import LIVE, feast_project, partition_of, record_key
+from infra.redis import address, told_as_away
+from infra.settings import Settings
+from streams.batch import Applied, PartitionBatch
+from streams.holds import Hold
+from streams.pipeline import build_pipeline
+from streams.progress import Phases
+
+BATCH: Final = 2000
+ARCHIVED_AT_ONCE: Final = 40_000
+_FACETS_AT_ONCE: Final = 1000
+_RENEW_S: Final = 5.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedRecord:
+    """A record as the pipeline reads it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class DirectLoad:
+    """Writes one load into the archive and the live namespace; it needs both for itself."""
+
+    def __init__(self, settings: Settings, redis: Redis, log: str, phases: Phases) -> None:
+        self._settings = settings
+        self._partitions = settings.partition_count
+        self._redis = redis
+        self._log = log
+        self._phases = phases
+        self._where = address(settings.redis)
+        self._archive = EventArchive(settings.archive_dir)
+        self._held = _Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
+
+    async def run(
+        self, records: Sequence[FacetRecord], events: Iterable[Event], total: int
+    ) -> dict[str, int]:
+        """Load; what became of the events.
+
+        Raises:
+            Refused: a worker runs, or another load (`held`).
+            OwnershipLost: a worker took a partition all the same.
+            RedisAway: the same load again goes on from here.
+        """
+        await self._held.take()
+        try:
+            archived = await self._write_archive(events, total)
+            await self._write_catalogue(records)
+            counts = await self._apply(total)
+        finally:
+            await self._held.release()
+        return {
+            "archived": archived,
+            "applied": counts.applied,
+            "duplicates": counts.duplicates,
+            "late": counts.late,
+            "dead letters": counts.dead,
+            "applied before": total - counts.records if counts.records < total else 0,
+        }
+
+    async def _write_archive(self, events: Iterable[Event], total: int) -> int:
+        rows, written = _Numbered(self._log, self._partitions), 0
+        with self._phases.phase("archived", total, "events") as advance:
+            for chunk in _chunks(map(rows.row, events), ARCHIVED_AT_ONCE):
+                written += self._archive.write(chunk)
+                advance(len(chunk))
+                await self._held.renew()
+        return written
+
+    async def _write_catalogue(self, records: Sequence[FacetRecord]) -> None:
+        store = CatalogStore(self._redis)
+        writer = OnlineWriter(self._redis, feast_project(LIVE))
+        shares: dict[int, list[FacetRecord]] = {}
+        for record in records:
+            key = record_key(record.tenant, record.item_id)
+            shares.setdefault(partition_of(key, self._partitions), []).append(record)
+        with (
+            self._phases.phase("catalogue", len(records), "records") as advance,
+            told_as_away(self._where),
+        ):
+            for partition, share in sorted(shares.items()):
+                offset = -1
+                for chunk in _chunks(share, _FACETS_AT_ONCE):
+                    offset += len(chunk)
+                    if await store.apply(partition, chunk, self._log, offset):
+                        await self._write_contents(store, writer, chunk, offset)
+                    advance(len(chunk))
+                    await self._held.renew()
+
+    async def _write_contents(
+        self, store: CatalogStore, writer: OnlineWriter, records: Sequence[FacetRecord], offset: int
+    ) -> None:
+        tenant = self._settings.tenant
+        item_ids = list(dict.fromkeys(record.item_id for record in records))
+        items = await store.get(tenant, item_ids, self._partitions)
+        rows = [
+            OnlineRow(record_key(tenant, item_id), 0, item_values(item), self._log, offset)
+            for item_id, item in items.items()
+        ]
+        await writer.write(ITEM_CONTENT, rows)
+
+    async def _apply(self, total: int) -> Applied:
+        pipeline = build_pipeline(self._settings, self._redis)
+        fences = await pipeline.claim(range(self._partitions), self._log)
+        counts = Applied()
+        with self._phases.phase("applied", total, "events") as advance:
+            for batch in self._batches():
+                if batch.records[-1].offset > fences[batch.partition].fence:
+                    _add(counts, await pipeline.apply([batch]))
+                advance(len(batch.records))
+                await self._held.renew()
+        return counts
+
+    def _batches(self) -> Iterator[PartitionBatch]:
+        """This load's part of the archive, partition by partition."""
+        columns = ("partition", "offset", "key", "value")
+        partition, records = -1, list[ArchivedRecord]()
+        for table in self._archive.scan(columns=columns, log=self._log):
+            for of, *record in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if records and (of != partition or len(records) == BATCH):
+                    yield PartitionBatch(partition, self._log, records)
+                    records = []
+                partition = of
+                records.append(ArchivedRecord(*record))
+        if records:
+            yield PartitionBatch(partition, self._log, records)
+
+
+class _Numbered:
+    """Gives each event its place in the load's log."""
+
+    def __init__(self, log: str, partitions: int) -> None:
+        self._log = log
+        self._next = [0] * partitions
+
+    def row(self, event: Event) -> ArchiveRow:
+        key = record_key_of(event)
+        partition = partition_of(key, len(self._next))
+        offset = self._next[partition]
+        self._next[partition] = offset + 1
+        at = event_time_ms(event)
+        return ArchiveRow(
+            self._log,
+            partition,
+            offset,
+            at if event.received_at is None else to_ms(event.received_at),
+            at,
+            event.tenant,
+            shopper_id(event),
+            event.event_name,
+            key.encode(),
+            encode(event),
+        )
+
+
+class _Held:
+    """A hold that is renewed while work goes on."""
+
+    def __init__(self, hold: Hold, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._hold = hold
+        self._monotonic = monotonic
+        self._taken = 0.0
+
+    async def take(self) -> None:
+        await self._hold.take()
+        self._taken = self._monotonic()
+
+    async def renew(self) -> None:
+        await asyncio.sleep(0)
+        if self._monotonic() - self._taken > _RENEW_S:
+            await self.take()
+
+    async def release(self) -> None:
+        await self._hold.release()
+
+
+def _add(counts: Applied, more: Applied) -> None:
+    counts.applied += more.applied
+    counts.duplicates += more.duplicates
+    counts.late += more.late
+    counts.dead += more.dead
+    counts.redelivered += more.redelivered
+
+
+def _chunks(all_of: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    rest = iter(all_of)
+    while chunk := list(islice(rest, size)):
+        yield chunk

@@ -1,0 +1,249 @@
+"""`daogou load`: history and catalogues from files, through the log or directly, and the table of what became
+of it.
+
+Everything follows from the file: the ids of the events, the id of the load, the order. A load that was
+interrupted is run again, and a load run twice changes nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from redis.asyncio import Redis
+from rich.console import Console
+
+from features.catalog import FacetRecord, Item
+from features.catalog_store import CatalogStore
+from infra.clock import Clock, clock_from
+from infra.embedded.outside import Outside, running
+from infra.errors import BadInput, Refused
+from infra.redis import connect
+from infra.settings import Settings
+from streams.direct import DirectLoad
+from streams.intake import Intake, Ready
+from streams.load_report import LoadReport, instant, print_report, write_report
+from streams.mappings.origin import Origin, content_hash, existing
+from streams.mappings.outcomes import Mapping as SourceMapping
+from streams.mappings.table import files_of, named
+from streams.progress import Phases
+from streams.spool import Spool, Window
+from streams.through_log import ThroughLog
+
+_REDIS_TIMEOUT_MS: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What `daogou load` was asked for."""
+
+    source: str | None = None
+    mapping: str | None = None
+    items: Path | None = None
+    direct: bool = False
+    live: bool = False
+    wait: bool = True
+    window: Window = field(default_factory=Window)
+
+
+def load_command(
+    settings: Settings,
+    source: str | None = None,
+    mapping: str | None = None,
+    *,
+    items: Path | None = None,
+    direct: bool = False,
+    live: bool = False,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 0,
+    moved_to: date | None = None,
+    json_file: Path | None = None,
+    wait: bool = True,
+    quiet: bool = False,
+) -> LoadReport:
+    """Load a source, a catalogue file, or both.
+
+    Args:
+        settings: with or without addresses; the embedded servers of the data folder are found.
+        source: a file, or the name of a data package (`completejourney`); None: only the catalogue.
+        mapping: one of `streams.mappings.table.MAPPINGS`; None where the source itself is such a name.
+        items: a catalogue file (CSV, TSV, JSON lines, Google Merchant XML).
+        direct: without Kafka, into archive and Redis; refused while a worker runs.
+        live: not history: messages may come of it, and events are at most 30 days old. Through the log alone.
+        since: the earliest event, inclusive (`--from`). An aware time.
+        until: the end of the events, exclusive (`--to`). An aware time.
+        limit: only the first so many events in the order of time; 0: all.
+        moved_to: all times are moved by whole days, so that the newest event is on this day (UTC).
+        json_file: where the report is written as JSON.
+        wait: through the log: until the worker has applied everything.
+        quiet: no table on stdout.
+
+    Raises:
+        BadInput: the request does not fit together; the file is not what the mapping reads.
+        Refused: a worker runs (`--direct`), or no broker does (through the log).
+        KafkaAway, RedisAway: says how far it came.
+    """
+    request = LoadRequest(source, mapping, items, direct, live, wait, Window(since, until, limit, moved_to))
+    request = _checked(request)
+    found = settings if settings.kafka or direct else running(settings)
+    if found is None:
+        raise Refused(
+            f"no broker runs for {settings.data_dir}: start `daogou up` first, set DAOGOU_KAFKA, or "
+            "load with --direct"
+        )
+    with Outside(found) as outside, Phases() as phases:
+        report = load(outside, request, phases, clock_from(settings.clock_shift_file))
+    if not quiet:
+        print_report(report, Console())
+    if json_file is not None:
+        write_report(report, json_file)
+    return report
+
+
+def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock) -> LoadReport:
+    """Load with servers that are there.
+
+    Raises:
+        DaogouError: as `load_command`.
+    """
+    with Spool() as spool:
+        intake = Intake(spool)
+        source = _Source.of(request)
+        origin = source.origin(settings, request, clock)
+        lines_read = 0
+        if source.mapping is not None:
+            lines_read = source.mapping.count(origin)
+            with phases.phase("read", lines_read, "lines") as advance:
+                intake.read_source(source.mapping, origin, advance)
+        if request.items is not None:
+            with phases.phase("catalogue read", 0, "rows") as advance:
+                intake.read_catalogue(request.items, advance)
+        return asyncio.run(_write(_Job(settings, request, phases, source, intake, lines_read)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The files of a request, and the ids that follow from them."""
+
+    mapping: SourceMapping | None
+    files: tuple[Path, ...]
+    load_id: str
+
+    @classmethod
+    def of(cls, request: LoadRequest) -> "_Source":
+        items = () if request.items is None else (existing(request.items),)
+        if request.source is None:
+            return cls(None, (), f"load-{content_hash('items', items)}")
+        mapping = named(request.mapping or request.source)
+        files = files_of(request.source, mapping)
+        return cls(mapping, files, f"load-{content_hash(f'{mapping.name}/{mapping.version}', files)}")
+
+    def origin(self, settings: Settings, request: LoadRequest, clock: Clock) -> Origin:
+        return Origin(
+            files=self.files,
+            source=f"load-{self.mapping.name}" if self.mapping else "load",
+            tenant=settings.tenant,
+            received_at=instant(clock.now_ms()),
+            load_id=None if request.live else self.load_id,
+        )
+
+    def log(self, request: LoadRequest, settings: Settings, moved_days: int) -> str:
+        """The log that a direct load counts in: another one as soon as its events may be others."""
+        window = request.window
+        parts = (
+            settings.tenant,
+            settings.partition_count,
+            window.since,
+            window.until,
+            window.limit,
+            moved_days,
+        )
+        items = "" if request.items is None else content_hash("items", (request.items,))
+        digest = blake2b(repr((self.load_id, items, *parts)).encode(), digest_size=8)
+        return f"load-{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A load whose source has been read."""
+
+    settings: Settings
+    request: LoadRequest
+    phases: Phases
+    source: _Source
+    intake: Intake
+    lines_read: int
+
+
+async def _write(job: _Job) -> LoadReport:
+    settings, request, phases, intake = job.settings, job.request, job.phases, job.intake
+    chosen = intake.spool.choose(request.window)
+    records = intake.records(settings.tenant)
+    redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
+    try:
+        ready = Ready(intake, chosen, await _stored(settings, redis, records, len(chosen)))
+        if request.direct:
+            log = job.source.log(request, settings, chosen.moved_days)
+            direct = DirectLoad(settings, redis, log, phases)
+            applied = await direct.run(records, ready, len(chosen))
+        else:
+            applied = await ThroughLog(settings, redis, phases).send(
+                records, ready, len(chosen), wait=request.wait
+            )
+    finally:
+        await redis.aclose()
+    intake.tally.repeated += chosen.duplicate_lines
+    return _report(job, ready, applied)
+
+
+async def _stored(
+    settings: Settings, redis: Redis, records: list[FacetRecord], events: int
+) -> Mapping[str, Item]:
+    """The catalogue that is there already; only asked for where the load brings none."""
+    if records or not events:
+        return {}
+    items, _ = await CatalogStore(redis).load(settings.tenant, range(settings.partition_count))
+    return items
+
+
+def _report(job: _Job, ready: Ready, applied: dict[str, int]) -> LoadReport:
+    chosen, tally, request = ready.chosen, job.intake.tally, job.request
+    return LoadReport(
+        source=request.source or str(request.items),
+        mapping=job.source.mapping.name if job.source.mapping else "items",
+        load_id=job.source.load_id,
+        way="direct" if request.direct else "through the log",
+        lines_read=job.lines_read,
+        lines_taken=ready.lines,
+        lines_repeated=tally.repeated,
+        lines_left_out=chosen.left_out_lines,
+        refused=tally.refusals(),
+        events=ready.events,
+        items=len(job.intake.items),
+        items_refused=tally.item_refusals(),
+        moved_days=chosen.moved_days,
+        first_event_at=instant(chosen.first_ms) if len(chosen) else None,
+        last_event_at=instant(chosen.last_ms) if len(chosen) else None,
+        applied=applied,
+        seconds=dict(job.phases.seconds),
+    )
+
+
+def _checked(request: LoadRequest) -> LoadRequest:
+    window = request.window
+    if request.source is None and request.items is None:
+        raise BadInput("nothing to load: give a SOURCE, --items FILE, or both", path="source")
+    if request.source is not None and request.mapping is None:
+        request = replace(request, mapping=request.source)
+    if request.live and request.direct:
+        raise BadInput("--live needs the worker, --direct goes without: choose one", path="live")
+    if window.limit < 0:
+        raise BadInput("--limit is 0 (all) or more", path="limit")
+    for name, at in (("--from", window.since), ("--to", window.until)):
+        if at is not None and at.tzinfo is None:
+            raise BadInput(f"{name} needs an offset: 2017-12-01T00:00:00Z", path=name)
+    return request

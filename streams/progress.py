@@ -1,0 +1,88 @@
+"""Progress of long work on stderr: bars on a terminal, now and then a plain line elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+_EVERY_S: Final = 10.0
+
+
+class Phases:
+    """The phases of one piece of work, each with its bar and its seconds."""
+
+    def __init__(
+        self, console: Console | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console or Console(stderr=True)
+        self._monotonic = monotonic
+        self._bars: Progress | None = None
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=self._console,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line between the bars."""
+        self._console.print(text, highlight=False)
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """One phase; what it gives is called with how much more is done."""
+        begin = self._monotonic()
+        bar = (
+            _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self._monotonic)
+        )
+        try:
+            yield bar.advance
+        finally:
+            self.seconds[name] = round(self._monotonic() - begin, 2)
+        if self._bars is None:
+            self.say(f"{name}: {bar.done:,} {unit} in {self.seconds[name]:.1f} s")
+
+
+class _Bar:
+    def __init__(self, bars: Progress, name: str, total: int) -> None:
+        self._bars = bars
+        self._task = bars.add_task(name, total=total)
+        self.done = 0
+
+    def advance(self, more: int) -> None:
+        self.done += more
+        self._bars.advance(self._task, more)
+
+
+class _Lines:
+    def __init__(
+        self, phases: Phases, name: str, total: int, unit: str, monotonic: Callable[[], float]
+    ) -> None:
+        self._phases, self._name, self._total, self._unit = phases, name, total, unit
+        self._monotonic = monotonic
+        self._told = monotonic()
+        self.done = 0
+
+    def advance(self, more: int) -> None:
+        self.done += more
+        now = self._monotonic()
+        if now - self._told >= _EVERY_S:
+            self._told = now
+            self._phases.say(f"{self._name}: {self.done:,} of {self._total:,} {self._unit}")

@@ -1,0 +1,194 @@
+"""Loading through Kafka: catalogue first, then events, never further ahead than the consumers can follow.
+
+What is on the log and not yet applied is bounded for each partition, in records and in bytes: the embedded
+broker forgets its oldest records beyond 5 MiB of a partition without a word, and a real one would make live
+events wait behind all of a backfill.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from redis.asyncio import Redis
+
+from features import catalog
+from features.catalog import FacetRecord
+from features.catalog_store import CatalogStore
+from features.events import Event, encode, record_key_of
+from infra.errors import KafkaAway
+from infra.kafka import Outgoing, Producer, end_offsets, log_id
+from infra.keys import partition_of, record_key
+from infra.redis import address
+from infra.settings import Settings
+from infra.topics import CATALOG, EVENTS
+from streams.commit import PartitionStore
+from streams.progress import Phases
+
+_CHUNK: Final = 500
+_POLL_S: Final = 0.05
+_SILENT_S: Final = 5.0
+_BEFORE_BYTES: Final = 1000  # what a record weighs that lay on the log before we came: not known, guessed
+
+Applied = Callable[[], Awaitable[Mapping[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far a partition's end may be ahead of its consumer."""
+
+    records: int
+    bytes_: int
+
+
+# Half of what the embedded broker holds is kept free: its count of bytes holds more than the values, and the
+# archiver reads beside the worker.
+EMBEDDED: Final = Ahead(10_000, 2 << 20)
+KAFKA: Final = Ahead(50_000, 32 << 20)
+
+
+class Gate:
+    """Knows what is on the log and not yet applied, and holds the loader back."""
+
+    def __init__(self, topic: str, bound: Ahead, applied: Applied, phases: Phases) -> None:
+        self._topic = topic
+        self._bound = bound
+        self._applied = applied
+        self._phases = phases
+        self._open: dict[int, deque[tuple[int, int]]] = {}
+        self._bytes: dict[int, int] = {}
+
+    def note(self, partition: int, offset: int, size: int) -> None:
+        """A record is on the log."""
+        self._open.setdefault(partition, deque()).append((offset, size))
+        self._bytes[partition] = self._bytes.get(partition, 0) + size
+
+    async def room(self) -> None:
+        """Wait until every partition is within the bound."""
+        await self._wait(lambda: not any(map(self._full, self._open)), lambda _: None)
+
+    async def drained(self, advance: Callable[[int], None]) -> None:
+        """Wait until everything is applied; `advance` hears of records."""
+        await self._wait(lambda: not self.waiting, advance)
+
+    @property
+    def waiting(self) -> int:
+        """Records on the log that are not applied."""
+        return sum(map(len, self._open.values()))
+
+    def _full(self, partition: int) -> bool:
+        return len(self._open[partition]) > self._bound.records or self._bytes[partition] > self._bound.bytes_
+
+    async def _wait(self, enough: Callable[[], bool], advance: Callable[[int], None]) -> None:
+        moved_at, silent = time.monotonic(), _SILENT_S
+        while not enough():
+            before = self.waiting
+            await self._look()
+            advance(before - self.waiting)
+            now = time.monotonic()
+            if self.waiting < before:
+                moved_at, silent = now, _SILENT_S
+            elif now - moved_at > silent:
+                self._phases.say(
+                    f"nothing consumes {self._topic} for {now - moved_at:.0f} s; start `daogou worker` "
+                    f"({self.waiting:,} records wait for it)"
+                )
+                silent += 6 * _SILENT_S
+            if not enough():
+                await asyncio.sleep(_POLL_S)
+
+    async def _look(self) -> None:
+        for partition, offset in (await self._applied()).items():
+            records = self._open.get(partition)
+            while records and records[0][0] <= offset:
+                self._bytes[partition] -= records.popleft()[1]
+
+
+class ThroughLog:
+    """Produces one load; use it as a context of its own event loop."""
+
+    def __init__(self, settings: Settings, redis: Redis, phases: Phases) -> None:
+        self._settings = settings
+        self._partitions = settings.partition_count
+        self._store = PartitionStore(redis, where=address(settings.redis))
+        self._items = CatalogStore(redis)
+        self._phases = phases
+        self._producer = Producer(settings.kafka, embedded=settings.embedded_kafka, timeout_ms=30_000)
+
+    async def send(
+        self, records: list[FacetRecord], events: Iterable[Event], total: int, *, wait: bool
+    ) -> dict[str, int]:
+        """Catalogue, then events; with `wait` it ends when the worker has applied them. What is on the log.
+
+        Raises:
+            KafkaAway: says how far it came; loading again is safe.
+            RedisAway.
+        """
+        await self._producer.start()
+        try:
+            items = await self._gate(CATALOG, self._catalogue_positions)
+            outgoing = (self._facet(record) for record in records)
+            await self._send("catalogue sent", items, outgoing, len(records))
+            if wait:
+                await self._drain("catalogue applied", items)
+            gate = await self._gate(EVENTS, self._fences)
+            sent = await self._send("events sent", gate, map(self._event, events), total)
+            if wait:
+                await self._drain("events applied", gate)
+        finally:
+            self._producer.close()
+        return {"catalogue records": len(records), "events sent": sent}
+
+    async def _send(self, what: str, gate: Gate, outgoing: Iterable[Outgoing], total: int) -> int:
+        rest, sent = iter(outgoing), 0
+        with self._phases.phase(what, total, "records") as advance:
+            while chunk := list(islice(rest, _CHUNK)):
+                await gate.room()
+                try:
+                    offsets = await self._producer.send_many(chunk)
+                except KafkaAway as error:
+                    raise KafkaAway(
+                        f"{error.message}. {what}: {sent:,} of {total:,}; run the same load again, "
+                        "what is there already is not taken twice"
+                    ) from None
+                for record, offset in zip(chunk, offsets, strict=True):
+                    gate.note(record.partition, offset, len(record.value or b"") + len(record.key))
+                sent += len(chunk)
+                advance(len(chunk))
+        return sent
+
+    async def _drain(self, what: str, gate: Gate) -> None:
+        with self._phases.phase(what, gate.waiting, "records") as advance:
+            await gate.drained(advance)
+
+    async def _gate(self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]]) -> Gate:
+        """A gate that knows what lay on the log before."""
+        bootstrap = self._settings.kafka
+        log = await asyncio.to_thread(log_id, bootstrap, topic, self._settings.embedded_log)
+        bound = EMBEDDED if self._settings.embedded_kafka else KAFKA
+        gate = Gate(topic, bound, lambda: positions(log), self._phases)
+        applied = await positions(log)
+        for partition, end in (await asyncio.to_thread(end_offsets, bootstrap, topic)).items():
+            behind = end - 1 - applied.get(partition, -1)
+            if behind > 0:
+                gate.note(partition, end - 1, behind * _BEFORE_BYTES)
+        return gate
+
+    async def _fences(self, log: str) -> Mapping[int, int]:
+        return await self._store.fences(range(self._partitions), log)
+
+    async def _catalogue_positions(self, log: str) -> Mapping[int, int]:
+        found = await self._items.positions(range(self._partitions), log)
+        return {partition: offset for partition, (_, offset) in found.items()}
+
+    def _event(self, event: Event) -> Outgoing:
+        key = record_key_of(event)
+        return Outgoing(EVENTS, partition_of(key, self._partitions), key, encode(event))
+
+    def _facet(self, record: FacetRecord) -> Outgoing:
+        of_item = record_key(record.tenant, record.item_id)
+        partition = partition_of(of_item, self._partitions)
+        return Outgoing(CATALOG, partition, catalog.key_of(record), catalog.encode_record(record))
