@@ -6,15 +6,16 @@ that lost what it owned, 1 for the rest.
 
 import signal
 import sys
+from dataclasses import asdict
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from infra.errors import BadInput, DaogouError, OwnershipLost
 
-OK, FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 0, 1, 2, 75, 130
+FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 1, 2, 75, 130
 
 app = typer.Typer(
     name="daogou",
@@ -40,7 +41,10 @@ Port = Annotated[
 
 @app.command(epilog="Example: daogou up --port 8000 --data-dir .daogou")
 def up(port: Port = None, data_dir: DataDir = None) -> None:
-    """Start worker and API together, with embedded Redis and Kafka where none is set; Ctrl-C ends all."""
+    """Start worker and API together.
+
+    Embedded Redis and Kafka start where none is set. Ctrl-C ends everything and says what was kept.
+    """
     from streams.supervisor import up as run
 
     settings = _settings(port=port, data_dir=data_dir)
@@ -52,15 +56,19 @@ def up(port: Port = None, data_dir: DataDir = None) -> None:
 
 
 @app.command(epilog="Example: DAOGOU_KAFKA=kafka:9092 DAOGOU_REDIS=redis://redis:6379/0 daogou worker")
-def worker(data_dir: DataDir = None) -> int:
-    """Start one worker. Status 75: it lost what it owned; start it again (systemd: Restart=always)."""
+def worker(data_dir: DataDir = None) -> None:
+    """Start one worker.
+
+    Status 75: it lost what it owned; start it again (systemd: Restart=always).
+    """
     from infra.embedded.outside import Outside
     from streams.supervisor import prepare
     from streams.worker import run
 
     with Outside(_settings(data_dir=data_dir)) as settings:
         prepare(settings)
-        return run(settings)
+        status = run(settings)
+    raise typer.Exit(status)
 
 
 @app.command(epilog="Example: daogou api --port 8000")
@@ -73,20 +81,95 @@ def api(
     from infra.embedded.outside import Outside
     from streams.api import serve
 
-    with Outside(_settings(port=port, data_dir=data_dir)) as settings:
-        serve(settings, _say, socket_fd)
+    _sigterm_as_ctrl_c()
+    try:
+        with Outside(_settings(port=port, data_dir=data_dir)) as settings:
+            serve(settings, _say, socket_fd)
+    except KeyboardInterrupt:
+        return
 
 
 @app.command(epilog="Example: daogou doctor --quick")
 def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes seconds.")] = False,
     data_dir: DataDir = None,
-) -> int:
-    """Check the environment and explain it: packages, settings, Kafka, Redis, data folder. Status 1: something
-    that is needed is broken."""
+) -> None:
+    """Check the environment and explain it.
+
+    Looks at packages, settings, Kafka, Redis and the data folder. Status 1: something that is needed is broken.
+    """
     from streams.doctor import examine
 
-    return OK if examine(_settings(data_dir=data_dir), quick=quick) else FAILED
+    if not examine(_settings(data_dir=data_dir), quick=quick):
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog="Example: daogou load history.jsonl --mapping jsonlines --items catalogue.csv --direct")
+def load(
+    source: Annotated[str | None, typer.Argument(help="A file, or the name of a data package.")] = None,
+    mapping: Annotated[
+        str | None, typer.Option(help="How the file is read; a data package needs none.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="A catalogue: CSV, TSV, JSON lines, or a Google Merchant feed.")
+    ] = None,
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct", help="Into archive and Redis without Kafka: for long history, no worker running."
+        ),
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Not history: messages may come of it.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--from", help="The earliest event: 2017-12-01T00:00:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The end of the events, exclusive.")] = None,
+    limit: Annotated[int, typer.Option(help="Only the first so many events; 0: all.")] = 0,
+    moved_to: Annotated[
+        str | None,
+        typer.Option("--moved-to", help="Move all times by whole days, the newest event to this day."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the table as JSON, too.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the worker has applied everything.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Load history, a catalogue, or both.
+
+    Ends with a table: read, taken, refused and why, duplicates. What was loaded before changes nothing.
+    """
+    from streams.load import load_command
+
+    load_command(
+        _settings(data_dir=data_dir),
+        source,
+        mapping,
+        items=items,
+        direct=direct,
+        live=live,
+        since=_instant("--from", since),
+        until=_instant("--to", until),
+        limit=limit,
+        moved_to=_day("--moved-to", moved_to),
+        json_file=json_file,
+        wait=wait,
+    )
+
+
+@features_app.command("build", epilog="Example: daogou features build")
+def features_build(data_dir: DataDir = None) -> None:
+    """Make the offline feature log anew from the event archive.
+
+    The one in use serves until the new one is complete.
+    """
+    from features.offline import build
+    from streams.progress import Phases
+
+    settings = _settings(data_dir=data_dir)
+    with Phases() as phases, phases.phase("features", 0, "events") as advance:
+        built = build(settings.archive_dir, settings.offline_dir, settings.lateness_h * 3_600_000, advance)
+    for name, count in asdict(built).items():
+        _say(f"{count:>12,} {name.replace('_', ' ')}")
+    _say(f"built  {settings.offline_dir}")
 
 
 @topics_app.callback(epilog="Example: DAOGOU_KAFKA=kafka:9092 daogou topics")
@@ -124,17 +207,12 @@ def topics_check(data_dir: DataDir = None) -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        status = app(standalone_mode=False)
+        app()
     except DaogouError as error:
         print(f"daogou: {error.message} [{error.reason}]", file=sys.stderr)
         sys.exit(_status(error))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        print("daogou: interrupted", file=sys.stderr)
+    except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    sys.exit(status or OK)
 
 
 def _status(error: DaogouError) -> int:
@@ -164,6 +242,20 @@ def _with_kafka(data_dir: Path | None) -> Any:
             "the embedded broker makes its topics itself, at each start; set DAOGOU_KAFKA to a real one"
         )
     return found
+
+
+def _instant(option: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is not a time: 2017-12-01T00:00:00Z is one", path=option) from None
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is not a day: 2017-12-01 is one", path=option) from None
 
 
 def _sigterm_as_ctrl_c() -> None:
