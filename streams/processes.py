@@ -1,16 +1,13 @@
 """A child process that is kept running: started, heard when it is ready, started again when it ends."""
 
-import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from infra.children import end_child, start_child
 from infra.errors import DaogouError
 from infra.ready import VARIABLE, ReadyListener
-from infra.settings import Settings, environment
 
 OWNERSHIP_LOST_STATUS: Final = 75
 BAD_INPUT_STATUS: Final = 2
@@ -30,27 +27,28 @@ class ChildFailed(DaogouError):
 
 
 class KeptProcess:
-    """`daogou NAME …` as a child of this process; its output goes to `log_file`, else where the parent's goes."""
+    """A command that is kept running, in the environment `env`; each end in a row waits twice as long, up to 15 s.
+
+    `keep_open` are file descriptors that it inherits; its output goes to `log_file`, else where the parent's goes.
+    """
 
     def __init__(
         self,
         name: str,
-        settings: Settings,
+        argv: Sequence[str],
+        env: Mapping[str, str],
         say: Say,
         *,
-        socket_fd: int | None = None,
+        keep_open: Sequence[int] = (),
         log_file: Path | None = None,
     ) -> None:
         self.name = name
         self.ready = False
         self._listener = ReadyListener()
-        self._argv = [sys.executable, "-m", "streams.cli", name]
-        self._keep_open: tuple[int, ...] = ()
-        if socket_fd is not None:
-            self._argv += ["--socket", str(socket_fd)]
-            self._keep_open = (socket_fd,)
-        self._env = dict(os.environ) | environment(settings) | {VARIABLE: self._listener.address}
+        self._argv = tuple(argv)
+        self._env = {**env, VARIABLE: self._listener.address}
         self._say = say
+        self._keep_open = tuple(keep_open)
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = self._due_at = 0.0

@@ -2,6 +2,8 @@
 
 import asyncio
 import http.client
+import os
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +15,7 @@ from infra.kafka import create_topics, end_offsets, log_id
 from infra.ports import is_loopback, listen, port_of
 from infra.ready import tell_ready
 from infra.redis import address, connect
-from infra.settings import Settings
+from infra.settings import Settings, environment
 from infra.topics import EVENTS
 from streams.commit import PartitionStore
 from streams.processes import KeptProcess, Say
@@ -38,10 +40,15 @@ class Shop:
         self.host, self.port = settings.host, port_of(self._listener)
         if settings.port not in (0, self.port):
             say(f"port {settings.port} is used; taking {self.port}")
-        logs = {name: log_dir / f"{name}.log" if log_dir else None for name in ("worker", "api")}
         filled = settings.model_copy(update={"port": self.port})
-        self._worker = KeptProcess("worker", filled, say, log_file=logs["worker"])
-        self._api = KeptProcess("api", filled, say, socket_fd=self._listener.fileno(), log_file=logs["api"])
+        env = dict(os.environ) | environment(filled)
+        logs = [None if log_dir is None else log_dir / f"{name}.log" for name in ("worker", "api")]
+        fd = self._listener.fileno()
+        command = [sys.executable, "-m", "streams.cli"]
+        self._worker = KeptProcess("worker", [*command, "worker"], env, say, log_file=logs[0])
+        self._api = KeptProcess(
+            "API", [*command, "api", "--socket", str(fd)], env, say, keep_open=[fd], log_file=logs[1]
+        )
 
     @property
     def url(self) -> str:

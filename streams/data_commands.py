@@ -1,0 +1,127 @@
+"""The commands for data: load, features, topics. Imported by the command line; each imports what it needs itself."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.terminal import DataDir, day, instant, say, settings_from
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+topics_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+features_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def load(
+    source: Annotated[str | None, typer.Argument(help="A file, or the name of a data package.")] = None,
+    mapping: Annotated[
+        str | None, typer.Option(help="How the file is read; a data package needs none.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="A catalogue: CSV, TSV, JSON lines, or a Google Merchant feed.")
+    ] = None,
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct", help="Into archive and Redis without Kafka: for long history, no worker running."
+        ),
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Not history: messages may come of it.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--from", help="The earliest event: 2017-12-01T00:00:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The end of the events, exclusive.")] = None,
+    limit: Annotated[int, typer.Option(help="Only the first so many events; 0: all.")] = 0,
+    moved_to: Annotated[
+        str | None,
+        typer.Option("--moved-to", help="Move all times by whole days, the newest event to this day."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the table as JSON, too.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the worker has applied everything.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Load history, a catalogue, or both.
+
+    Ends with a table: read, taken, refused and why, duplicates. What was loaded before changes nothing.
+    """
+    from streams.load import load_command
+
+    load_command(
+        settings_from(data_dir=data_dir),
+        source,
+        mapping,
+        items=items,
+        direct=direct,
+        live=live,
+        since=instant("--from", since),
+        until=instant("--to", until),
+        limit=limit,
+        moved_to=day("--moved-to", moved_to),
+        json_file=json_file,
+        wait=wait,
+    )
+
+
+@features_app.command("build", epilog="Example: daogou features build")
+def features_build(data_dir: DataDir = None) -> None:
+    """Make the offline feature log anew from the event archive.
+
+    The one in use serves until the new one is complete.
+    """
+    from features.offline import build
+    from streams.progress import Phases
+
+    settings = settings_from(data_dir=data_dir)
+    with Phases() as phases, phases.phase("features", 0, "events") as advance:
+        built = build(settings.archive_dir, settings.offline_dir, settings.lateness_h * 3_600_000, advance)
+    for name, count in asdict(built).items():
+        say(f"{count:>12,} {name.replace('_', ' ')}")
+    say(f"built  {settings.offline_dir}")
+
+
+@topics_app.callback(epilog="Example: DAOGOU_KAFKA=kafka:9092 daogou topics")
+def topics(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Create the topics that are missing and check the others; alone, it does both."""
+    if context.invoked_subcommand is None:
+        topics_create(data_dir)
+
+
+@topics_app.command("create")
+def topics_create(data_dir: DataDir = None) -> None:
+    """Create the topics that are missing, with their configuration."""
+    from infra.kafka import create_topics
+
+    settings = _with_kafka(data_dir)
+    made = create_topics(settings.kafka, settings.partition_count, settings.replication)
+    for name in made:
+        say(f"made   {name}")
+    topics_check(data_dir)
+
+
+@topics_app.command("check")
+def topics_check(data_dir: DataDir = None) -> None:
+    """Check that every topic is there, with the partitions that the settings say."""
+    from infra.kafka_admin import check_topics
+    from infra.topics import TOPICS
+
+    settings = _with_kafka(data_dir)
+    check_topics(settings.kafka, settings.partition_count)
+    for topic in TOPICS:
+        kept = f"kept {topic.kept_days} d" if topic.kept_days else "compacted"
+        say(f"ok     {topic.name:<22} {settings.partition_count} partitions, {kept}: {topic.holds}")
+
+
+def _with_kafka(data_dir: Path | None) -> "Settings":
+    from infra.embedded.outside import running
+    from infra.errors import NotEmbedded
+
+    settings = settings_from(data_dir=data_dir)
+    found = settings if settings.kafka else running(settings)
+    if found is None:
+        raise NotEmbedded(
+            "the embedded broker makes its topics itself, at each start; set DAOGOU_KAFKA to a real one"
+        )
+    return found

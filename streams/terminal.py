@@ -1,0 +1,71 @@
+"""What every command of the command line begins with: its settings, its logs, its words.
+
+Cheap to import: whatever takes longer comes in when it is used.
+"""
+
+import signal
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.errors import BadInput
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of everything that is kept [DAOGOU_DATA_DIR].")
+]
+Port = Annotated[
+    int | None, typer.Option("--port", help="Port of the API; a used one: the next free [DAOGOU_PORT].")
+]
+
+
+def settings_from(**given: object) -> "Settings":
+    """The settings, with the logs of this process set up as they say.
+
+    Raises:
+        SettingWrong: names the setting, its value and what is allowed.
+    """
+    from infra.logs import configure
+    from infra.settings import read_settings
+
+    settings = read_settings(**given)
+    configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def say(line: str) -> None:
+    """One line for the person in front, at once."""
+    print(line, flush=True)
+
+
+def sigterm_as_ctrl_c() -> None:
+    """Let both signals unwind this process in the same way."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def instant(option: str, text: str | None) -> datetime | None:
+    """The time that an option gives.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is not a time: 2017-12-01T00:00:00Z is one", path=option) from None
+
+
+def day(option: str, text: str | None) -> date | None:
+    """The day that an option gives.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r} is not a day: 2017-12-01 is one", path=option) from None
