@@ -52,10 +52,11 @@ def worker(data_dir: DataDir = None) -> None:
     """
     from infra.embedded.outside import Outside
     from streams.supervisor import prepare
-    from streams.worker import run
 
     with Outside(settings_from(data_dir=data_dir)) as settings:
         prepare(settings)
+        from streams.worker import run  # seconds: not before it is known that it will be needed
+
         status = run(settings)
     raise typer.Exit(status)
 

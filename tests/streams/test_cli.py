@@ -1,0 +1,115 @@
+"""The command line as a person meets it: each call is a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from infra.embedded.redis_server import free_port
+from infra.settings import Settings
+from streams.doctor import findings
+
+WITHIN_S = 60.0
+
+
+def daogou(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAOGOU_")}
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *arguments],
+        env=kept | given,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    told = daogou("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert told.returncode == 0
+    for name in ("up", "worker", "api", "doctor", "load", "topics", "features"):
+        assert f"\n  {name} " in told.stdout
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert not imported & {"confluent_kafka", "numpy", "redis", "torch", "faust", "feast", "pydantic"}
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "api", "doctor", "load", "topics"])
+def test_each_command_has_an_example(command: str) -> None:
+    example = " ".join(daogou(command, "--help").stdout.partition("Example: ")[2].split())
+    assert f"daogou {command}" in example
+
+
+def test_a_wrong_setting_is_one_sentence_and_status_2() -> None:
+    told = daogou("up", DAOGOU_PORT="eighty")
+    assert told.returncode == 2
+    assert told.stderr.splitlines() == [
+        "daogou: DAOGOU_PORT = 'eighty': Input should be a valid integer, unable to parse string as an integer. "
+        "Allowed: port of the API; 0 or a used one: a free one is taken. [setting_wrong]"
+    ]
+
+
+def test_beyond_loopback_only_with_keys(tmp_path: Path) -> None:
+    told = daogou("up", "--data-dir", str(tmp_path), DAOGOU_HOST="0.0.0.0")
+    assert told.returncode == 2
+    assert "DAOGOU_HOST" in told.stderr
+    assert "DAOGOU_SECRET_KEYS" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "api"])
+def test_redis_away_is_one_sentence_with_the_address(command: str, tmp_path: Path) -> None:
+    where = f"127.0.0.1:{free_port()}"
+    told = daogou(command, "--data-dir", str(tmp_path), DAOGOU_REDIS=f"redis://:hush@{where}/0")
+    assert told.returncode == 1
+    [line] = [line for line in told.stderr.splitlines() if line.startswith("daogou: ")]
+    assert f"Redis at {where} does not answer" in line
+    assert "hush" not in told.stderr + told.stdout
+    assert "Traceback" not in told.stderr
+
+
+def test_topics_of_another_count_are_a_clear_error(kafka: str) -> None:
+    told = daogou("topics", DAOGOU_KAFKA=kafka, DAOGOU_PARTITIONS="64")
+    assert told.returncode == 1
+    assert "has 8 partitions, the settings say 64" in told.stderr
+
+
+def test_topics_are_listed_when_they_are_right(kafka: str) -> None:
+    told = daogou("topics", DAOGOU_KAFKA=kafka, DAOGOU_PARTITIONS="8")
+    assert told.returncode == 0
+    assert "shop.events.v1" in told.stdout
+
+
+def test_doctor_finds_a_sound_environment(settings: Settings) -> None:
+    found = list(findings(settings, quick=True))
+    assert [one for one in found if one.state == "broken"] == []
+    said = {one.what: one.said for one in found}
+    assert "8 partitions" in said["topics"]
+    assert "append-only" in said["Redis keeps"]
+
+
+def test_doctor_names_what_is_broken(settings: Settings) -> None:
+    where = f"127.0.0.1:{free_port()}"
+    away = settings.model_copy(update={"redis": SecretStr(f"redis://:hush@{where}/0"), "partitions": 64})
+    broken = {one.what: one.said for one in findings(away, quick=True) if one.state == "broken"}
+    assert set(broken) == {"Redis", "Kafka"}
+    assert where in broken["Redis"]
+    assert "hush" not in broken["Redis"]
+    assert "DAOGOU_PARTITIONS=8" in broken["Kafka"]
+
+
+def test_doctor_tries_the_embedded_ones(tmp_path: Path) -> None:
+    embedded = Settings(kafka="", redis=SecretStr(""), data_dir=tmp_path / "not" / "yet")
+    found = {one.what: one for one in findings(embedded, quick=True)}
+    assert (found["Kafka"].state, found["Redis"].state, found["data folder"].state) == ("ok", "ok", "ok")
+    assert not (tmp_path / "not").exists()
+
+
+def test_doctor_ends_with_status_1_when_something_is_broken() -> None:
+    told = daogou("doctor", "--quick", DAOGOU_REDIS=f"redis://127.0.0.1:{free_port()}/0", DAOGOU_PRT="1")
+    assert told.returncode == 1
+    assert "Something that is needed is broken." in told.stdout
+    assert "DAOGOU_PRT" in told.stdout
+    sound = daogou("doctor", "--quick")
+    assert sound.returncode == 0
