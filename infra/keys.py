@@ -15,6 +15,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
+| shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
 | owner     | string | 30 s     | who holds a whole namespace (direct load)           | streams.commit           |
 """
 
@@ -114,6 +115,11 @@ def items(tenant: str, partition: int) -> str:
 def items_at(partition: int) -> str:
     """The position that the items of a catalogue partition are at, all tenants."""
     return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:items_at"
+
+
+def shards() -> str:
+    """The number of partitions that everything in this Redis is spread over."""
+    return f"daogou:{{shards}}:{_NONE}:{_NONE}:shards"
 
 
 def owner(namespace: str) -> str:

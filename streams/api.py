@@ -6,14 +6,11 @@ import socket
 import uvicorn
 
 from infra.ports import listen, port_of
-from infra.redis import connect_sync
 from infra.settings import Settings, environment
 from streams.processes import Say
-from streams.supervisor import refuse_open_door
 
 APPLICATION = "serving.app:create"
 
-_REDIS_TIMEOUT_MS = 2000
 _GRACE_S = 5
 
 
@@ -22,10 +19,8 @@ def serve(settings: Settings, say: Say, socket_fd: int | None) -> None:
 
     Raises:
         RedisAway: Redis does not answer at the start (later, lists are answered without it).
-        SettingWrong: beyond loopback without keys.
+        SettingWrong: the application says which setting.
     """
-    refuse_open_door(settings)
-    connect_sync(settings.redis, _REDIS_TIMEOUT_MS).close()
     listener = (
         socket.socket(fileno=socket_fd) if socket_fd is not None else listen(settings.host, settings.port)
     )

@@ -1,7 +1,6 @@
 """`daogou up`: worker and API as child processes, kept running until somebody says stop."""
 
 import asyncio
-import http.client
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from infra.ports import is_loopback, listen, port_of
 from infra.ready import tell_ready
 from infra.redis import address, connect
 from infra.settings import Settings, environment
+from infra.shards import agree
 from infra.topics import EVENTS
 from streams.commit import PartitionStore
 from streams.processes import KeptProcess, Say
@@ -72,9 +72,7 @@ class Shop:
                 raise Unavailable(f"not ready after {_READY_WITHIN_S:.0f} s: {missing}")
             time.sleep(_POLL_S)
             self.check()
-            waiting = [] if self._worker.ready else ["the worker"]
-            not_ready = self._api_says()
-            missing = ", ".join(waiting + ([f"the API ({not_ready})"] if not_ready else []))
+            missing = ", ".join(f"the {one.name}" for one in (self._worker, self._api) if not one.ready)
 
     def check(self) -> None:
         """Start again what has ended.
@@ -106,19 +104,6 @@ class Shop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _api_says(self) -> str:
-        """What the API still waits for; empty when it is ready."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=1.0)
-        try:
-            connection.request("GET", "/health/ready")
-            answer = connection.getresponse()
-            body = answer.read(500).decode(errors="replace")
-        except (OSError, http.client.HTTPException):
-            return "it does not answer yet"
-        finally:
-            connection.close()
-        return "" if answer.status == http.client.OK else body
 
     def _drain(self) -> None:
         until = time.monotonic() + _DRAIN_WITHIN_S
@@ -163,12 +148,12 @@ def up(settings: Settings, say: Say) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the topics that are missing and check the others; Redis must answer.
+    """Make the topics that are missing and check the others; Redis must answer and agree on the partitions.
 
     Raises:
         KafkaAway, RedisAway, Refused: as their names say.
     """
-    asyncio.run(_answers(settings))
+    asyncio.run(_agreed(settings))
     create_topics(settings.kafka, settings.partition_count, settings.replication)
 
 
@@ -220,9 +205,12 @@ def kept(settings: Settings) -> list[str]:
     return lines
 
 
-async def _answers(settings: Settings) -> None:
+async def _agreed(settings: Settings) -> None:
     client = await connect(settings.redis, _REDIS_TIMEOUT_MS)
-    await client.aclose()
+    try:
+        await agree(client, settings.partition_count, address(settings.redis))
+    finally:
+        await client.aclose()
 
 
 async def _fences(settings: Settings, partitions: list[int], log: str) -> dict[int, int]:
