@@ -204,11 +204,8 @@ _CHANGES: Final[dict[str, Callable[[State, Step], None]]] = {
 def _meet(state: State, step: Step) -> None:
     """Keep the interactions. A view right after the click that led to it is the same meeting."""
     met = state.interactions
-    if (
-        step.name == "view_item"
-        and met
-        and (met[-1].item_id, met[-1].kind) == (step.lines[0][0], "select_item")
-    ):
+    follows = bool(met) and met[-1].kind == "select_item" and step.name == "view_item"
+    if follows and step.lines and step.lines[0][0] == met[-1].item_id:
         met.pop()
     for line in step.lines:
         met.append(Interaction(line[0], step.name, step.at))

@@ -68,6 +68,7 @@ __all__ = [
     "fold",
     "purchase_weight_at",
     "step_of",
+    "unpacked",
 ]
 
 
@@ -139,6 +140,11 @@ def decode_state(raw: bytes) -> State:
         msgspec.DecodeError: the bytes are no row.
     """
     return _head_decoder.decode(raw).state
+
+
+def unpacked(row: Row) -> tuple[State, list[Step]]:
+    """The packed parts of a row: the settled state and the recent steps."""
+    return _state_decoder.decode(row.settled), _steps_decoder.decode(row.recent)
 
 
 def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:

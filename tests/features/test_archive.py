@@ -151,7 +151,7 @@ def test_another_file_system_holds_the_same(tmp_path: Path) -> None:
     assert EventArchive("", far).through("log") == {0: 0}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     days=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=30),
     cuts=st.lists(st.integers(0, 30), max_size=4),
