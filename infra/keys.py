@@ -16,7 +16,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
-| owner     | string | 30 s     | who holds a whole namespace (direct load)           | streams.commit           |
+| owner     | zset   | 30 s     | who holds a namespace: holder → until, ms           | streams.holds            |
 """
 
 import zlib
