@@ -1,4 +1,4 @@
-"""The shelf: one shopper's candidates, prepared by the worker after the last event, read on each page view."""
+"""The shelf: one shopper's candidates, made by the worker after the last event, read at each page view."""
 
 import msgspec
 

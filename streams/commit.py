@@ -68,7 +68,7 @@ class PartitionStore:
         """`where` is Redis' address, for messages."""
         self._redis = redis
         self._namespace = namespace
-        self._where = where
+        self.where = where
 
     def keys(self, partition: int) -> ShardKeys:
         """The keys of a partition in this namespace."""
@@ -92,7 +92,7 @@ class PartitionStore:
         ]
         claimed = {}
         for partition, (epoch, fence, live) in zip(
-            wanted, await run_scripts(self._redis, self._where, calls), strict=True
+            wanted, await run_scripts(self._redis, self.where, calls), strict=True
         ):
             if live.decode() != self._namespace:
                 raise Refused(
@@ -112,7 +112,7 @@ class PartitionStore:
         pipe = self._redis.pipeline(transaction=False)
         for partition in wanted:
             pipe.hget(self.keys(partition).fence, log)
-        with told_as_away(self._where):
+        with told_as_away(self.where):
             found = await pipe.execute()
         return {p: NO_FENCE if raw is None else int(raw) for p, raw in zip(wanted, found, strict=True)}
 
@@ -122,20 +122,30 @@ class PartitionStore:
         Raises:
             RedisAway.
         """
+        return await self._get(refs, [self.keys(r.partition).row(r.tenant, r.shopper_id) for r in refs])
+
+    async def shelves(self, refs: Sequence[RowRef]) -> list[bytes | None]:
+        """The packed shelves in the order of `refs`; None where there is none. One round trip.
+
+        Raises:
+            RedisAway.
+        """
+        return await self._get(refs, [self.keys(r.partition).shelf(r.tenant, r.shopper_id) for r in refs])
+
+    async def _get(self, refs: Sequence[RowRef], keys: Sequence[str]) -> list[bytes | None]:
         places: dict[int, list[int]] = {}
         for place, ref in enumerate(refs):
             places.setdefault(ref.partition, []).append(place)
         pipe = self._redis.pipeline(transaction=False)
-        for partition, at in places.items():
-            keys = self.keys(partition)
-            pipe.mget([keys.row(refs[i].tenant, refs[i].shopper_id) for i in at])
-        rows: list[bytes | None] = [None] * len(refs)
-        with told_as_away(self._where):
+        for at in places.values():
+            pipe.mget([keys[place] for place in at])
+        values: list[bytes | None] = [None] * len(refs)
+        with told_as_away(self.where):
             found = await pipe.execute()
         for at, answer in zip(places.values(), found, strict=True):
             for place, raw in zip(at, answer, strict=True):
-                rows[place] = raw
-        return rows
+                values[place] = raw
+        return values
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> dict[int, int]:
         """Write the partitions, each wholly or not at all, in one round trip; the outbox lengths after it.
@@ -145,7 +155,7 @@ class PartitionStore:
             Fenced: somebody else has claimed a partition, or another namespace is served.
             RedisAway: it may or may not have been written; the same call again is harmless.
         """
-        answers = await run_scripts(self._redis, self._where, [self._commit_call(write) for write in writes])
+        answers = await run_scripts(self._redis, self.where, [self._commit_call(write) for write in writes])
         for write, (status, held) in zip(writes, answers, strict=True):
             if status != _STORED:
                 raise _lost(write, int(status), bytes(held))
@@ -163,7 +173,7 @@ class PartitionStore:
         pairs = [text for member, at in due.items() for text in (member, str(at))]
         arguments = (str(epoch), self._namespace, str(len(due)), *pairs, *effects)
         [(status, held)] = await run_scripts(
-            self._redis, self._where, [(FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)]
+            self._redis, self.where, [(FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)]
         )
         if status != _STORED:
             write = PartitionWrite(partition, "", epoch, NO_FENCE, NO_FENCE)
@@ -182,7 +192,7 @@ class PartitionStore:
             pipe.zrangebyscore(
                 self.keys(partition).timers, "-inf", now_ms, start=0, num=most, withscores=True
             )
-        with told_as_away(self._where):
+        with told_as_away(self.where):
             found = await pipe.execute()
         return [
             (partition, member.decode(), int(score))

@@ -28,7 +28,10 @@ from streams.holds import Hold
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
 
-BATCH: Final = 2000
+# A batch ends with either: the more events of a shopper are folded at once, the less often the row is packed, and
+# the rows of a batch go to Redis in one call.
+BATCH_EVENTS: Final = 10_000
+BATCH_SHOPPERS: Final = 500
 ARCHIVED_AT_ONCE: Final = 40_000
 _FACETS_AT_ONCE: Final = 1000
 _RENEW_S: Final = 5.0
@@ -140,14 +143,16 @@ class DirectLoad:
     def _batches(self) -> Iterator[PartitionBatch]:
         """This load's part of the archive, partition by partition."""
         columns = ("partition", "offset", "key", "value")
-        partition, records = -1, list[ArchivedRecord]()
+        partition, records, shoppers = -1, list[ArchivedRecord](), set[bytes]()
         for table in self._archive.scan(columns=columns, log=self._log):
             for of, *record in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                if records and (of != partition or len(records) == BATCH):
+                full = len(records) == BATCH_EVENTS or len(shoppers) == BATCH_SHOPPERS
+                if records and (of != partition or full):
                     yield PartitionBatch(partition, self._log, records)
-                    records = []
+                    records, shoppers = [], set()
                 partition = of
                 records.append(ArchivedRecord(*record))
+                shoppers.add(record[1])
         if records:
             yield PartitionBatch(partition, self._log, records)
 

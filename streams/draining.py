@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from infra import metrics
-from infra.errors import KafkaAway
+from infra.errors import Fenced, KafkaAway
 from infra.logs import logger
 from infra.metrics import Metrics
 from streams.outbox import Outbox
@@ -76,11 +76,17 @@ class Drainer:
         if owned is None:
             self.note({partition: 0})
             return
-        _, refused = await self._outbox.drain(partition, owned.epoch)
+        try:
+            _, refused = await patiently(
+                lambda: self._outbox.drain(partition, owned.epoch), "emptying an outbox"
+            )
+        except Fenced:
+            if self._pipeline.owned.get(partition) != owned:
+                return  # claimed anew by this very process meanwhile: the next round goes on
+            raise
         if refused:
             _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
-        self._lengths |= await patiently(lambda: self._outbox.lengths([partition]), "reading an outbox")
-        self._signal()
+        self.note(await patiently(lambda: self._outbox.lengths([partition]), "reading an outbox"))
 
     def _signal(self) -> None:
         lengths = self._lengths.values()

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -98,7 +99,9 @@ def instant(at_ms: int) -> datetime:
 
 def print_report(report: LoadReport, console: Console) -> None:
     """The table: lines read, taken, refused and why, repeated; then events, items, seconds."""
-    table = Table(title=escape(f"{report.mapping}: {report.source}"), title_justify="left")
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    say(escape(f"{report.mapping}: {report.source}"))
+    table = Table()
     table.add_column("lines")
     table.add_column("count", justify="right")
     table.add_column("first example")
@@ -115,17 +118,15 @@ def print_report(report: LoadReport, console: Console) -> None:
     table.add_row("items taken", f"{report.items:,}", "")
     for code, refusals in report.items_refused.items():
         table.add_row(f"items refused: {code}", f"{refusals.count:,}", _example(refusals.first))
-    console.print(table, highlight=False)
+    say(table)
     if report.first_event_at and report.last_event_at:
         moved = f", moved by {report.moved_days:+d} days" if report.moved_days else ""
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in (report.first_event_at, report.last_event_at))
         console.print(f"events from {first} to {last} UTC{moved}", highlight=False)
     if report.applied:
-        console.print(
-            ", ".join(f"{name} {count:,}" for name, count in report.applied.items()), highlight=False
-        )
+        say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
-    console.print(f"{report.way}: {seconds}", highlight=False)
+    say(f"{report.way}: {seconds}")
 
 
 def write_report(report: LoadReport, file: Path) -> None:

@@ -50,6 +50,11 @@ class Pipeline:
             self.log = log
             return dict(self.owned)
 
+    async def let_go(self) -> None:
+        """Own nothing any more, once what is being written is written."""
+        async with self.lock:
+            self.owned = {}
+
     async def apply(self, batches: Sequence[PartitionBatch]) -> Applied:
         """Apply one batch of each partition: in each, all of it or nothing. What is not owned any more is
         left out.

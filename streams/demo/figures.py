@@ -22,8 +22,8 @@ class Figures(msgspec.Struct):
     """Seconds per stage, what was loaded, each model's metrics, latencies."""
 
     events_taken: int = 0
-    events_refused: int = 0
     lines_read: int = 0
+    lines_refused: int = 0
     seconds: dict[str, float] = {}
     models: dict[str, dict[str, float]] = {}
     fusion_weights: dict[str, dict[str, float]] = {}

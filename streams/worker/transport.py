@@ -32,6 +32,7 @@ class Reading:
     """
 
     positions: Callable[[list[tuple[str, int]]], Awaitable[Positions]]
+    revoked: Callable[[], Awaitable[None]]
     fetch_wait_ms: int
     inboxes: Mapping[str, Inbox]
 
@@ -48,6 +49,11 @@ class Consumer(driver.Consumer):
     def note_applied(self, topic: str, partition: int, offset: int) -> None:
         """Records up to `offset` have been applied: the group's next commit says so."""
         self._applied[TP(topic, partition)] = offset + 1
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """A rebalance begins: the batch under way is finished, no other begins."""
+        await self.transport.reading.revoked()
+        await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """Go to the first record that is not applied yet, in every partition assigned."""
@@ -88,6 +94,7 @@ class Consumer(driver.Consumer):
             (),
             None,
             Chunk(tp.topic, tp.partition, fetched),
+            None,
             tp=TP(tp.topic, tp.partition),
             generation_id=generation,
         )

@@ -35,9 +35,7 @@ def event(
         event_id=event_id or f"{shopper}-{name}-{'-'.join(item_ids)}-{minute}",
         user_id=shopper,
         session_id="s1",
-        items=tuple(
-            EventItem(item_id=i, price=Decimal("9.50"), category="tea", brand="b") for i in item_ids
-        ),
+        items=tuple(EventItem(item_id=i, price=Decimal("9.50"), category="tea", brand="b") for i in item_ids),
         currency="EUR" if item_ids else None,
         transaction_id=f"o-{shopper}-{minute}" if name in ("purchase", "refund") else None,
         consent=consent,

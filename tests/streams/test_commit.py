@@ -60,7 +60,9 @@ async def test_another_fence_than_expected_writes_nothing(
     await store.commit([write(epoch, -1, 7)])
     before = await everything(redis)
     with pytest.raises(error):
-        await store.commit([write(epoch, expected, 12, values={ShardKeys(3).row("t", "u"): b"x"}, outbox=[b"o"])])
+        await store.commit(
+            [write(epoch, expected, 12, values={ShardKeys(3).row("t", "u"): b"x"}, outbox=[b"o"])]
+        )
     assert await everything(redis) == before
 
 

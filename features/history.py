@@ -1,0 +1,76 @@
+"""The past of every feature: the events of the archive folded once more, in the order of the log.
+
+One row for each event that changed a shopper: what was known online right after it. Its event time is that of the
+newest event it knows of, so a straggler's row does not pretend that the later events were known at its time; and it
+came to be known when the event was received, or, for loaded history, when it happened.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from features.aggregates import shopper_values
+from features.events import Event, event_time_ms, record_key_of, to_ms
+from features.feature_log import FeatureLog
+from features.item_statistics import ItemCounter
+from features.shoppers import Row, empty, fold, step_of
+from infra.errors import BadInput
+
+_PROGRESS_EVERY: Final = 2000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the archive's events. `undecodable` ones are among the dead letters."""
+
+    events: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    late: int = 0
+    undecodable: int = 0
+    shoppers: int = 0
+    item_rows: int = 0
+
+
+class History:
+    """Folds events into the behaviour log and the item counter. Every shopper's row stays in memory."""
+
+    def __init__(self, behaviour: FeatureLog, items: ItemCounter, lateness_ms: int) -> None:
+        self._behaviour = behaviour
+        self._items = items
+        self._lateness_ms = lateness_ms
+        self._rows: dict[str, Row] = {}
+        self._known_us: dict[str, int] = {}
+        self.counts = Counts()
+
+    def take(self, events: Iterable[bytes], decode: Callable[[bytes], Event], progress: Callable[[int], None]) -> None:
+        """Fold the log's bytes, in the order of the log; `progress` hears how many so far."""
+        for raw in events:
+            self.counts.events += 1
+            try:
+                event = decode(raw)
+            except BadInput:
+                self.counts.undecodable += 1
+                continue
+            self._fold(event)
+            if self.counts.events % _PROGRESS_EVERY == 0:
+                progress(self.counts.events)
+        self.counts.shoppers = len(self._rows)
+
+    def _fold(self, event: Event) -> None:
+        key = record_key_of(event)
+        folded = fold(self._rows.get(key) or empty(), [step_of(event)], self._lateness_ms)
+        self.counts.duplicates += folded.duplicates
+        self.counts.late += folded.late
+        if not folded.applied:
+            return
+        self._rows[key] = folded.row
+        self.counts.rows += 1
+        at_ms = event_time_ms(event)
+        known_ms = at_ms if event.load_id is not None or event.received_at is None else to_ms(event.received_at)
+        # Strictly rising, so that of rows with one event time the last on the log is the newest.
+        known_us = max(known_ms * 1000, self._known_us.get(key, -1) + 1)
+        self._known_us[key] = known_us
+        state = folded.row.state
+        self._behaviour.add(key, state.newest, known_us, shopper_values(state))
+        self._items.add(event, key, at_ms, known_ms)

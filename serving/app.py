@@ -1,0 +1,272 @@
+"""The API process, wired: `create` is the factory that uvicorn is given, and the only place here that reads
+settings.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from models.release import released
+from redis.asyncio import Redis
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+
+from features.catalog_store import CatalogStore
+from infra import kafka_admin, topics
+from infra.clock import clock_from
+from infra.errors import DaogouError, SettingWrong
+from infra.kafka import Producer
+from infra.logs import configure, logger
+from infra.metrics import Metrics
+from infra.ports import is_loopback
+from infra.ready import tell_ready
+from infra.redis import address, connect, connect_sync
+from infra.redis_lane import RedisLane
+from infra.settings import Settings, read_settings
+from serving import openapi, pages
+from serving.catalogue import Catalogue
+from serving.catalogue_follower import CatalogueFollower
+from serving.events import Collector, EventLog
+from serving.health import Health
+from serving.items import CatalogueLog, ItemWriter
+from serving.keys import Keys
+from serving.model import ModelInService
+from serving.operations import Endpoint, Operation
+from serving.problems import Refusal, send_problem
+from serving.recommendations import Place, Recommender, Stock
+from serving.routes import Services, operations
+from serving.shopper_reader import ShopperReader
+from serving.tokens import Acknowledged
+from serving.topic import Topic, open_topic
+from serving.triggers import TriggerLog
+from serving.waiting import Waiting
+
+_START_TIMEOUT_MS: Final = 5000
+_KAFKA_ASKED_S: Final = 2.0
+_log = logger(__name__)
+
+
+def create() -> "Api":
+    """The application, from the environment.
+
+    Raises:
+        SettingWrong: names the setting.
+        RedisAway, KafkaAway: names the address tried.
+    """
+    settings = read_settings()
+    configure(settings.log_level, settings.log_format)
+    connect_sync(settings.redis, _START_TIMEOUT_MS).close()
+    kafka_admin.check_topics(settings.kafka, settings.partition_count)
+    return Api(settings, tell_ready)
+
+
+class Api:
+    """The ASGI application: it connects in its lifespan and is ready when `when_ready` is called."""
+
+    def __init__(self, settings: Settings, when_ready: Callable[[], None] = lambda: None) -> None:
+        """Takes the settings; nothing is reached yet.
+
+        Raises:
+            SettingWrong: it would listen beyond loopback without keys.
+        """
+        self._settings = settings
+        self._when_ready = when_ready
+        self._keys = Keys(settings.publishable_keys, settings.secret_keys)
+        if not self._keys.configured and not is_loopback(settings.host):
+            raise SettingWrong(
+                f"DAOGOU_HOST = {settings.host!r}: beyond loopback only with keys. "
+                "Allowed: a loopback address, or set DAOGOU_SECRET_KEYS.",
+                path="host",
+            )
+        self._running: contextlib.AsyncExitStack | None = None
+        self._direct: dict[tuple[str, str], Endpoint] = {}
+        self._router = Router()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            endpoint = self._direct.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+            else:
+                await self._routed(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:  # nothing here speaks WebSocket
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _routed(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await self._router(scope | {"app": self}, receive, send)
+        except HTTPException as error:
+            await send_problem(send, _unrouted(error))
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self.start()
+        except DaogouError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Connect, load, and begin to follow.
+
+        Raises:
+            RedisAway, KafkaAway: names the address tried.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            wiring = _Wiring(self._settings, stack)
+            services = await wiring.services()
+            table = [*operations(services)]
+            table += pages.operations(openapi.document(table, version("daogou")))
+            self._mount(table, services.metrics)
+            self._running = stack.pop_all()
+        if not self._keys.configured:
+            _log.warning("no keys are configured: only this machine is answered (DAOGOU_SECRET_KEYS)")
+        _log.info("the API is ready", items=len(services.catalogue), model=services.model.version)
+        self._when_ready()
+
+    async def stop(self) -> None:
+        """End what was started, in reverse order."""
+        if self._running is not None:
+            await self._running.aclose()
+            self._running = None
+
+    def _mount(self, table: Sequence[Operation], metrics: Metrics) -> None:
+        routes = []
+        for operation in table:
+            endpoint = Endpoint(operation, self._keys, metrics)
+            routes.append(Route(operation.path, endpoint, methods=[operation.method]))
+            if "{" not in operation.path:
+                self._direct[operation.method, operation.path] = endpoint
+        self._router = Router(routes, redirect_slashes=False)
+
+
+class _Wiring:
+    """Makes each part and says how it ends."""
+
+    def __init__(self, settings: Settings, stack: contextlib.AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._clock = clock_from(settings.clock_shift_file)
+        self._metrics = Metrics()
+
+    async def services(self) -> Services:
+        """All parts, connected and loaded."""
+        settings, catalogue = self._settings, Catalogue()
+        events, catalog_topic, triggers_topic = await asyncio.to_thread(self._topics)
+        lane = await self._lane()
+        model = await self._model()
+        follower = await self._catalogue(catalogue, catalog_topic)
+        reader = ShopperReader(lane, settings.partition_count, events.log)
+        acknowledged = Acknowledged(settings.partition_count)
+        waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged)
+        producer = await self._producer()
+        to = EventLog(events.log, settings.partition_count, settings.tenant)
+        triggers = TriggerLog(triggers_topic, settings.tenant)
+        await triggers.start()
+        self._in_background(triggers.run())
+        place = Place(settings.tenant, settings.partition_count, frozenset(settings.repeat_scenarios))
+        return Services(
+            tenant=settings.tenant,
+            collector=Collector(
+                to,
+                producer,
+                catalogue,
+                acknowledged,
+                clock=self._clock,
+                new_id=_new_id,
+                metrics=self._metrics,
+            ),
+            recommender=Recommender(
+                place, Stock(reader, catalogue, model), waiting, clock=self._clock, new_id=_new_id
+            ),
+            writer=ItemWriter(
+                CatalogueLog(catalog_topic.log, settings.partition_count, settings.tenant),
+                producer,
+                catalogue,
+            ),
+            catalogue=catalogue,
+            model=model,
+            reader=reader,
+            triggers=triggers,
+            health=Health(lane, follower, model, self._ask_kafka),
+            metrics=self._metrics,
+        )
+
+    def _topics(self) -> tuple[Topic, Topic, Topic]:
+        settings = self._settings
+        kafka_admin.check_topics(settings.kafka, settings.partition_count)
+        names = (topics.EVENTS, topics.CATALOG, topics.TRIGGERS)
+        first, second, third = (open_topic(settings.kafka, name, settings.embedded_log) for name in names)
+        return first, second, third
+
+    def _ask_kafka(self) -> None:
+        kafka_admin.partition_counts(self._settings.kafka, _KAFKA_ASKED_S)
+
+    async def _lane(self) -> RedisLane:
+        lane = RedisLane(self._settings.redis, self._settings.redis_timeout_ms)
+        await lane.start()
+        self._stack.push_async_callback(lane.close)
+        return lane
+
+    async def _producer(self) -> Producer:
+        producer = Producer(self._settings.kafka, embedded=bool(self._settings.embedded_log))
+        await producer.start()
+        self._stack.push_async_callback(asyncio.to_thread, producer.close)
+        return producer
+
+    async def _model(self) -> ModelInService:
+        model = ModelInService(lambda: released(self._settings.models_dir), self._metrics)
+        try:
+            await model.look()
+        except DaogouError as error:  # lists are made without it, until another is released
+            _log.error("the released model cannot be opened", why=error.message)
+        self._in_background(model.follow())
+        return model
+
+    async def _catalogue(self, catalogue: Catalogue, topic: Topic) -> CatalogueFollower:
+        client: Redis = await connect(self._settings.redis, _START_TIMEOUT_MS)
+        self._stack.push_async_callback(client.aclose)
+        where = address(self._settings.redis)
+        follower = CatalogueFollower(
+            catalogue, CatalogStore(client), topic, self._settings.tenant, where=where, metrics=self._metrics
+        )
+        await follower.load()
+        self._in_background(follower.run())
+        return follower
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_tell_if_failed)
+        self._stack.push_async_callback(_cancelled, task)
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _tell_if_failed(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("work in the background ended with an error", exc_info=task.exception())
+
+
+def _unrouted(error: HTTPException) -> Refusal:
+    if error.status_code == 405:
+        allow = str((error.headers or {}).get("Allow", ""))
+        return Refusal(405, "method_not_allowed", f"This path takes {allow}.", allow=allow)
+    return Refusal(404, "not_found", "There is nothing at this path; /openapi.json names what there is.")
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)

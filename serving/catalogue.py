@@ -1,0 +1,149 @@
+"""The catalogue in this process: loaded from Redis, then followed on `shop.catalog.v1` from where Redis
+stood.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from features import catalog
+from features.catalog import FacetRecord, Item
+
+Property = Literal[
+    "name",
+    "description",
+    "category",
+    "categories",
+    "brand",
+    "url",
+    "image_url",
+    "attributes",
+    "price",
+    "currency",
+    "available",
+    "quantity",
+]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Entry:
+    """An item, and what every page view asks of it, made once."""
+
+    __slots__ = ("category", "item", "name", "rendered", "shown")
+
+    def __init__(self, item: Item) -> None:
+        content = item.content
+        self.item = item
+        self.shown = item.may_be_shown
+        self.name = content.name if content else item.item_id
+        self.category = content.category if content else None
+        self.rendered: dict[str, bytes] | None = None  # made when the item is first shown
+
+    def properties(self, names: Sequence[str]) -> msgspec.Raw:
+        """A JSON object of those properties that are known."""
+        rendered = self.rendered
+        if rendered is None:
+            rendered = self.rendered = _rendered(self.item)
+        return msgspec.Raw(b"{" + b",".join([rendered[name] for name in names if name in rendered]) + b"}")
+
+
+class Catalogue:
+    """All items of one tenant; `positions` are the last offsets that they contain, by partition."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._shown: dict[str, None] = {}
+        self._by_category: dict[str, dict[str, None]] = {}
+        self.positions: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def replace_all(self, items: Mapping[str, Item], positions: Mapping[int, int]) -> None:
+        """Begin with these items, as of these positions."""
+        self._entries.clear()
+        self._shown.clear()
+        self._by_category.clear()
+        for item in items.values():
+            self._put(item)
+        self.positions = dict(positions)
+
+    def apply(self, record: FacetRecord) -> None:
+        """One record of the log."""
+        held = self._entries.get(record.item_id)
+        item = catalog.apply(held.item if held else None, record)
+        if held is not None:
+            self._take_out(held)
+        if item is not None:
+            self._put(item)
+
+    def item(self, item_id: str) -> Item | None:
+        """The item as a whole."""
+        entry = self._entries.get(item_id)
+        return entry.item if entry else None
+
+    def may_be_shown(self, item_id: str) -> bool:
+        """Named, not hidden, in stock."""
+        return item_id in self._shown
+
+    def category(self, item_id: str) -> str | None:
+        """The most specific category."""
+        entry = self._entries.get(item_id)
+        return entry.category if entry else None
+
+    def name(self, item_id: str) -> str:
+        """What shoppers call it; the id where nothing is known."""
+        entry = self._entries.get(item_id)
+        return entry.name if entry else item_id
+
+    def in_category(self, category: str) -> Iterable[str]:
+        """Items of a category that may be shown."""
+        return self._by_category.get(category, ())
+
+    def all_items(self) -> Iterable[str]:
+        """Every item that may be shown."""
+        return self._shown
+
+    def properties(self, item_id: str, names: Sequence[str]) -> msgspec.Raw:
+        """Those properties of an item that are known, as JSON."""
+        entry = self._entries.get(item_id)
+        return entry.properties(names) if entry else msgspec.Raw(b"{}")
+
+    def _put(self, item: Item) -> None:
+        entry = _Entry(item)
+        self._entries[item.item_id] = entry
+        if entry.shown:
+            self._shown[item.item_id] = None
+            if entry.category is not None:
+                self._by_category.setdefault(entry.category, {})[item.item_id] = None
+
+    def _take_out(self, entry: _Entry) -> None:
+        item_id = entry.item.item_id
+        del self._entries[item_id]
+        self._shown.pop(item_id, None)
+        if entry.category is not None and entry.category in self._by_category:
+            of_category = self._by_category[entry.category]
+            of_category.pop(item_id, None)
+            if not of_category:
+                del self._by_category[entry.category]
+
+
+def _rendered(item: Item) -> dict[str, bytes]:
+    """`"name":value` in JSON, by property."""
+    values: dict[str, Any] = {"available": item.stock is None or item.may_be_shown}
+    if item.content is not None:
+        values |= {name: getattr(item.content, name) for name in msgspec.structs.asdict(item.content)}
+    if item.price is not None:
+        values |= {"price": item.price.price, "currency": item.price.currency}
+    if item.stock is not None:
+        values |= {
+            "available": item.stock.available and item.stock.quantity != 0,
+            "quantity": item.stock.quantity,
+        }
+    return {
+        name: _encode(name) + b":" + _encode(value)
+        for name, value in values.items()
+        if value is not None and name != "hidden"
+    }

@@ -1,0 +1,159 @@
+"""The collector: what the shop's site tells, validated, completed from the catalogue, and put on the log.
+
+A 202 means that Kafka has every accepted event (acks=all).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from features import events
+from features.catalog import complete
+from features.events import Event
+from infra.clock import Clock
+from infra.errors import BadInput
+from infra.kafka import Outgoing, Producer
+from infra.keys import partition_of
+from infra.metrics import EVENTS_REFUSED, EVENTS_TAKEN, Metrics
+from infra.topics import EVENTS
+from serving import bodies, tokens
+from serving.catalogue import Catalogue
+from serving.keys import Caller, token_required
+from serving.problems import Fault, Refusal
+
+MAX_EVENTS: Final = 500
+
+_decoder: Final = msgspec.json.Decoder()
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An event that was not taken: its index in the array, and what is wrong with it."""
+
+    index: int
+    event_id: str | None
+    code: str
+    path: str
+    message: str
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """How many events are on the log, which are not, and the token that later calls may wait for."""
+
+    accepted: int
+    rejected: list[Rejected]
+    consistency_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """Where events go: the log's id and its number of partitions."""
+
+    log: str
+    partitions: int
+    tenant: str
+
+
+class Collector:
+    """Takes events. `new_id` makes ids for events that come without."""
+
+    def __init__(
+        self,
+        to: EventLog,
+        producer: Producer,
+        catalogue: Catalogue,
+        acknowledged: tokens.Acknowledged,
+        *,
+        clock: Clock,
+        new_id: Callable[[], str],
+        metrics: Metrics,
+    ) -> None:
+        self._to = to
+        self._producer = producer
+        self._catalogue = catalogue
+        self._acknowledged = acknowledged
+        self._clock = clock
+        self._new_id = new_id
+        self._metrics = metrics
+
+    async def collect(self, raw: bytes, caller: Caller, trace: str | None) -> Accepted:
+        """Put the good events of a body on the log; name the others. `trace` is a traceparent to carry along.
+
+        Raises:
+            Undecodable: not JSON.
+            BadInput: none was good, or their number is out of bounds.
+            KafkaAway: not acknowledged; some may be on the log, which their ids make harmless.
+        """
+        objects = _objects(bodies.decode(_decoder, raw))
+        now_ms = self._clock.now_ms()
+        good, rejected = self._sorted_out(objects, caller, datetime.fromtimestamp(now_ms / 1000, UTC))
+        for one in rejected:
+            self._metrics.count(EVENTS_REFUSED, code=one.code)
+        if not good:
+            raise _none_good(rejected, single=not isinstance(objects, list))
+        headers = (("traceparent", trace.encode()),) if trace else ()
+        records = [self._record(event, headers) for event in good]
+        offsets = await self._producer.send_many(records)
+        reached: dict[int, int] = {}
+        for record, offset in zip(records, offsets, strict=True):
+            reached[record.partition] = max(offset, reached.get(record.partition, 0))
+        for partition, offset in reached.items():
+            self._acknowledged.add(partition, offset, now_ms)
+        for event in good:
+            self._metrics.count(EVENTS_TAKEN, event_name=event.event_name)
+        return Accepted(len(good), rejected, tokens.encode({self._to.log: reached}))
+
+    def _sorted_out(
+        self, objects: Sequence[Any], caller: Caller, received_at: datetime
+    ) -> tuple[list[Event], list[Rejected]]:
+        good, rejected = [], []
+        for index, obj in enumerate(objects):
+            try:
+                event = events.parse(
+                    obj, tenant=self._to.tenant, received_at=received_at, new_id=self._new_id
+                )
+                if caller == "publishable" and event.user_id is not None:
+                    raise token_required()
+                good.append(complete(event, self._catalogue.item))
+            except BadInput as error:
+                rejected.append(Rejected(index, _event_id(obj), error.reason, error.path, error.message))
+        return good, rejected
+
+    def _record(self, event: Event, headers: tuple[tuple[str, bytes], ...]) -> Outgoing:
+        key = events.record_key_of(event)
+        partition = partition_of(key, self._to.partitions)
+        return Outgoing(EVENTS, partition, key, events.encode(event), headers)
+
+
+def _objects(body: Any) -> Sequence[Any]:
+    """The events of a body: an array of them, or one alone (a tuple tells the two apart)."""
+    if not isinstance(body, list):
+        return (body,)
+    if not 1 <= len(body) <= MAX_EVENTS:
+        raise BadInput(f"Send 1 to {MAX_EVENTS} events in one call.", code="wrong_number_of_events")
+    return body
+
+
+def _none_good(rejected: Sequence[Rejected], *, single: bool) -> BadInput:
+    faults = tuple(Fault(one.path if single else _place(one), one.message) for one in rejected)
+    codes = {one.code for one in rejected}
+    code = codes.pop() if len(codes) == 1 else "no_valid_event"
+    if code == token_required().reason:
+        return token_required()
+    return Refusal(
+        422,
+        code,
+        "None of the events was taken; errors says why." if not single else faults[0].message,
+        faults=faults,
+    )
+
+
+def _place(one: Rejected) -> str:
+    return f"[{one.index}].{one.path}" if one.path else f"[{one.index}]"
+
+
+def _event_id(obj: Any) -> str | None:
+    given = obj.get("event_id", obj.get("messageId")) if isinstance(obj, dict) else None
+    return given if isinstance(given, str) and len(given) <= events.MAX_ID else None

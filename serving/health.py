@@ -1,0 +1,83 @@
+"""Whether this process lives, and whether everything that it needs is there."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from infra.errors import DaogouError, RedisAway
+from infra.redis_lane import RedisLane
+from serving.catalogue_follower import CatalogueFollower
+from serving.model import ModelInService
+from serving.problems import Fault, NotReady
+
+_KAFKA_ANSWER_HOLDS_S: Final = 1.0
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Everything that is needed is there; `model` may be `none`, then lists are of what is popular or in the
+    range.
+    """
+
+    status: Literal["ready"]
+    items: int
+    model: str
+
+
+class Health:
+    """Asks the parts. `ask_kafka` blocks and raises KafkaAway."""
+
+    def __init__(
+        self,
+        lane: RedisLane,
+        catalogue: CatalogueFollower,
+        model: ModelInService,
+        ask_kafka: Callable[[], None],
+    ) -> None:
+        self._lane = lane
+        self._catalogue = catalogue
+        self._model = model
+        self._ask_kafka = ask_kafka
+        self._kafka_said: tuple[float, str] = (-_KAFKA_ANSWER_HOLDS_S, "")
+        self._asking = asyncio.Lock()
+
+    async def ready(self) -> Readiness:
+        """That all is there.
+
+        Raises:
+            NotReady: names what is not.
+        """
+        faults = []
+        try:
+            await self._lane.ask((("PING",),))
+        except RedisAway as error:
+            faults.append(Fault("redis", error.message))
+        kafka = await self._kafka()
+        if kafka:
+            faults.append(Fault("kafka", kafka))
+        if not self._catalogue.caught_up:
+            faults.append(Fault("catalogue", "it is being read from the log"))
+        if faults:
+            raise NotReady(tuple(faults))
+        return Readiness("ready", self._catalogue.items, self._model.version)
+
+    async def _kafka(self) -> str:
+        """What is wrong with Kafka; asked once a second at most, however many ask here."""
+        async with self._asking:
+            at, said = self._kafka_said
+            if time.monotonic() - at >= _KAFKA_ANSWER_HOLDS_S:
+                try:
+                    await asyncio.to_thread(self._ask_kafka)
+                    said = ""
+                except DaogouError as error:
+                    said = error.message
+                self._kafka_said = (time.monotonic(), said)
+            return said

@@ -1,0 +1,82 @@
+"""The released model in this process: what it knows of items. A new release is taken over while pages are
+answered.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from models.artifact import Artifact
+
+from infra.errors import DaogouError
+from infra.logs import logger
+from infra.metrics import MODEL_RELEASED, Metrics
+
+NO_MODEL: Final = "none"
+_LOOK_EVERY_S: Final = 1.0
+
+_log = logger(__name__)
+
+
+class ModelInService:
+    """Item-to-item neighbours and popularity of the release; nothing is known before the first one."""
+
+    def __init__(self, released: Callable[[], Path | None], metrics: Metrics) -> None:
+        """`released` tells where the released artifact is."""
+        self._released = released
+        self._metrics = metrics
+        self._path: Path | None = None
+        self._artifact: Artifact | None = None
+        self._popular: list[tuple[str, float]] = []
+        self._popularity: dict[str, float] = {}
+
+    @property
+    def version(self) -> str:
+        """Of the release in service; `none` before the first."""
+        return self._artifact.version if self._artifact else NO_MODEL
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that go with it, best first."""
+        return self._artifact.similar(item_id, k) if self._artifact else ()
+
+    def popular(self) -> Sequence[tuple[str, float]]:
+        """All items of some popularity, best first."""
+        return self._popular
+
+    def popularity(self, item_id: str) -> float:
+        """Decayed; 0 for what nobody bought or looked at."""
+        return self._popularity.get(item_id, 0.0)
+
+    async def look(self) -> bool:
+        """Take over the release if it is another one; whether it was."""
+        path = await asyncio.to_thread(self._released)
+        if path is None or path == self._path:
+            return False
+        self._path = path  # a broken one is not tried again and again
+        before = self.version
+        artifact, popular = await asyncio.to_thread(_open, path)
+        self._artifact, self._popular, self._popularity = artifact, popular, dict(popular)
+        if before != NO_MODEL:
+            self._metrics.set(MODEL_RELEASED, 0, version=before)
+        self._metrics.set(MODEL_RELEASED, 1, version=self.version)
+        _log.info("a model is in service", version=self.version)
+        return True
+
+    async def follow(self) -> None:
+        """Look again and again until cancelled. A release that cannot be opened leaves the one before in
+        service.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                await self.look()
+            except (DaogouError, OSError) as error:
+                _log.error("the released model cannot be opened", why=str(error))
+
+
+def _open(path: Path) -> tuple[Artifact, list[tuple[str, float]]]:
+    artifact = Artifact.open(path)
+    scores = [float(score) for score in artifact.popularity]
+    known = [(item_id, score) for item_id, score in zip(artifact.item_ids, scores, strict=True) if score > 0]
+    return artifact, sorted(known, key=lambda one: (-one[1], one[0]))

@@ -1,0 +1,159 @@
+"""One operation of the interface, and how any operation is served: who may, what comes in, what goes out."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from features.refusals import UNREADABLE, refusal
+from infra.errors import BadInput, DaogouError
+from infra.logs import logger
+from infra.metrics import HTTP_SECONDS, Metrics
+from serving.bodies import ClientGoneError, read_body
+from serving.keys import Caller, Keys, demand_secret
+from serving.problems import send_problem, unexpected
+
+Access = Literal["open", "publishable", "secret"]
+
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_encode: Final = msgspec.json.Encoder(decimal_format="string").encode
+_JSON: Final = (b"content-type", b"application/json")
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operation: who, and everything that was sent."""
+
+    caller: Caller
+    scope: Mapping[str, Any]
+    raw: bytes
+    trace: str | None
+
+    def header(self, name: bytes) -> str | None:
+        """A header's value."""
+        for known, value in self.scope["headers"]:
+            if known == name:
+                return str(value.decode("latin-1"))
+        return None
+
+    def path(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.scope["path_params"][name])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer that is no JSON."""
+
+    content: bytes
+    content_type: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the table. `answers` is the type of the answer, or the media type of one that is no JSON."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    answers: Any
+    access: Access = "secret"
+    status: int = HTTPStatus.OK
+    body: Any = None
+    query: type[msgspec.Struct] | None = None
+    documented: bool = True
+    refusals: tuple[int, ...] = field(default=())
+
+
+class Endpoint:
+    """An operation as an ASGI application."""
+
+    def __init__(self, operation: Operation, keys: Keys, metrics: Metrics) -> None:
+        self._operation = operation
+        self._keys = keys
+        self._metrics = metrics
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve one request."""
+        began = time.perf_counter()
+        operation = self._operation
+        try:
+            call = await self._call(scope, receive)
+            answer = await operation.handler(call)
+            await _send(send, operation.status, answer, call.trace)
+            status = int(operation.status)
+        except ClientGoneError:
+            return
+        except DaogouError as error:
+            status = await send_problem(send, error)
+        except Exception:
+            _log.exception("a request failed", route=operation.path)
+            status = await send_problem(send, unexpected())
+        taken = time.perf_counter() - began
+        self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
+
+    async def _call(self, scope: Mapping[str, Any], receive: Any) -> Call:
+        operation = self._operation
+        caller: Caller = "publishable"
+        if operation.access != "open":
+            caller = self._keys.caller(scope)
+            if operation.access == "secret":
+                demand_secret(caller)
+        raw = await read_body(scope, receive) if operation.body is not None else b""
+        return Call(caller, scope, raw, _trace_of(scope))
+
+
+def query_of(call: Call, kind: type[Any]) -> Any:
+    """The query string as its type: lists have commas between their parts, the key is not part of it.
+
+    Raises:
+        BadInput: does not validate.
+    """
+    try:
+        pairs = parse_qsl(call.scope["query_string"].decode(), keep_blank_values=True, errors="strict")
+        known = {one.name: one for one in msgspec.structs.fields(kind)}
+        fields: dict[str, Any] = {}
+        for name, value in pairs:
+            if name == "key":
+                continue
+            if name not in known:
+                raise BadInput(
+                    f"There is no parameter {name[:64]!r} here.", path=name[:64], code="unknown_field"
+                )
+            is_list = known[name].default == ()
+            fields[name] = [part for part in value.split(",") if part] if is_list else value
+        return msgspec.convert(fields, kind, strict=False)
+    except UNREADABLE as error:
+        raise refusal(error) from None
+
+
+def _trace_of(scope: Mapping[str, Any]) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            trace = value.decode("latin-1")
+            return trace if _TRACE.fullmatch(trace) else None
+    return None
+
+
+async def _send(send: Any, status: int, answer: Any, trace: str | None) -> None:
+    if isinstance(answer, Page):
+        body = answer.content
+        headers = [(b"content-type", answer.content_type.encode()), *answer.headers]
+    else:
+        body, headers = _encode(answer), [_JSON]
+    headers.append((b"content-length", b"%d" % len(body)))
+    if trace is not None:
+        headers.append((b"traceparent", trace.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

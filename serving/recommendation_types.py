@@ -1,0 +1,110 @@
+"""`POST /v1/recommendations`: what is asked and what is answered. The OpenAPI document is made from these
+types.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from features.events import Id
+from serving.catalogue import Property
+from serving.facts import Personalization
+from serving.reasons import Reason
+from serving.scenarios import ScenarioName
+
+MAX_COUNT: Final = 100
+MAX_CONTEXT: Final = 20
+MAX_EXCLUDED: Final = 500
+MAX_WAIT_MS: Final = 2000
+
+# Fields of the interface that later versions read. They are refused, so that nobody believes them obeyed.
+NOT_YET: Final = (
+    "filter",
+    "booster",
+    "diversity",
+    "rotation_rate",
+    "rotation_time_s",
+    "pins",
+    "strict_filtering",
+    "experiment_overrides",
+)
+
+
+class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A list of items for a shopper. Without user_id and anonymous_id the list is not personal."""
+
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    session_id: Id | None = None
+    scenario: ScenarioName = "home"
+    count: Annotated[int, Meta(ge=1, le=MAX_COUNT)] = 20
+    item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_CONTEXT)] = ()
+    exclude_item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_EXCLUDED)] = ()
+    include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
+    personalization: Personalization = "full"
+    explain: Literal["codes", "full", "none"] = "codes"
+    min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
+    max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
+    validate_only: bool = False
+
+
+class RecommendedItem(msgspec.Struct, frozen=True):
+    """One item of the list; positions begin at 1."""
+
+    item_id: str
+    position: int
+    score: float
+    source: str
+    reasons: list[Reason]
+    properties: msgspec.Raw
+    pinned: bool = False
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """Whether other sources than the scenario's own had to fill the list, and why."""
+
+    used: bool
+    why: (
+        Literal[
+            "state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"
+        ]
+        | None
+    ) = None
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How new the list is. `applied_through`: the shopper's newest event that it knows of. `lag_ms`: for how
+    long the oldest event that this server put on the shopper's partition has been waiting to be applied.
+    `stale`: the state was not read, or is not yet where `min_token` wants it.
+    """
+
+    applied_through: datetime | None
+    lag_ms: int
+    stale: bool
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """An experiment that took part in the list."""
+
+    experiment_id: str
+    variation: str
+
+
+class Recommendations(msgspec.Struct, frozen=True):
+    """The answer. `recorded`: whether a decision record is on the log; `missing_ids`: context items not
+    known.
+    """
+
+    recommendation_id: str
+    items: list[RecommendedItem]
+    model_version: str
+    policy_version: str
+    experiments: list[Experiment]
+    fallback: Fallback
+    freshness: Freshness
+    missing_ids: list[str]
+    recorded: bool
+    next_token: str | None
+    took_ms: float

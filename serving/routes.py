@@ -1,0 +1,206 @@
+"""The routes: one table of method, path, types and handler. The OpenAPI document is made from it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from features.events import Event
+from features.refusals import UNREADABLE, refusal
+from infra.errors import BadInput
+from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
+from serving import bodies
+from serving.catalogue import Catalogue
+from serving.events import Accepted, Collector
+from serving.health import Health, Liveness, Readiness
+from serving.items import (
+    ItemBody,
+    ItemChange,
+    ItemChanged,
+    ItemWriter,
+    SimilarItems,
+    SimilarQuery,
+    check_item_id,
+    similar,
+)
+from serving.keys import token_required
+from serving.model import ModelInService
+from serving.operations import Call, Operation, Page, query_of
+from serving.problems import Refusal
+from serving.recommendation_types import NOT_YET, RecommendationRequest, Recommendations
+from serving.recommendations import Recommender
+from serving.shopper_reader import ShopperReader
+from serving.triggers import TriggerLog, Triggers, TriggersQuery
+
+_SHOPPERS_TO_TRY: Final = 40
+
+_request: Final = msgspec.json.Decoder(RecommendationRequest)
+_put: Final = msgspec.json.Decoder(ItemBody)
+_patch: Final = msgspec.json.Decoder(ItemChange)
+_any: Final = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers call."""
+
+    tenant: str
+    collector: Collector
+    recommender: Recommender
+    writer: ItemWriter
+    catalogue: Catalogue
+    model: ModelInService
+    reader: ShopperReader
+    triggers: TriggerLog
+    health: Health
+    metrics: Metrics
+
+
+class Handlers:
+    """One method per operation."""
+
+    def __init__(self, services: Services) -> None:
+        self._s = services
+
+    async def events(self, call: Call) -> Accepted:
+        """Take events."""
+        return await self._s.collector.collect(call.raw, call.caller, call.trace)
+
+    async def recommendations(self, call: Call) -> Recommendations:
+        """A list for a shopper."""
+        asked = _asked(call.raw)
+        if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
+            raise token_required()
+        answer = await self._s.recommender.recommend(asked, call.header(b"accept-language"))
+        if answer.fallback.why is not None:
+            self._s.metrics.count(PAGE_FALLBACKS, why=answer.fallback.why)
+        shown: dict[str, int] = {}
+        for item in answer.items:
+            shown[item.source] = shown.get(item.source, 0) + 1
+        for source, count in shown.items():
+            self._s.metrics.count(ITEMS_SHOWN, count, source=source)
+        return answer
+
+    async def similar(self, call: Call) -> SimilarItems:
+        """What goes with an item."""
+        query = query_of(call, SimilarQuery)
+        return similar(check_item_id(call.path("item_id")), query, self._s.catalogue, self._s.model)
+
+    async def put_item(self, call: Call) -> ItemChanged:
+        """Add or replace an item."""
+        return await self._s.writer.put(check_item_id(call.path("item_id")), bodies.decode(_put, call.raw))
+
+    async def patch_item(self, call: Call) -> ItemChanged:
+        """Change price or stock."""
+        return await self._s.writer.patch(
+            check_item_id(call.path("item_id")), bodies.decode(_patch, call.raw)
+        )
+
+    async def delete_item(self, call: Call) -> ItemChanged:
+        """Take an item out."""
+        return await self._s.writer.remove(check_item_id(call.path("item_id")))
+
+    async def triggers(self, call: Call) -> Triggers:
+        """Messages behind a cursor."""
+        return await self._s.triggers.page(query_of(call, TriggersQuery))
+
+    async def live(self, _: Call) -> Liveness:
+        """The process answers."""
+        return Liveness()
+
+    async def ready(self, _: Call) -> Readiness:
+        """All is there."""
+        return await self._s.health.ready()
+
+    async def metrics(self, _: Call) -> Page:
+        """Prometheus' text."""
+        return Page(self._s.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+
+    async def shoppers_to_try(self, _: Call) -> list[str]:
+        """A few user ids for the page."""
+        return await self._s.reader.some(self._s.tenant, _SHOPPERS_TO_TRY)
+
+
+def operations(services: Services) -> list[Operation]:
+    """The interface."""
+    do = Handlers(services)
+    item = "/v1/items/{item_id}"
+    return [
+        Operation(
+            "POST",
+            "/v1/events",
+            "Put events on the log. 202 means that Kafka has acknowledged them.",
+            do.events,
+            Accepted,
+            access="publishable",
+            status=202,
+            body=list[Event] | Event,
+        ),
+        Operation(
+            "POST",
+            "/v1/recommendations",
+            "A list of items for a shopper, each with a reason.",
+            do.recommendations,
+            Recommendations,
+            access="publishable",
+            body=RecommendationRequest,
+        ),
+        Operation(
+            "GET",
+            f"{item}/similar",
+            "Items that go with one.",
+            do.similar,
+            SimilarItems,
+            access="publishable",
+            query=SimilarQuery,
+        ),
+        Operation(
+            "PUT", item, "Add or replace an item.", do.put_item, ItemChanged, status=202, body=ItemBody
+        ),
+        Operation(
+            "PATCH", item, "Change price or stock.", do.patch_item, ItemChanged, status=202, body=ItemChange
+        ),
+        Operation("DELETE", item, "Take an item out.", do.delete_item, ItemChanged, status=202),
+        Operation(
+            "GET", "/v1/triggers", "Messages that are due.", do.triggers, Triggers, query=TriggersQuery
+        ),
+        Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="open"),
+        Operation(
+            "GET", "/health/ready", "Whether all it needs is there.", do.ready, Readiness, access="open"
+        ),
+        Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain", access="open"),
+        Operation(
+            "GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False
+        ),
+    ]
+
+
+def _asked(raw: bytes) -> RecommendationRequest:
+    try:
+        asked = _request.decode(raw)
+    except UNREADABLE as error:
+        raise _refused(raw, error) from None
+    if asked.explain == "full":
+        raise _not_yet("explain")
+    return asked
+
+
+def _refused(raw: bytes, error: Exception) -> BadInput:
+    """What is wrong with a request: fields that later versions read are named as such."""
+    if isinstance(error, msgspec.ValidationError):
+        body: Any = bodies.decode(_any, raw)
+        given = body if isinstance(body, dict) else {}
+        for name in given:
+            if name in NOT_YET:
+                return _not_yet(name)
+            if name not in RecommendationRequest.__struct_fields__:
+                return BadInput(
+                    f"There is no field {name[:64]!r} here.", path=name[:64], code="unknown_field"
+                )
+    return refusal(error)
+
+
+def _not_yet(name: str) -> Refusal:
+    return Refusal(
+        422, "not_available_yet", f"This version does not read {name} yet; leave it out.", path=name
+    )

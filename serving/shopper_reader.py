@@ -1,0 +1,120 @@
+"""One shopper's live row and shelf, with the partition's fence and live namespace: one Redis round trip."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from features.shoppers import State, decode_state
+from infra.errors import RedisAway
+from infra.keys import LIVE, ShardKeys, split_row_key
+from infra.redis_lane import RedisLane
+from serving import shelf
+from serving.shelf import Shelf
+
+NO_FENCE: Final = -1
+_POLL_S: Final = 0.002
+_SCANS: Final = 4  # per partition
+
+
+@dataclass(frozen=True, slots=True)
+class ShopperRef:
+    """A shopper, and where its keys are."""
+
+    tenant: str
+    shopper_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Redis holds of a shopper at one moment; `fence` is the last event applied in the partition."""
+
+    state: State | None
+    shelf: Shelf | None
+    fence: int
+
+
+class ShopperReader:
+    """Reads what page views need. `log` is the log of `shop.events.v1` that fences are asked for."""
+
+    def __init__(self, lane: RedisLane, partitions: int, log: str) -> None:
+        self._lane = lane
+        self._log = log
+        self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
+
+    async def read(self, ref: ShopperRef) -> Known:
+        """The shopper as it stands; a second round trip only when another namespace has gone live.
+
+        Raises:
+            RedisAway: no answer within the deadline, or one that cannot be read.
+        """
+        while True:
+            keys = self._keys[ref.partition]
+            (row, list_, live), fence = await self._lane.ask(
+                (
+                    (
+                        "MGET",
+                        keys.row(ref.tenant, ref.shopper_id),
+                        keys.shelf(ref.tenant, ref.shopper_id),
+                        keys.live,
+                    ),
+                    ("HGET", keys.fence, self._log),
+                )
+            )
+            namespace = LIVE if live is None else live.decode()
+            if namespace == keys.namespace:
+                return _known(row, list_, fence)
+            self._keys[ref.partition] = ShardKeys(ref.partition, namespace)
+
+    async def some(self, tenant: str, most: int) -> list[str]:
+        """User ids of a few shoppers with a row, for people who try things out.
+
+        Raises:
+            RedisAway.
+        """
+        found: set[str] = set()
+        for keys in self._keys:
+            cursor: bytes = b"0"
+            for _ in range(_SCANS):
+                scan = ("SCAN", cursor, "MATCH", keys.rows_pattern, "COUNT", "500")
+                ((cursor, names),) = await self._lane.ask((scan,))
+                of_tenant = (
+                    shopper for t, shopper in (split_row_key(n.decode()) for n in names) if t == tenant
+                )
+                found |= {shopper[2:] for shopper in of_tenant if shopper.startswith("u-")}
+                if cursor == b"0" or len(found) >= most:
+                    break
+            if len(found) >= most:
+                break
+        return sorted(found, key=lambda user_id: (len(user_id), user_id))[:most]
+
+    async def wait_for(self, partition: int, log: str, offset: int, within_ms: int) -> bool:
+        """Wait until the partition has applied `log` up to `offset`; whether it has.
+
+        Raises:
+            RedisAway.
+        """
+        until = time.monotonic() + within_ms / 1000
+        while True:
+            (raw,) = await self._lane.ask((("HGET", self._keys[partition].fence, log),))
+            if raw is not None and int(raw) >= offset:
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(_POLL_S)
+
+
+def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known:
+    try:
+        return Known(
+            None if row is None else decode_state(row),
+            None if list_ is None else shelf.decode(list_),
+            NO_FENCE if fence is None else int(fence),
+        )
+    except msgspec.DecodeError:
+        raise RedisAway(
+            "what Redis holds of a shopper was written by another version of this program"
+        ) from None

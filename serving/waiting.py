@@ -1,0 +1,56 @@
+"""How far the logs are applied: waiting for a consistency token, and the lag of a partition."""
+
+import asyncio
+import time
+from typing import Final
+
+from infra.errors import RedisAway
+from serving.catalogue import Catalogue
+from serving.shopper_reader import ShopperReader, ShopperRef
+from serving.tokens import Acknowledged, Positions
+
+_POLL_S: Final = 0.005
+
+
+class Waiting:
+    """Waits for a shopper's partition in Redis, and for the catalogue in this process."""
+
+    def __init__(
+        self, reader: ShopperReader, catalogue: Catalogue, catalogue_log: str, acknowledged: Acknowledged
+    ) -> None:
+        self._reader = reader
+        self._catalogue = catalogue
+        self._catalogue_log = catalogue_log
+        self._acknowledged = acknowledged
+
+    async def reached(self, wanted: Positions, ref: ShopperRef | None, within_ms: int) -> bool:
+        """Wait until the token's positions that matter to this list are applied; whether they are.
+
+        Positions in partitions of other shoppers do not matter to it.
+        """
+        if not wanted:
+            return True
+        until = time.monotonic() + within_ms / 1000
+        for log, offsets in wanted.items():
+            if log == self._catalogue_log:
+                if not await self._catalogue_at(offsets, until):
+                    return False
+            elif ref is not None and ref.partition in offsets:
+                left_ms = max(0, int((until - time.monotonic()) * 1000))
+                try:
+                    if not await self._reader.wait_for(ref.partition, log, offsets[ref.partition], left_ms):
+                        return False
+                except RedisAway:
+                    return False
+        return True
+
+    def lag_ms(self, partition: int, applied: int, now_ms: int) -> int:
+        """For how long the oldest record of this process that is not applied has been waiting."""
+        return self._acknowledged.lag_ms(partition, applied, now_ms)
+
+    async def _catalogue_at(self, offsets: dict[int, int], until: float) -> bool:
+        while any(self._catalogue.positions.get(p, -1) < offset for p, offset in offsets.items()):
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True

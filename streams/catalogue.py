@@ -1,0 +1,147 @@
+"""The loop that keeps the items in Redis as the catalogue's log says, and their features in Feast's store."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from features.aggregates import ITEM_CONTENT, item_values
+from features.catalog import FacetRecord, Item, Stock, apply, decode_record
+from features.catalog_store import CatalogStore
+from features.online import OnlineRow, OnlineWriter
+from infra import metrics
+from infra.errors import BadInput, WentBack
+from infra.kafka import Producer
+from infra.keys import partition_of, record_key
+from infra.logs import logger
+from infra.metrics import Metrics
+from infra.redis import told_as_away
+from infra.topics import CATALOG
+from streams.batch import PartitionBatch
+from streams.dead_letters import letter
+from streams.inbox import Inbox
+from streams.patience import patiently
+
+_log = logger(__name__)
+
+
+class CatalogueKeeper:
+    """Applies facets in log order. The store skips what it has seen, so a repeat, or two keepers, do no
+    harm.
+    """
+
+    def __init__(
+        self, store: CatalogStore, online: OnlineWriter, producer: Producer, partitions: int, where: str
+    ) -> None:
+        self._store = store
+        self._online = online
+        self._producer = producer
+        self._partitions = partitions
+        self._where = where
+        self._reached: dict[int, int] = {}
+        self._lock = asyncio.Lock()
+        self.log = ""
+
+    async def begin(self, partitions: Sequence[int], log: str) -> Mapping[int, int]:
+        """Take over these partitions; the last offset of `log` applied in each (-1: none).
+
+        Raises:
+            RedisAway.
+        """
+        async with self._lock:
+            self.log = log
+            self._reached = dict.fromkeys(partitions, -1) | await self._positions(partitions)
+            return dict(self._reached)
+
+    async def run(self, inbox: Inbox, most: int, measured: Metrics) -> None:
+        """Apply what comes until cancelled.
+
+        Raises:
+            Unavailable: Redis or Kafka stayed away.
+        """
+        while True:
+            await inbox.some()
+            for chunk in inbox.take(most):
+                batch = PartitionBatch(chunk.partition, self.log, chunk.records, topic=CATALOG)
+                done = await patiently(
+                    lambda of=batch: self.apply(of, measured), "applying catalogue records"
+                )
+                measured.count(metrics.CATALOG_RECORDS, done)
+
+    async def apply(self, batch: PartitionBatch, measured: Metrics) -> int:
+        """Apply records of one partition; how many. What cannot be read goes to the dead letters first.
+
+        Raises:
+            RedisAway, KafkaAway: the same call again is harmless.
+        """
+        async with self._lock:
+            if batch.partition not in self._reached or batch.log != self.log:
+                return 0
+            new = [r for r in batch.records if r.offset > self._reached[batch.partition]]
+            if not new:
+                return 0
+            records, letters = [], []
+            for record in new:
+                try:
+                    records.append(self._read(batch.partition, record.key, record.value))
+                except BadInput as error:
+                    letters.append(letter(batch, record, error.reason, error.message))
+                    measured.count(metrics.DEAD_LETTERS, topic=CATALOG, code=error.reason)
+            if letters:
+                _log.warning("catalogue records went to the dead letters", count=len(letters))
+                await self._producer.send_many(letters)
+            with told_as_away(self._where):
+                # The features first: after a crash in between they come again, for the position has not
+                # moved.
+                offset = new[-1].offset
+                await self._write_features(records, batch.log, offset)
+                await self._store.apply(batch.partition, records, batch.log, offset)
+            self._reached[batch.partition] = offset
+            return len(records)
+
+    async def check(self) -> None:
+        """Compare the positions in Redis with what this process applied.
+
+        Raises:
+            WentBack: Redis holds older items than this process left there.
+            RedisAway.
+        """
+        async with self._lock:
+            found = await self._positions(list(self._reached))
+            for partition, reached in self._reached.items():
+                if found.get(partition, -1) < reached:
+                    raise WentBack(
+                        f"catalogue partition {partition}: Redis holds position {found.get(partition, -1)}, "
+                        f"this worker left {reached}; start again to read on from it"
+                    )
+
+    def _read(self, partition: int, key: bytes | None, value: bytes | None) -> FacetRecord:
+        record = decode_record(key, value)
+        right = partition_of(record_key(record.tenant, record.item_id), self._partitions)
+        if right != partition:
+            raise BadInput(f"the item belongs to partition {right}", code="wrong_partition")
+        return record
+
+    async def _positions(self, partitions: Sequence[int]) -> dict[int, int]:
+        with told_as_away(self._where):
+            found = await self._store.positions(partitions, self.log)
+        return {partition: offset for partition, (_, offset) in found.items()}
+
+    async def _write_features(self, records: Sequence[FacetRecord], log: str, offset: int) -> None:
+        of: dict[str, list[FacetRecord]] = {}
+        for record in records:
+            of.setdefault(record.tenant, []).append(record)
+        for tenant, its in of.items():
+            items: dict[str, Item | None] = {}
+            items |= await self._store.get(
+                tenant, list(dict.fromkeys(r.item_id for r in its)), self._partitions
+            )
+            for record in its:
+                items[record.item_id] = apply(items.get(record.item_id), record)
+            rows = [
+                OnlineRow(record_key(tenant, item_id), 0, item_values(item or _gone(item_id)), log, offset)
+                for item_id, item in items.items()
+            ]
+            await self._online.write(ITEM_CONTENT, rows)
+
+
+def _gone(item_id: str) -> Item:
+    return Item(item_id=item_id, stock=Stock(available=False))

@@ -1,0 +1,193 @@
+"""The parts of a worker, wired: what each does is in its own module."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from models.release import released
+from redis.asyncio import Redis
+
+from features.catalog_store import CatalogStore
+from features.online import OnlineWriter
+from infra.clock import clock_from
+from infra.errors import DaogouError
+from infra.kafka import Producer
+from infra.keys import LIVE, feast_project
+from infra.metrics import Metrics
+from infra.redis import address
+from infra.settings import Settings
+from infra.topics import CATALOG, EVENTS
+from streams.applying import Applying, Around, Pace
+from streams.archiver import Archiver, Filing, Source
+from streams.batch import Applied, PartitionBatch
+from streams.catalogue import CatalogueKeeper
+from streams.derived import Scoring
+from streams.draining import Drainer
+from streams.holds import Hold
+from streams.inbox import Inbox
+from streams.marketing.firing import Firing
+from streams.outbox import Outbox
+from streams.patience import patiently
+from streams.pipeline import build_pipeline
+from streams.rescoring import Releases, Rescoring
+from streams.worker.app import create
+from streams.worker.positions import Logs, after_fences, next_on_log
+from streams.worker.transport import Positions, Reading
+
+_WATCH_S: Final = 1.0
+_HOLD_S: Final = 8.0
+# Inboxes hold this many micro-batches, so that one is read while another is applied.
+_READ_AHEAD: Final = 4
+# How far the micro-batches may be ahead of the archiver where the broker forgets its oldest records.
+_ARCHIVE_BEHIND: Final = 500
+_FETCH_WAIT_MS: Final = 500
+_EMBEDDED_FETCH_WAIT_MS: Final = 10  # the embedded broker lets a fetch wait its whole time out
+
+
+class Parts:
+    """Everything that runs in one worker; `begun` is set when partitions are assigned and reading begins."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, producer: Producer, logs: Logs, measured: Metrics, token: str
+    ) -> None:
+        where = address(settings.redis)
+        clock = clock_from(settings.clock_shift_file)
+        catalogue = CatalogStore(redis)
+        self.begun = asyncio.Event()
+        self.pipeline = build_pipeline(settings, redis)
+        self.hold = Hold(redis, LIVE, token, alone=False, where=where)
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._logs = logs
+        self._metrics = measured
+        self._batch_events = settings.batch_events
+        self._inboxes = {topic: Inbox(_READ_AHEAD * settings.batch_events) for topic in (EVENTS, CATALOG)}
+        reading = Reading(
+            positions=self._begin,
+            revoked=self.pipeline.let_go,
+            fetch_wait_ms=_EMBEDDED_FETCH_WAIT_MS if logs.embedded else _FETCH_WAIT_MS,
+            inboxes=self._inboxes,
+        )
+        folder = settings.data_dir / "faust"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.app = create(settings.kafka, settings.group, folder, reading, settings.batch_events)
+        self._drainer = Drainer(
+            self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured
+        )
+        self._rescoring = Rescoring(
+            self.pipeline, redis, Releases(lambda: released(settings.models_dir), _load), measured
+        )
+        self._archiver = Archiver(
+            Source(logs.bootstrap, logs.events, logs.embedded), settings.archive_dir, Filing(), measured
+        )
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock)
+        online = OnlineWriter(redis, feast_project(LIVE))
+        self._keeper = CatalogueKeeper(catalogue, online, producer, settings.partition_count, where)
+        around = Around(
+            next_on_log=lambda partition, offset: next_on_log(logs, partition, offset),
+            before_batch=self._before_batch,
+            applied=self._applied,
+            metrics=measured,
+            clock=clock,
+        )
+        self._applying = Applying(
+            self.pipeline,
+            self._inboxes[EVENTS],
+            self._drainer,
+            Pace(settings.batch_events, settings.batch_ms),
+            around,
+        )
+
+    def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What runs side by side until the worker ends; each ends only by failing."""
+        return (
+            self._until_failed(),
+            self._applying.run(),
+            self._drainer.run(),
+            self._keeper.run(self._inboxes[CATALOG], self._batch_events, self._metrics),
+            self._firing.run(self._metrics),
+            self._rescoring.follow_releases(),
+            self._rescoring.run(),
+            self._archiver.run(),
+            _every(_WATCH_S, self._watch, "watching the fences"),
+            _every(_HOLD_S, self.hold.take, "holding the namespace"),
+        )
+
+    async def settle(self) -> None:
+        """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
+        if self._logs.embedded:
+            await self._archiver.until_read({p: it.fence for p, it in self.pipeline.owned.items()}, behind=0)
+
+    async def _begin(self, assigned: list[tuple[str, int]]) -> Positions:
+        """Claim what was assigned; where to read on in each partition."""
+        try:
+            events = [partition for topic, partition in assigned if topic == EVENTS]
+            items = [partition for topic, partition in assigned if topic == CATALOG]
+            positions = await self._begin_events(events) | await self._begin_items(items)
+        except Exception as error:
+            if not self._failed.done():
+                self._failed.set_exception(error)
+            raise
+        self._rescoring.sweep()
+        self.begun.set()
+        return positions
+
+    async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
+        logs = self._logs
+        claimed = await patiently(
+            lambda: self.pipeline.claim(partitions, logs.events, forget_logs=logs.forget),
+            "claiming partitions",
+        )
+        fences = {partition: claim.fence for partition, claim in claimed.items()}
+        positions = await patiently(lambda: after_fences(logs, EVENTS, fences), "reading offsets")
+        await patiently(self._drainer.look, "reading outboxes")
+        self._applying.begin(positions)
+        return {(EVENTS, partition): offset for partition, offset in positions.items()}
+
+    async def _begin_items(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
+        logs = self._logs
+        reached = await patiently(lambda: self._keeper.begin(partitions, logs.catalogue), "reading positions")
+        positions = await patiently(lambda: after_fences(logs, CATALOG, reached), "reading offsets")
+        self._inboxes[CATALOG].clear()
+        return {(CATALOG, partition): offset for partition, offset in positions.items()}
+
+    async def _before_batch(self, batches: Sequence[PartitionBatch]) -> None:
+        if self._logs.embedded:
+            last = {batch.partition: batch.records[-1].offset for batch in batches}
+            await self._archiver.until_read(last, _ARCHIVE_BEHIND)
+
+    def _applied(self, fences: Mapping[int, int], counts: Applied) -> None:
+        for partition, fence in fences.items():
+            self.app.consumer.note_applied(EVENTS, partition, fence)
+        self._rescoring.add(counts.unscored)
+
+    async def _watch(self) -> None:
+        await self.pipeline.check()
+        await self._keeper.check()
+
+    async def _until_failed(self) -> None:
+        await self._failed
+
+    async def until_app_ends(self) -> None:
+        """Wait for Faust to end by itself. Cancelling does not end this: Faust does not let it.
+
+        Raises:
+            DaogouError: what ended it.
+        """
+        await self.app.wait_until_stopped()
+        reason = self.app.crash_reason
+        raise reason if isinstance(reason, DaogouError) else DaogouError(f"Faust ended: {reason!r}")
+
+
+def _load(artifact: Path) -> Scoring:
+    # torch takes seconds to import: a worker that scores nothing yet does without it.
+    from models.artifact import Artifact
+    from models.scorer import Scorer
+
+    return Scorer(Artifact.open(artifact))
+
+
+async def _every(seconds: float, call: Callable[[], Awaitable[None]], what: str) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await patiently(call, what)

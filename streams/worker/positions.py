@@ -1,0 +1,100 @@
+"""Where reading begins when partitions are assigned: after the fence in Redis, whatever the group has
+committed.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.errors import Refused
+from infra.kafka import Follower
+from infra.kafka_admin import end_offsets, log_id, start_offsets
+from infra.logs import logger
+from infra.settings import Settings
+from infra.topics import CATALOG, EVENTS
+
+_log = logger(__name__)
+
+EMBEDDED_LOGS = "embedded-"
+_PROBE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """The identities of the two logs that a worker reads, and how to reach their broker."""
+
+    bootstrap: str
+    events: str
+    catalogue: str
+    embedded: bool
+
+    @property
+    def forget(self) -> str:
+        """The prefix of logs whose fences mean nothing any more; empty for a real broker, whose logs may
+        come back.
+        """
+        return EMBEDDED_LOGS if self.embedded else ""
+
+
+async def identify(settings: Settings) -> Logs:
+    """Ask the broker which logs these are.
+
+    Raises:
+        KafkaAway, NotFound.
+    """
+    embedded, bootstrap = settings.embedded_log, settings.kafka
+    events, catalogue = await asyncio.gather(
+        *(asyncio.to_thread(log_id, bootstrap, topic, embedded) for topic in (EVENTS, CATALOG))
+    )
+    return Logs(bootstrap, events, catalogue, settings.embedded_kafka)
+
+
+async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dict[int, int]:
+    """The next offset to read of each partition, by the last one applied (-1: none).
+
+    Raises:
+        Refused: a fence lies beyond the end of its log: this Redis belongs to another Kafka.
+        KafkaAway.
+    """
+    starts, ends = await asyncio.gather(
+        asyncio.to_thread(start_offsets, logs.bootstrap, topic),
+        asyncio.to_thread(end_offsets, logs.bootstrap, topic),
+    )
+    positions = {}
+    for partition, fence in fences.items():
+        start, end = starts[partition], ends[partition]
+        if fence >= end:
+            raise Refused(
+                f"{topic} partition {partition}: Redis says that offset {fence} was applied, but the log ends at "
+                f"{end}. Kafka has lost records, or this Redis belongs to another Kafka: correct DAOGOU_KAFKA or "
+                f"DAOGOU_REDIS, or replay into an empty Redis",
+                code="fence_beyond_end",
+            )
+        if fence + 1 < start:
+            # Retention took them before they were applied. Going on is all that is left, loudly.
+            _log.error("records were lost", topic=topic, partition=partition, first=fence + 1, last=start - 1)
+        positions[partition] = max(fence + 1, start)
+    return positions
+
+
+async def next_on_log(logs: Logs, partition: int, offset: int) -> int:
+    """The offset of the first event record at or after `offset`.
+
+    Raises:
+        Refused: none can be read within ten seconds.
+    """
+    found = await asyncio.to_thread(_first, logs, partition, offset)
+    if found is None:
+        raise Refused(
+            f"{EVENTS} partition {partition}: nothing can be read at offset {offset}", code="unreadable"
+        )
+    return found
+
+
+def _first(logs: Logs, partition: int, offset: int) -> int | None:
+    follower = Follower(logs.bootstrap, EVENTS, {partition: offset}, embedded=logs.embedded)
+    try:
+        records: Sequence[object] = follower.read(1, _PROBE_S)
+        return records[0].offset if records else None  # type: ignore[attr-defined]
+    finally:
+        follower.close()
