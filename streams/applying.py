@@ -22,7 +22,7 @@ _log = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When a batch begins: so many records wait, or so many milliseconds are over since the last one began."""
+    """When a batch begins: so many records wait, or the last one began so many milliseconds ago."""
 
     events: int
     ms: int
@@ -82,7 +82,7 @@ class Applying:
             if not batches:
                 continue
             await self._around.before_batch(batches)
-            applied = await patiently(lambda of=batches: self._pipeline.apply(of), "applying a batch")
+            applied = await patiently("applying a batch", self._pipeline.apply, batches)
             self._account(batches, applied, loop.time() - started)
 
     async def _batches(self, chunks: Sequence[Chunk]) -> list[PartitionBatch]:

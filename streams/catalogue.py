@@ -61,9 +61,7 @@ class CatalogueKeeper:
             await inbox.some()
             for chunk in inbox.take(most):
                 batch = PartitionBatch(chunk.partition, self.log, chunk.records, topic=CATALOG)
-                done = await patiently(
-                    lambda of=batch: self.apply(of, measured), "applying catalogue records"
-                )
+                done = await patiently("applying facets", self.apply, batch, measured)
                 measured.count(metrics.CATALOG_RECORDS, done)
 
     async def apply(self, batch: PartitionBatch, measured: Metrics) -> int:
@@ -131,9 +129,8 @@ class CatalogueKeeper:
             of.setdefault(record.tenant, []).append(record)
         for tenant, its in of.items():
             items: dict[str, Item | None] = {}
-            items |= await self._store.get(
-                tenant, list(dict.fromkeys(r.item_id for r in its)), self._partitions
-            )
+            item_ids = list(dict.fromkeys(record.item_id for record in its))
+            items |= await self._store.get(tenant, item_ids, self._partitions)
             for record in its:
                 items[record.item_id] = apply(items.get(record.item_id), record)
             rows = [

@@ -171,10 +171,9 @@ class PartitionStore:
         """
         keys = self.keys(partition)
         pairs = [text for member, at in due.items() for text in (member, str(at))]
-        arguments = (str(epoch), self._namespace, str(len(due)), *pairs, *effects)
-        [(status, held)] = await run_scripts(
-            self._redis, self.where, [(FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)]
-        )
+        arguments: list[str | bytes] = [str(epoch), self._namespace, str(len(due)), *pairs, *effects]
+        call: Call = (FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)
+        [(status, held)] = await run_scripts(self._redis, self.where, [call])
         if status != _STORED:
             write = PartitionWrite(partition, "", epoch, NO_FENCE, NO_FENCE)
             raise _lost(write, int(status), bytes(held))

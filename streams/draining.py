@@ -77,16 +77,14 @@ class Drainer:
             self.note({partition: 0})
             return
         try:
-            _, refused = await patiently(
-                lambda: self._outbox.drain(partition, owned.epoch), "emptying an outbox"
-            )
+            _, refused = await patiently("emptying an outbox", self._outbox.drain, partition, owned.epoch)
         except Fenced:
             if self._pipeline.owned.get(partition) != owned:
                 return  # claimed anew by this very process meanwhile: the next round goes on
             raise
         if refused:
             _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
-        self.note(await patiently(lambda: self._outbox.lengths([partition]), "reading an outbox"))
+        self.note(await patiently("reading an outbox", self._outbox.lengths, [partition]))
 
     def _signal(self) -> None:
         lengths = self._lengths.values()

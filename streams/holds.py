@@ -1,8 +1,8 @@
 """Who holds a whole namespace: workers share it, a direct load has it alone.
 
-A hold ends by itself 30 s after it was last renewed, so nothing stays held by a process that was killed. It keeps
-honest processes apart and says so in a sentence; what keeps a mistaken one from writing is the epoch in each
-commit.
+A hold ends by itself 30 s after it was last renewed, so nothing stays held by a process that was killed. It
+keeps honest processes apart and says so in a sentence; what keeps a mistaken one from writing is the epoch in
+each commit.
 """
 
 from typing import Final

@@ -37,7 +37,7 @@ _SCAN_COUNT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """Where models come from: the artifact that is released now, and how one is loaded. Both run in threads."""
+    """Where models come from: the artifact released now, and how one is loaded. Both run in threads."""
 
     released: Callable[[], Path | None]
     load: Callable[[Path], Scoring]
@@ -112,9 +112,9 @@ class Rescoring:
         """Make anew the shelves that are not what the released model would make of the row."""
         made, cursor = 0, 0
         while True:
-            cursor, refs = await patiently(lambda at=cursor: self._scan(at), "looking through the rows")
+            cursor, refs = await patiently("looking through the rows", self._scan, cursor)
             for some in (refs[i : i + AT_ONCE] for i in range(0, len(refs), AT_ONCE)):
-                old = await patiently(lambda of=some: self._stale(of), "looking through the rows")
+                old = await patiently("looking through the rows", self._stale, some)
                 made += await self._rescore(old)
             if cursor == 0:
                 break
@@ -125,7 +125,7 @@ class Rescoring:
         """Some lists; between two calls the micro-batches that wait have their turn."""
         if not refs:
             return 0
-        made = await patiently(lambda: self._pipeline.rescore(refs), "making lists anew")
+        made = await patiently("making lists anew", self._pipeline.rescore, refs)
         self._metrics.count(metrics.SHOPPERS_SCORED, made)
         await asyncio.sleep(0)
         return made

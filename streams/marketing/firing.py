@@ -54,7 +54,7 @@ class Firing:
             Unavailable: Redis stayed away.
         """
         while True:
-            decided = await patiently(self.turn, "firing timers")
+            decided = await patiently("firing timers", self.turn)
             for reason, number in decided.items():
                 measured.count(metrics.TRIGGERS_DECIDED, number, kind=CART_ABANDONED, reason=reason)
             if decided:

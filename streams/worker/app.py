@@ -7,7 +7,7 @@ import faust
 from mode.supervisors import CrashingSupervisor
 
 from streams.inbox import Inbox
-from streams.worker.transport import ChunkSchema, Reading, Transport
+from streams.worker.transport import ChunkSchema, Consumer, Reading, Transport
 
 _SESSION_S: Final = 6.0
 _HEARTBEAT_S: Final = 1.5
@@ -39,6 +39,13 @@ def create(bootstrap: str, group: str, folder: Path, reading: Reading, fetch_rec
         agent = app.agent(app.topic(topic, schema=ChunkSchema()), supervisor_strategy=CrashingSupervisor)
         agent(_putting(inbox, topic))
     return app
+
+
+def note_applied(app: faust.App, topic: str, partition: int, offset: int) -> None:
+    """Say how far a partition is applied, for the group's commits."""
+    consumer = app.consumer
+    assert isinstance(consumer, Consumer), "create() sets the transport"
+    consumer.note_applied(topic, partition, offset)
 
 
 def _putting(inbox: Inbox, topic: str) -> Any:

@@ -31,7 +31,7 @@ from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pipeline import build_pipeline
 from streams.rescoring import Releases, Rescoring
-from streams.worker.app import create
+from streams.worker.app import create, note_applied
 from streams.worker.positions import Logs, after_fences, next_on_log
 from streams.worker.transport import Positions, Reading
 
@@ -134,20 +134,20 @@ class Parts:
 
     async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
+        claim = self.pipeline.claim
         claimed = await patiently(
-            lambda: self.pipeline.claim(partitions, logs.events, forget_logs=logs.forget),
-            "claiming partitions",
+            "claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget
         )
-        fences = {partition: claim.fence for partition, claim in claimed.items()}
-        positions = await patiently(lambda: after_fences(logs, EVENTS, fences), "reading offsets")
-        await patiently(self._drainer.look, "reading outboxes")
+        fences = {partition: owned.fence for partition, owned in claimed.items()}
+        positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences)
+        await patiently("reading outboxes", self._drainer.look)
         self._applying.begin(positions)
         return {(EVENTS, partition): offset for partition, offset in positions.items()}
 
     async def _begin_items(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
-        reached = await patiently(lambda: self._keeper.begin(partitions, logs.catalogue), "reading positions")
-        positions = await patiently(lambda: after_fences(logs, CATALOG, reached), "reading offsets")
+        reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
+        positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached)
         self._inboxes[CATALOG].clear()
         return {(CATALOG, partition): offset for partition, offset in positions.items()}
 
@@ -158,7 +158,7 @@ class Parts:
 
     def _applied(self, fences: Mapping[int, int], counts: Applied) -> None:
         for partition, fence in fences.items():
-            self.app.consumer.note_applied(EVENTS, partition, fence)
+            note_applied(self.app, EVENTS, partition, fence)
         self._rescoring.add(counts.unscored)
 
     async def _watch(self) -> None:
@@ -184,10 +184,11 @@ def _load(artifact: Path) -> Scoring:
     from models.artifact import Artifact
     from models.scorer import Scorer
 
-    return Scorer(Artifact.open(artifact))
+    scorer: Scoring = Scorer(Artifact.open(artifact))
+    return scorer
 
 
 async def _every(seconds: float, call: Callable[[], Awaitable[None]], what: str) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await patiently(call, what)
+        await patiently(what, call)

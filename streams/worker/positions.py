@@ -3,10 +3,10 @@ committed.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infra.errors import Refused
+from infra.errors import KafkaAway, Refused
 from infra.kafka import Follower
 from infra.kafka_admin import end_offsets, log_id, start_offsets
 from infra.logs import logger
@@ -65,9 +65,9 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dic
         start, end = starts[partition], ends[partition]
         if fence >= end:
             raise Refused(
-                f"{topic} partition {partition}: Redis says that offset {fence} was applied, but the log ends at "
-                f"{end}. Kafka has lost records, or this Redis belongs to another Kafka: correct DAOGOU_KAFKA or "
-                f"DAOGOU_REDIS, or replay into an empty Redis",
+                f"{topic} partition {partition}: Redis says that offset {fence} was applied, but the log "
+                f"ends at {end}. Kafka has lost records, or this Redis belongs to another Kafka: correct "
+                f"DAOGOU_KAFKA or DAOGOU_REDIS, or replay into an empty Redis",
                 code="fence_beyond_end",
             )
         if fence + 1 < start:
@@ -81,20 +81,18 @@ async def next_on_log(logs: Logs, partition: int, offset: int) -> int:
     """The offset of the first event record at or after `offset`.
 
     Raises:
-        Refused: none can be read within ten seconds.
+        KafkaAway: none can be read within ten seconds.
     """
     found = await asyncio.to_thread(_first, logs, partition, offset)
     if found is None:
-        raise Refused(
-            f"{EVENTS} partition {partition}: nothing can be read at offset {offset}", code="unreadable"
-        )
+        raise KafkaAway(f"{EVENTS} partition {partition}: nothing can be read at offset {offset}")
     return found
 
 
 def _first(logs: Logs, partition: int, offset: int) -> int | None:
     follower = Follower(logs.bootstrap, EVENTS, {partition: offset}, embedded=logs.embedded)
     try:
-        records: Sequence[object] = follower.read(1, _PROBE_S)
-        return records[0].offset if records else None  # type: ignore[attr-defined]
+        records = follower.read(1, _PROBE_S)
+        return records[0].offset if records else None
     finally:
         follower.close()

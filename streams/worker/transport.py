@@ -80,20 +80,22 @@ class Consumer(driver.Consumer):
         for tp, fetched in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            if tp in active or tp in self._buffered_partitions:
+            if tp in (active or ()) or tp in self._buffered_partitions:
                 yield TP(tp.topic, tp.partition), self._message(tp, fetched, generation)
 
     def _message(self, tp: TP, fetched: list[Any], generation: int) -> ConsumerMessage:
         last = fetched[-1]
+        # Faust hands the value on to the schema below unseen, whatever its type says.
+        chunk: Any = Chunk(tp.topic, tp.partition, fetched)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),
             None,
-            Chunk(tp.topic, tp.partition, fetched),
+            None,
+            chunk,
             None,
             tp=TP(tp.topic, tp.partition),
             generation_id=generation,
@@ -102,7 +104,7 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> "ConsumerThread":
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ARG002
         return iter(list(self._applied))
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
@@ -117,9 +119,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     consumer: Consumer
 
-    def _create_worker_consumer(self, transport: "Transport") -> aiokafka.AIOKafkaConsumer:
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = transport.reading.fetch_wait_ms
+        consumer._fetch_max_wait_ms = self.consumer.transport.reading.fetch_wait_ms
         return consumer
 
 
@@ -130,13 +132,13 @@ class Transport(driver.Transport):
     reading: Reading
 
 
-class ChunkSchema(faust.Schema):
+class ChunkSchema(faust.Schema[Any, Any]):
     """Hands chunks on as they are: decoding is the pipeline's work."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         """The decoder that Faust calls for each message."""
 
-        async def decode(message: Any, *, propagate: bool = False) -> Any:
+        async def decode(message: Any, **_: Any) -> Any:
             return app.create_event(None, message.value, (), message)
 
         return decode

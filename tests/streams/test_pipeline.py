@@ -1,6 +1,7 @@
-"""The pipeline on a real Redis: what becomes of records, whatever the batches and the crashes between them."""
+"""The pipeline on a real Redis: what becomes of records, whatever the batches and the crashes."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -104,7 +105,7 @@ async def test_rows_do_not_depend_on_the_batches(settings: Settings, redis: Redi
     await redis.flushall()
     pipeline = await pipeline_of(settings, redis)
     bounds = [0, *sorted(cuts), 100]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         await pipeline.apply(log.batches(start, stop))
     assert await rows_of(redis) == expected
 
