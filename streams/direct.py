@@ -1,7 +1,7 @@
 """Loading without Kafka: archive first, then catalogue, then the worker's own pipeline over the archive.
 
-A load is a log of its own, `load-<hash>`, with an offset for each event in its partition. The archive and every
-fence count in it, so a load that was interrupted goes on where it was, and a second one finds everything done.
+A load is a log of its own, `load-<hash>`, with an offset for each event in its partition. The archive and
+every fence count in it, so a load that was interrupted goes on where it was, and a second one finds all done.
 """
 
 import asyncio
@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
+from features import catalog
 from features.aggregates import ITEM_CONTENT, item_values
 from features.archive import ArchiveRow, EventArchive
-from features.catalog import FacetRecord
+from features.catalog import FacetRecord, Item
 from features.catalog_store import CatalogStore
 from features.events import Event, encode, event_time_ms, record_key_of, shopper_id, to_ms
 from features.online import OnlineRow, OnlineWriter
@@ -28,8 +29,8 @@ from streams.holds import Hold
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
 
-# A batch ends with either: the more events of a shopper are folded at once, the less often the row is packed, and
-# the rows of a batch go to Redis in one call.
+# A batch ends with either: the more events of a shopper are folded at once, the less often the row is packed;
+# and the rows of a batch go to Redis in one call.
 BATCH_EVENTS: Final = 10_000
 BATCH_SHOPPERS: Final = 500
 ARCHIVED_AT_ONCE: Final = 40_000
@@ -98,7 +99,6 @@ class DirectLoad:
 
     async def _write_catalogue(self, records: Sequence[FacetRecord]) -> None:
         store = CatalogStore(self._redis)
-        writer = OnlineWriter(self._redis, feast_project(LIVE))
         shares: dict[int, list[FacetRecord]] = {}
         for record in records:
             key = record_key(record.tenant, record.item_id)
@@ -107,26 +107,30 @@ class DirectLoad:
             self._phases.phase("catalogue", len(records), "records") as advance,
             told_as_away(self._where),
         ):
+            reached = await store.positions(shares, self._log)
             for partition, share in sorted(shares.items()):
                 offset = -1
                 for chunk in _chunks(share, _FACETS_AT_ONCE):
                     offset += len(chunk)
-                    if await store.apply(partition, chunk, self._log, offset):
-                        await self._write_contents(store, writer, chunk, offset)
+                    if offset > reached.get(partition, ("", -1))[1]:
+                        # The features first: after a crash in between they come again.
+                        await self._write_contents(store, chunk, offset)
+                        await store.apply(partition, chunk, self._log, offset)
                     advance(len(chunk))
                     await self._held.renew()
 
-    async def _write_contents(
-        self, store: CatalogStore, writer: OnlineWriter, records: Sequence[FacetRecord], offset: int
-    ) -> None:
+    async def _write_contents(self, store: CatalogStore, records: Sequence[FacetRecord], offset: int) -> None:
         tenant = self._settings.tenant
-        item_ids = list(dict.fromkeys(record.item_id for record in records))
-        items = await store.get(tenant, item_ids, self._partitions)
+        items: dict[str, Item | None] = {}
+        items |= await store.get(tenant, list({record.item_id: None for record in records}), self._partitions)
+        for record in records:
+            items[record.item_id] = catalog.apply(items.get(record.item_id), record)
         rows = [
             OnlineRow(record_key(tenant, item_id), 0, item_values(item), self._log, offset)
             for item_id, item in items.items()
+            if item is not None
         ]
-        await writer.write(ITEM_CONTENT, rows)
+        await OnlineWriter(self._redis, feast_project(LIVE)).write(ITEM_CONTENT, rows)
 
     async def _apply(self, total: int) -> Applied:
         pipeline = build_pipeline(self._settings, self._redis)

@@ -10,7 +10,8 @@ import msgspec
 
 from features import catalog
 from features.catalog import FacetRecord, Item
-from features.events import MAX_AGE_MS, Event, decode, to_ms
+from features.events import MAX_AGE_MS, Event, to_ms
+from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
 from streams.items import read_items
 from streams.load_report import Tally
@@ -20,6 +21,8 @@ from streams.mappings.outcomes import Mapping as SourceMapping
 from streams.spool import Chosen, Spool
 
 _EVERY: Final = 1000
+# The bounds of types alone: what else makes an event sound (money, times, items) every mapping sees to itself.
+_decoder: Final = msgspec.json.Decoder(Event)
 
 Advance = Callable[[int], None]
 
@@ -104,10 +107,7 @@ class Ready:
     def __iter__(self) -> Iterator[Event]:
         """Each event checked, moved in time, completed from the catalogue; what is refused is counted."""
         self.events = self.lines = 0
-        items = {
-            item_id: Item(item_id=item_id, content=told.content, price=told.price, stock=told.stock)
-            for item_id, told in self.intake.items.items()
-        }
+        items = {item_id: told.item() for item_id, told in self.intake.items.items()}
         moved = timedelta(days=self.chosen.moved_days)
 
         def lookup(item_id: str) -> Item | None:
@@ -126,7 +126,10 @@ class Ready:
 
 
 def _checked(raw: bytes, moved: timedelta) -> Event:
-    event = decode(raw)
+    try:
+        event = _decoder.decode(raw)
+    except UNREADABLE as error:
+        raise refusal(error) from None
     if moved:
         event = msgspec.structs.replace(event, occurred_at=event.occurred_at + moved)
     received = event.received_at

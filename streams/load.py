@@ -21,8 +21,9 @@ from features.catalog_store import CatalogStore
 from infra.clock import Clock, clock_from
 from infra.embedded.outside import Outside, running
 from infra.errors import BadInput, Refused
-from infra.redis import connect
+from infra.redis import address, connect
 from infra.settings import Settings
+from infra.shards import agree
 from streams.direct import DirectLoad
 from streams.intake import Intake, Ready
 from streams.load_report import LoadReport, instant, print_report, write_report
@@ -185,6 +186,7 @@ async def _write(job: _Job) -> LoadReport:
     records = intake.records(settings.tenant)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
+        await agree(redis, settings.partition_count, address(settings.redis))
         ready = Ready(intake, chosen, await _stored(settings, redis, records, len(chosen)))
         if request.direct:
             log = job.source.log(request, settings, chosen.moved_days)

@@ -124,7 +124,9 @@ def print_report(report: LoadReport, console: Console) -> None:
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in (report.first_event_at, report.last_event_at))
         console.print(f"events from {first} to {last} UTC{moved}", highlight=False)
     if report.applied:
-        say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
+        say(
+            ", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new"
+        )
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
     say(f"{report.way}: {seconds}")
 

@@ -4,8 +4,7 @@ A document type is refused before anything in it is looked at: no entity is ever
 """
 
 from collections.abc import Iterator
-from io import BufferedIOBase
-from typing import Final
+from typing import IO, Final
 from xml.parsers import expat
 
 from infra.errors import BadInput
@@ -19,7 +18,7 @@ _MAX_DEPTH: Final = 20
 Row = tuple[int, dict[str, str]]
 
 
-def feed_rows(raw: BufferedIOBase) -> Iterator[Row]:
+def feed_rows(raw: IO[bytes]) -> Iterator[Row]:
     """The entries of a feed: the line that each begins in, and its texts by element name.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 from infra.errors import NotFound
 
@@ -34,11 +34,11 @@ class Origin:
         return self.files[0]
 
 
-def open_bytes(path: Path) -> io.BufferedIOBase:
+def open_bytes(path: Path) -> IO[bytes]:
     """A file for reading, unpacked when it is gzip, whatever its name says."""
     with path.open("rb") as raw:
         packed = raw.read(2) == _GZIP
-    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
+    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else path.open("rb")
 
 
 def text_lines(path: Path) -> Iterator[str]:

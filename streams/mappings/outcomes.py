@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from features.catalog import Content, FacetRecord, Price, Stock
+from features.catalog import Content, FacetRecord, Item, Price, Stock, facets
 from features.events import Event, EventItem, EventName
 from streams.mappings.origin import Origin
 
@@ -53,12 +53,11 @@ class Described:
 
     def records(self, tenant: str) -> list[FacetRecord]:
         """One record of `shop.catalog.v1` per facet that is known."""
-        parts = (("content", self.content), ("price", self.price), ("stock", self.stock))
-        return [
-            FacetRecord(tenant=tenant, item_id=self.item_id, **{facet: value})
-            for facet, value in parts
-            if value is not None
-        ]
+        return facets(self.item(), tenant)
+
+    def item(self) -> Item:
+        """The item as far as the source tells of it."""
+        return Item(item_id=self.item_id, content=self.content, price=self.price, stock=self.stock)
 
 
 @dataclass(frozen=True, slots=True)
