@@ -51,6 +51,9 @@ EVENT_TO_SHELF_SECONDS: Final = Metric(
     _SLOW,
 )
 SHOPPERS_SCORED: Final = Metric("daogou_shoppers_scored_total", "counter", "lists prepared")
+READ_OFFSET: Final = Metric(
+    "daogou_read_offset", "gauge", "last offset that came from the broker", ("partition",)
+)
 FENCE_OFFSET: Final = Metric("daogou_fence_offset", "gauge", "last offset applied", ("partition",))
 LAG_RECORDS: Final = Metric(
     "daogou_lag_records", "gauge", "records between the fence and the log's end", ("partition",)
@@ -98,6 +101,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     BATCH_SECONDS,
     EVENT_TO_SHELF_SECONDS,
     SHOPPERS_SCORED,
+    READ_OFFSET,
     FENCE_OFFSET,
     LAG_RECORDS,
     WATERMARK_SECONDS,

@@ -138,3 +138,5 @@ class Applying:
         observe(metrics.EVENT_TO_SHELF_SECONDS, max(0, self._around.clock.now_ms() - oldest) / 1000)
         for partition, fence in fences.items():
             self._around.metrics.set(metrics.FENCE_OFFSET, fence, partition=str(partition))
+        for partition, offset in self._inbox.read.items():
+            self._around.metrics.set(metrics.READ_OFFSET, offset, partition=str(partition))

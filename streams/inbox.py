@@ -30,6 +30,7 @@ class Inbox:
         self._bound = bound
         self._chunks: deque[Chunk] = deque()
         self._waiting = 0
+        self.read: dict[int, int] = {}
         self._some = asyncio.Event()
         self._full = asyncio.Event()
         self.room = asyncio.Event()
@@ -39,6 +40,7 @@ class Inbox:
         """Add a chunk."""
         self._chunks.append(chunk)
         self._waiting += len(chunk.records)
+        self.read[chunk.partition] = chunk.records[-1].offset
         self._signal()
 
     async def some(self) -> None:
