@@ -1,0 +1,112 @@
+"""The item tower on TorchRec: id, category, brand and price tables in one EmbeddingBagCollection, and the item's text.
+
+The one door to torchrec. An item without a history has no id part: what it is speaks alone.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.sparse.linalg import svds
+from torch import Tensor, nn
+
+from models.interactions import Floats, Ints, Interactions
+from models.item_features import PRICE_BINS, ItemFeatures
+
+with warnings.catch_warnings():  # of other packages, at their import
+    warnings.simplefilter("ignore")
+    from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor
+
+_NAMES = ("id", "category", "brand", "price")
+_START = 0.05
+_SVD_SHARE = 0.15
+_DAY_MS = 86_400_000
+
+
+class ItemTower(nn.Module):
+    """Items to vectors of width + 1, the last number their log popularity."""
+
+    def __init__(self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float) -> None:
+        """`known` [items] tells which items have a history."""
+        super().__init__()
+        sizes = (len(items.category), items.categories, items.brands, PRICE_BINS + 1)
+        self.tables: Any = EmbeddingBagCollection(
+            device=torch.device("cpu"),
+            tables=[
+                EmbeddingBagConfig(name=name, embedding_dim=width, num_embeddings=size, feature_names=[name])
+                for name, size in zip(_NAMES, sizes, strict=True)
+            ],
+        )
+        for table in self.tables.embedding_bags.values():
+            nn.init.normal_(table.weight, std=_START)
+        self.text = nn.Linear(items.text.shape[1], width)
+        nn.init.normal_(self.text.weight, std=0.02)
+        self.width, self.id_dropout = width, id_dropout
+        rows = np.arange(sizes[0])
+        columns = np.stack([rows, items.category, items.brand, items.price])
+        self.register_buffer("columns", torch.from_numpy(columns), persistent=False)
+        self.register_buffer("texts", torch.from_numpy(items.text), persistent=False)
+        self.register_buffer("log_popularity", torch.from_numpy(log_popularity), persistent=False)
+        self.register_buffer("known", torch.from_numpy(np.asarray(known, np.float32)), persistent=False)
+
+    def start_ids(self, vectors: Floats) -> None:
+        """Begin with the given id vectors [items, width]."""
+        with torch.no_grad():
+            self.tables.embedding_bags["id"].weight.copy_(torch.from_numpy(vectors))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Args: rows [n]. Returns: [n, width + 1]."""
+        columns = self.columns[:, rows]  # type: ignore[index]
+        found = self.tables(
+            KeyedJaggedTensor(
+                keys=list(_NAMES),
+                values=columns.reshape(-1),
+                lengths=torch.ones(columns.numel(), dtype=torch.int32),
+            )
+        )
+        parts = found.values().view(len(rows), len(_NAMES), self.width)
+        kept = self.known[rows]  # type: ignore[index]
+        if self.training:
+            kept = kept * (torch.rand(len(rows)) > self.id_dropout)
+        vector = parts[:, 0] * kept[:, None] + parts[:, 1:].sum(1) + self.text(self.texts[rows])  # type: ignore[index]
+        return torch.cat([vector, self.log_popularity[rows][:, None]], 1)  # type: ignore[index]
+
+
+def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
+    """Id vectors to begin with: a truncated SVD of who bought what, decayed by a year: [items, width].
+
+    It spares training most of the epochs that the ids of a small shop would need.
+    """
+    age = np.maximum(at_ms - bought.at, 0) / (365 * _DAY_MS)
+    shape = (len(bought.shoppers), len(bought.items))
+    table = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
+    table.data = np.sqrt(table.data)
+    buyers = np.asarray((table > 0).sum(0)).ravel()
+    table = table @ sp.diags(1 / np.sqrt(buyers + 5))
+    norms = np.sqrt(np.asarray(table.multiply(table).sum(1)).ravel())
+    table = (sp.diags(1 / np.maximum(norms, 1e-9)) @ table).astype(np.float32).tocsr()
+    rank = min(width, min(table.shape) - 1)
+    if rank < 1:
+        return np.zeros((shape[1], width), np.float32)
+    _, strengths, axes = svds(table, k=rank, random_state=0)
+    vectors = axes.T * np.sqrt(strengths)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    trusted = np.minimum(1, buyers[:, None] / 5)
+    out = np.zeros((shape[1], width), np.float32)
+    out[:, :rank] = vectors / np.maximum(lengths, 1e-9) * trusted * _SVD_SHARE * np.sqrt(width)
+    return out
+
+
+def all_vectors(tower: ItemTower, count: int) -> Floats:
+    """Every item's vector: [count, width + 1]."""
+    tower.eval()
+    with torch.inference_mode():
+        parts: list[Any] = [tower(rows).numpy() for rows in torch.arange(count).split(8192)]
+    return np.asarray(np.concatenate(parts), np.float32)
+
+
+def rows_of(indices: Ints) -> Tensor:
+    """Indices as torch takes them."""
+    return torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))
