@@ -21,7 +21,7 @@ from streams.mappings.outcomes import Mapping as SourceMapping
 from streams.spool import Chosen, Spool
 
 _EVERY: Final = 1000
-# The bounds of types alone: what else makes an event sound (money, times, items) every mapping sees to itself.
+# The bounds of types alone; what else makes an event sound (money, times, items) is every mapping's own duty.
 _decoder: Final = msgspec.json.Decoder(Event)
 
 Advance = Callable[[int], None]

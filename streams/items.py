@@ -18,7 +18,7 @@ import msgspec
 from features.catalog import Content, Price, Stock
 from features.events import MAX_ID
 from infra.errors import BadInput
-from streams.mappings.origin import csv_rows, existing, open_bytes, text_lines
+from streams.mappings.origin import csv_rows, existing, open_bytes, text_lines, told_as_broken
 from streams.mappings.outcomes import MAX_CATEGORIES, MAX_NAME, MAX_TEXT, Described, Undescribed
 from streams.merchant_feed import feed_rows
 
@@ -186,10 +186,10 @@ def _bounded(field: str, text: str, most: int) -> str:
 
 
 def _rows(path: Path) -> Iterator[ItemRow]:
-    with open_bytes(path) as raw:
+    with told_as_broken(path), open_bytes(path) as raw:
         head = raw.read(65_536).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"<") or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        with open_bytes(path) as raw:
+        with told_as_broken(path), open_bytes(path) as raw:
             for line, texts in feed_rows(raw):
                 yield ItemRow(line, texts)
     elif head.startswith((b"{", b"[")):

@@ -63,7 +63,7 @@ class Phases:
 class _Bar:
     def __init__(self, bars: Progress, name: str, total: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(name, total=total)
+        self._task = bars.add_task(name, total=total or None)  # 0: not known
         self.done = 0
 
     def advance(self, more: int) -> None:

@@ -5,13 +5,15 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final, cast
 
-from infra.errors import NotFound
+from infra.errors import NotFound, Undecodable
 
 _CHUNK: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
@@ -48,6 +50,7 @@ def text_lines(path: Path) -> Iterator[str]:
     beyond 1 Mi characters is left out.
     """
     with (
+        told_as_broken(path),
         open_bytes(path) as raw,
         io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="") as text,
     ):
@@ -55,6 +58,19 @@ def text_lines(path: Path) -> Iterator[str]:
             yield line
             while len(line) == MAX_LINE and not line.endswith("\n"):  # the rest of a line beyond the bound
                 line = text.readline(MAX_LINE)
+
+
+@contextmanager
+def told_as_broken(path: Path) -> Iterator[None]:
+    """Turn the errors of a gzip file that is cut or altered into ours."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Undecodable(
+            f"{path}: the gzip file is cut or altered ({error}); nothing of it was loaded, fetch it again",
+            path="source",
+            code="broken_gzip",
+        ) from None
 
 
 def count_lines(origin: Origin) -> int:
