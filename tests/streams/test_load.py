@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -77,7 +78,9 @@ def direct(source: Path, **window: object) -> LoadRequest:
 
 
 def rows(redis: Redis) -> dict[bytes, bytes | None]:
-    return {key: redis.get(key) for key in sorted(redis.scan_iter("daogou:*:row:*"))}
+    keys: list[Any] = sorted(redis.scan_iter("daogou:*:row:*"))
+    values: Any = redis.mget(keys) if keys else []
+    return dict(zip(keys, values, strict=True))
 
 
 def test_a_load_and_the_same_again(settings: Settings, empty: Redis, retail: Path) -> None:
