@@ -155,11 +155,6 @@ class FeatureLog:
         self._held = 0
 
 
-def newest(offline_dir: Path, view: View, batch_rows: int) -> Iterator[Sequence[dict[str, Any]]]:
-    """The newest row of every entity of a view, some at a time."""
-    raise NotImplementedError
-
-
 def _encoding(view: View) -> dict[str, Any]:
     """Strings repeat: a dictionary. Times rise: their differences. The rest is left to zstd."""
     suffix = {False: "", True: ".list.element"}

@@ -10,14 +10,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from string import Template
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
-import pyarrow as pa
 import yaml
 
 from features.aggregates import SERVICES, VIEWS, ValueType, View
@@ -26,9 +23,6 @@ from infra.errors import SettingWrong
 from infra.keys import LIVE, feast_project
 
 _YAML: Final = Path(__file__).parent / "repo" / "feature_store.yaml"
-_LABEL: Final = "label_number"
-_EVENT_TIMESTAMP: Final = "event_timestamp"
-_JUST_BEFORE: Final = timedelta(microseconds=1)  # event times are whole milliseconds
 
 
 @dataclass(frozen=True, slots=True)

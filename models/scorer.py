@@ -3,7 +3,7 @@
 Needs torch, but neither TorchRec nor Feast: the item vectors are in the artifact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,8 +13,8 @@ import torch
 from features.shoppers import State, purchase_weight_at
 from models.artifact import Artifact
 from models.candidates import Candidate, Source
-from models.fusion import fuse
-from models.interactions import Floats
+from models.fusion import fuse, weighted
+from models.interactions import Floats, Ints
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
 PARTS: Final[tuple[Source, ...]] = ("tower", "item_to_item", "popular", "repeat")
@@ -49,9 +49,13 @@ class Scorer:
             at_ms: the time that decays are taken at.
         """
         parts = self.parts(states, at_ms)
-        new = fuse(parts, self._weights["new"])
+        shares = weighted(parts, self._weights["new"])
+        new = np.asarray(sum(shares.values()), np.float32)
         again = fuse(parts, self._weights["all"])
-        return [self._listed(states[i], {n: p[i] for n, p in parts.items()}, new[i], again[i], k) for i in range(len(states))]
+        return [
+            self._listed(state, {name: share[row] for name, share in shares.items()}, new[row], again[row], k)
+            for row, state in enumerate(states)
+        ]
 
     def parts(self, states: Sequence[State], at_ms: int) -> dict[str, Floats]:
         """The scores of each source: [shoppers, candidates]."""
@@ -65,7 +69,7 @@ class Scorer:
 
     def vectors(self, states: Sequence[State]) -> Floats:
         """The user tower's output: [shoppers, width + 1]."""
-        shoppers = self._histories(states)
+        shoppers = packed(states, self._index)
         with torch.inference_mode():
             out = self._tower(self._vectors[torch.from_numpy(shoppers.items)], shoppers)
         return np.asarray(out.numpy(), np.float32)
@@ -74,17 +78,6 @@ class Scorer:
         with torch.inference_mode():
             scores = torch.from_numpy(self.vectors(states)) @ self._candidate_vectors.T
         return np.asarray(scores.numpy(), np.float32)
-
-    def _histories(self, states: Sequence[State]) -> Histories:
-        rows = [
-            [
-                (self._index[met.item_id], KINDS[met.kind], met.at)
-                for met in state.interactions
-                if met.item_id in self._index and met.kind in KINDS
-            ]
-            for state in states
-        ]
-        return pack(rows, np.array([facts_of(state) for state in states], np.float32).reshape(-1, FACTS))
 
     def _recent(self, states: Sequence[State]) -> sp.csr_matrix:
         """[shoppers, items]: the recency of each shopper's interactions."""
@@ -117,39 +110,47 @@ class Scorer:
         return sp.csr_matrix((values, (row, places[row, column])), shape=(len(self._ids), len(self._rows)))
 
     def _listed(
-        self, state: State, parts: dict[str, Floats], new: Floats, again: Floats, k: int
+        self, state: State, shares: dict[str, Floats], new: Floats, again: Floats, k: int
     ) -> list[Candidate]:
         chosen = np.union1d(_best(new, k), _best(again, k))
         chosen = chosen[np.lexsort((chosen, -new[chosen]))]
-        weights = self._weights["new"]
-        shares = np.stack([np.asarray(fuse({name: part[None]}, weights)[0])[chosen] for name, part in parts.items()])
-        loudest = shares.argmax(0)
-        names = tuple(parts)
+        loudest = np.stack([share[chosen] for share in shares.values()]).argmax(0)
+        names = tuple(shares)
+        because = self._because(state, chosen)
         return [
             Candidate(
                 self._ids[self._rows[at]],
                 float(new[at]),
                 float(again[at]),
                 _source(names[loudest[i]]),
-                self._because(state, int(at)) if parts["item_to_item"][at] > 0 else None,
+                because[i],
             )
             for i, at in enumerate(chosen.tolist())
         ]
 
-    def _because(self, state: State, at: int) -> str | None:
-        """The interaction whose item spoke most for a candidate."""
-        best, because = 0.0, None
-        for back, met in enumerate(reversed(state.interactions)):
-            row = self._index.get(met.item_id)
-            if row is None:
-                continue
-            others = self._neighbours.indices[self._neighbours.indptr[row] : self._neighbours.indptr[row + 1]]
-            where = np.flatnonzero(others == at)
-            if len(where):
-                spoke = RECENCY**back * float(self._neighbours.data[self._neighbours.indptr[row] + where[0]])
-                if spoke > best:
-                    best, because = spoke, met.item_id
-        return because
+    def _because(self, state: State, chosen: Ints) -> list[str | None]:
+        """For each chosen candidate the interaction whose item spoke most for it."""
+        met = [one for one in reversed(state.interactions) if one.item_id in self._index]
+        if not met:
+            return [None] * len(chosen)
+        rows = [self._index[one.item_id] for one in met]
+        spoke = self._neighbours[rows][:, chosen].toarray() * (RECENCY ** np.arange(len(met)))[:, None]
+        loudest = spoke.argmax(0)
+        heard = spoke.max(0) > 0
+        return [met[at].item_id if any_ else None for at, any_ in zip(loudest.tolist(), heard.tolist(), strict=True)]
+
+
+def packed(states: Sequence[State], index: Mapping[str, int]) -> Histories:
+    """Shoppers as the user tower reads them; items without a row are passed over."""
+    rows = [
+        [
+            (index[met.item_id], KINDS[met.kind], met.at)
+            for met in state.interactions
+            if met.item_id in index and met.kind in KINDS
+        ]
+        for state in states
+    ]
+    return pack(rows, np.array([facts_of(state) for state in states], np.float32).reshape(-1, FACTS))
 
 
 def facts_of(state: State) -> tuple[float, float, float]:
@@ -159,7 +160,7 @@ def facts_of(state: State) -> tuple[float, float, float]:
     return float(np.log1p(state.orders)), float(np.log1p(state.views)), mean
 
 
-def _best(scores: Floats, k: int) -> np.ndarray:
+def _best(scores: Floats, k: int) -> Ints:
     if len(scores) <= k:
         return np.arange(len(scores))
     return np.argpartition(-scores, k)[:k]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from models.artifact import Artifact
 from models.release import released
 from redis.asyncio import Redis
 from starlette.exceptions import HTTPException
-from starlette.routing import Route, Router
+from starlette.routing import Match, Route, Router
 
 from features.catalog_store import CatalogStore
 from infra import kafka_admin, topics
@@ -102,7 +103,13 @@ class Api:
         try:
             await self._router(scope | {"app": self}, receive, send)
         except HTTPException as error:
-            await send_problem(send, _unrouted(error))
+            await send_problem(send, _unrouted(error, self._methods(scope)))
+
+    def _methods(self, scope: Any) -> str:
+        """The methods that a path takes."""
+        routes = [one for one in self._router.routes if isinstance(one, Route)]
+        taken = (one.methods or () for one in routes if one.matches(scope)[0] != Match.NONE)
+        return ", ".join(sorted({method for methods in taken for method in methods}))
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
@@ -144,7 +151,9 @@ class Api:
         routes = []
         for operation in table:
             endpoint = Endpoint(operation, self._keys, metrics)
-            routes.append(Route(operation.path, endpoint, methods=[operation.method]))
+            # Ids may hold slashes.
+            path = operation.path.replace("}", ":path}")
+            routes.append(Route(path, endpoint, methods=[operation.method]))
             if "{" not in operation.path:
                 self._direct[operation.method, operation.path] = endpoint
         self._router = Router(routes, redirect_slashes=False)
@@ -225,7 +234,7 @@ class _Wiring:
         return producer
 
     async def _model(self) -> ModelInService:
-        model = ModelInService(lambda: released(self._settings.models_dir), self._metrics)
+        model = ModelInService(lambda: released(self._settings.models_dir), Artifact.open, self._metrics)
         try:
             await model.look()
         except DaogouError as error:  # lists are made without it, until another is released
@@ -261,9 +270,8 @@ def _tell_if_failed(task: "asyncio.Task[None]") -> None:
         _log.error("work in the background ended with an error", exc_info=task.exception())
 
 
-def _unrouted(error: HTTPException) -> Refusal:
+def _unrouted(error: HTTPException, allow: str) -> Refusal:
     if error.status_code == 405:
-        allow = str((error.headers or {}).get("Allow", ""))
         return Refusal(405, "method_not_allowed", f"This path takes {allow}.", allow=allow)
     return Refusal(404, "not_found", "There is nothing at this path; /openapi.json names what there is.")
 

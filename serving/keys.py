@@ -78,8 +78,8 @@ def token_required() -> Refusal:
     return Refusal(
         401,
         "shopper_token_required",
-        "With a publishable key, what belongs to a user_id needs X-Shopper-Token, which this version does not "
-        "read yet: call with anonymous_id, or from your server with a secret key.",
+        "With a publishable key, what belongs to a user_id needs X-Shopper-Token, which this version does "
+        "not read yet: call with anonymous_id, or from your server with a secret key.",
     )
 
 

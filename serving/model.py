@@ -5,29 +5,60 @@ answered.
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
-
-from models.artifact import Artifact
+from typing import Any, Final, Protocol
 
 from infra.errors import DaogouError
 from infra.logs import logger
 from infra.metrics import MODEL_RELEASED, Metrics
 
 NO_MODEL: Final = "none"
+MAX_SIMILAR: Final = 250
 _LOOK_EVERY_S: Final = 1.0
+_SIMILAR_KEPT: Final = 20_000
+_WARMED_WITH: Final = 20
 
 _log = logger(__name__)
+
+
+class Knowledge(Protocol):
+    """What an artifact knows of items (`models.artifact.Artifact`)."""
+
+    @property
+    def version(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """The items, in the order of `popularity`."""
+        ...
+
+    @property
+    def popularity(self) -> Any:
+        """Decayed, one number per item."""
+        ...
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that go with it, best first."""
+        ...
 
 
 class ModelInService:
     """Item-to-item neighbours and popularity of the release; nothing is known before the first one."""
 
-    def __init__(self, released: Callable[[], Path | None], metrics: Metrics) -> None:
-        """`released` tells where the released artifact is."""
+    def __init__(
+        self,
+        released: Callable[[], Path | None],
+        open_artifact: Callable[[Path], Knowledge],
+        metrics: Metrics,
+    ) -> None:
+        """`released` tells where the released artifact is, `open_artifact` reads it."""
         self._released = released
+        self._open = open_artifact
         self._metrics = metrics
         self._path: Path | None = None
-        self._artifact: Artifact | None = None
+        self._artifact: Knowledge | None = None
+        self._similar: dict[str, Sequence[tuple[str, float]]] = {}
         self._popular: list[tuple[str, float]] = []
         self._popularity: dict[str, float] = {}
 
@@ -38,7 +69,16 @@ class ModelInService:
 
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         """Items that go with it, best first."""
-        return self._artifact.similar(item_id, k) if self._artifact else ()
+        if self._artifact is None:
+            return ()
+        found = self._similar.get(item_id)
+        if found is None:
+            # Items of no neighbours are compared with all others, which takes milliseconds: once, not at each
+            # page.
+            if len(self._similar) == _SIMILAR_KEPT:
+                self._similar.pop(next(iter(self._similar)))
+            found = self._similar[item_id] = self._artifact.similar(item_id, MAX_SIMILAR)
+        return found[:k]
 
     def popular(self) -> Sequence[tuple[str, float]]:
         """All items of some popularity, best first."""
@@ -55,8 +95,9 @@ class ModelInService:
             return False
         self._path = path  # a broken one is not tried again and again
         before = self.version
-        artifact, popular = await asyncio.to_thread(_open, path)
+        artifact, popular = await asyncio.to_thread(self._take, path)
         self._artifact, self._popular, self._popularity = artifact, popular, dict(popular)
+        self._similar = {}
         if before != NO_MODEL:
             self._metrics.set(MODEL_RELEASED, 0, version=before)
         self._metrics.set(MODEL_RELEASED, 1, version=self.version)
@@ -74,9 +115,11 @@ class ModelInService:
             except (DaogouError, OSError) as error:
                 _log.error("the released model cannot be opened", why=str(error))
 
-
-def _open(path: Path) -> tuple[Artifact, list[tuple[str, float]]]:
-    artifact = Artifact.open(path)
-    scores = [float(score) for score in artifact.popularity]
-    known = [(item_id, score) for item_id, score in zip(artifact.item_ids, scores, strict=True) if score > 0]
-    return artifact, sorted(known, key=lambda one: (-one[1], one[0]))
+    def _take(self, path: Path) -> tuple[Knowledge, list[tuple[str, float]]]:
+        """In a thread: open it, and have it make what it makes at its first use."""
+        artifact = self._open(path)
+        for item_id in artifact.item_ids[:_WARMED_WITH]:
+            artifact.similar(item_id, 1)
+        scores = [float(score) for score in artifact.popularity]
+        known = [(i, score) for i, score in zip(artifact.item_ids, scores, strict=True) if score > 0]
+        return artifact, sorted(known, key=lambda one: (-one[1], one[0]))

@@ -44,7 +44,7 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     exclude_item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_EXCLUDED)] = ()
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
     personalization: Personalization = "full"
-    explain: Literal["codes", "full", "none"] = "codes"
+    explain: Literal["codes", "none"] = "codes"
     min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
     max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
     validate_only: bool = False

@@ -177,12 +177,9 @@ def operations(services: Services) -> list[Operation]:
 
 def _asked(raw: bytes) -> RecommendationRequest:
     try:
-        asked = _request.decode(raw)
+        return _request.decode(raw)
     except UNREADABLE as error:
         raise _refused(raw, error) from None
-    if asked.explain == "full":
-        raise _not_yet("explain")
-    return asked
 
 
 def _refused(raw: bytes, error: Exception) -> BadInput:
@@ -192,15 +189,17 @@ def _refused(raw: bytes, error: Exception) -> BadInput:
         given = body if isinstance(body, dict) else {}
         for name in given:
             if name in NOT_YET:
-                return _not_yet(name)
+                return _not_yet(name, name)
             if name not in RecommendationRequest.__struct_fields__:
                 return BadInput(
                     f"There is no field {name[:64]!r} here.", path=name[:64], code="unknown_field"
                 )
+        if given.get("explain") == "full":
+            return _not_yet("explain", "explain: full")
     return refusal(error)
 
 
-def _not_yet(name: str) -> Refusal:
+def _not_yet(path: str, what: str) -> Refusal:
     return Refusal(
-        422, "not_available_yet", f"This version does not read {name} yet; leave it out.", path=name
+        422, "not_available_yet", f"This version does not know {what} yet; leave it out.", path=path
     )

@@ -50,7 +50,9 @@ class Triggers(msgspec.Struct, frozen=True):
 class TriggerLog:
     """Follows the topic: `start` once, `run` until cancelled; `page` at any time between."""
 
-    def __init__(self, topic: Topic, tenant: str) -> None:
+    def __init__(self, topic: Topic, tenant: str, held: int = _HELD) -> None:
+        """`held`: records per partition that are kept in this process."""
+        self._most = held
         self._topic = topic
         self._tenant = tenant
         self._starts: dict[int, int] = {}
@@ -67,7 +69,7 @@ class TriggerLog:
         """
         self._starts = await asyncio.to_thread(self._topic.starts)
         ends = await asyncio.to_thread(self._topic.ends)
-        self._held_from = {p: max(start, ends[p] - _HELD) for p, start in self._starts.items()}
+        self._held_from = {p: max(start, ends[p] - self._most) for p, start in self._starts.items()}
         self._held = {p: deque() for p in self._starts}
         self._end_follower()
         self._follower = self._topic.follow(self._held_from)
@@ -134,7 +136,7 @@ class TriggerLog:
         for record in records:
             held = self._held[record.partition]
             held.append(record)
-            if len(held) > _HELD:
+            if len(held) > self._most:
                 self._held_from[record.partition] = held.popleft().offset + 1
 
     def _end_follower(self) -> None:

@@ -71,7 +71,7 @@ def features_build(data_dir: DataDir = None) -> None:
 
     The one in use serves until the new one is complete.
     """
-    from features.offline import build
+    from features.offline_build import build
     from streams.progress import Phases
 
     settings = settings_from(data_dir=data_dir)

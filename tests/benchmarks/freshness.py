@@ -16,6 +16,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class Seen:
     stale: int = 0
 
 
-async def drive(site: Connections, plan: Plan, shoppers: list[str], items: list[str]) -> Seen:
+async def drive(site: Connections, plan: Plan, shoppers: Sequence[str], items: Sequence[str]) -> Seen:
     """Post the events on their timetable, ask for each list."""
     chance = random.Random(plan.seed)
     seen = Seen([], [])

@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import typer.main
 
 from infra.settings import Settings
@@ -46,11 +45,8 @@ def unknown_commands(document: Path) -> Iterator[str]:
     root = typer.main.get_command(app)
     for line in re.findall(r"(?:^|`|\$ )daogou ([a-z-][^`\n#|]*)", document.read_text(), re.M):
         words = line.split()
-        command: click.Command = root
-        while words and isinstance(command, click.Group):
-            found = command.commands.get(words[0])
-            if found is None:
-                break
+        command = root
+        while words and (found := getattr(command, "commands", {}).get(words[0])) is not None:
             command, words = found, words[1:]
         if command is root and words[0] != "--help":
             yield f"`daogou {line.strip()}`: no such command"

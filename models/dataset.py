@@ -1,0 +1,115 @@
+"""What training reads: purchases from the archive, and for each label the shopper as known just before it, from Feast."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from features.archive import EventArchive
+from features.events import Event, event_time_ms, record_key_of
+from features.offline import StoreAt
+from features.training_frames import training_frame
+from features.shoppers import Decayed, Interaction, Purchased, State
+from infra.errors import BadInput
+from models.interactions import Interactions
+
+BEHAVIOUR: Final = tuple(
+    f"shopper_behaviour:{name}"
+    for name in (
+        "recent_items", "recent_kinds", "recent_times", "orders", "views", "mean_log_price", "last_event_at",
+        "purchased_items", "purchased_weights", "purchased_last_at",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where training reads: the archive, the offline store of the tenant."""
+
+    archive_dir: Path
+    store: StoreAt
+    tenant: str
+
+
+def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], None]) -> Interactions:
+    """Every purchase of the archive, one row for each item of an order; items outside of `items` are left out.
+
+    Raises:
+        BadInput: there are none (`no_events`).
+    """
+    index = {item_id: row for row, item_id in enumerate(items)}
+    seen: set[tuple[str, str, str]] = set()
+    rows: list[tuple[int, int, int, int]] = []
+    shoppers: dict[str, int] = {}
+    for number, event in enumerate(_bought(sources)):
+        key = record_key_of(event)
+        identity = (key, event.source, event.event_id)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        shopper = shoppers.setdefault(key, len(shoppers))
+        at = event_time_ms(event)
+        distinct = dict.fromkeys(line.item_id for line in event.items if line.item_id in index)
+        rows.extend((shopper, at, number, index[item_id]) for item_id in distinct)
+        if number % 5000 == 0:
+            progress(number)
+    if not rows:
+        raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
+    columns = np.array(sorted(rows), dtype=np.int64)
+    return Interactions(
+        tuple(shoppers), tuple(items), columns[:, 0], columns[:, 3], columns[:, 1], columns[:, 2]
+    )
+
+
+def _bought(sources: Sources) -> Iterator[Event]:
+    return (
+        event
+        for event in EventArchive(sources.archive_dir).events()
+        if event.event_name == "purchase" and event.tenant == sources.tenant
+    )
+
+
+def states_before(sources: Sources, shoppers: Sequence[str], at_ms: Sequence[int]) -> list[State]:
+    """Each shopper as Feast knew them just before a moment: what the fold had made of the events before it."""
+    labels = pd.DataFrame(
+        {
+            "shopper": list(shoppers),
+            "event_timestamp": pd.to_datetime(np.asarray(at_ms, dtype=np.int64), unit="ms", utc=True),
+        }
+    )
+    frame = training_frame(sources.store, labels, BEHAVIOUR)
+    columns = {name.partition(":")[2]: frame[name.partition(":")[2]].tolist() for name in BEHAVIOUR}
+    return [_state({name: values[row] for name, values in columns.items()}) for row in range(len(labels))]
+
+
+def _state(values: dict[str, Any]) -> State:
+    """A row of the feature store as the state that it was made from, as far as models look at it."""
+    newest = values["last_event_at"]
+    if newest is None or pd.isna(newest):
+        return State()
+    now = int(newest)
+    met = zip(values["recent_items"], values["recent_kinds"], values["recent_times"], strict=True)
+    bought = zip(
+        values["purchased_items"], values["purchased_weights"], values["purchased_last_at"], strict=True
+    )
+    mean = values["mean_log_price"]
+    known = mean is not None and not pd.isna(mean)
+    return State(
+        interactions=[Interaction(str(item), str(kind), int(at)) for item, kind, at in met],
+        # The weight is as of the newest event; what happened since is the same for both.
+        purchased={str(item): Purchased(1, int(at), now, float(weight)) for item, weight, at in bought},
+        orders=int(values["orders"]),
+        views=int(values["views"]),
+        log_price_sum=Decayed(float(mean) if known else 0.0, now),
+        log_price_weight=Decayed(1.0 if known else 0.0, now),
+        newest=now,
+    )
+
+
+def day_of(at_ms: int) -> datetime:
+    """A time in ms as an aware time."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
