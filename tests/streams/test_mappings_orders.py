@@ -12,6 +12,7 @@ from streams.mappings.completejourney import COMPLETEJOURNEY
 from streams.mappings.naming import title_case
 from streams.mappings.online_retail import ONLINE_RETAIL, OPEN_LINES
 from streams.mappings.outcomes import Repeated
+from streams.mappings.till_words import readable
 from tests.streams.files import (
     RETAIL_HEADER,
     events,
@@ -189,6 +190,20 @@ def test_till_codes_are_refused_by_name(tmp_path: Path) -> None:
     }
     assert [event.event_id for event in events(found)] == ["6"]
     assert undescribed(found) == {"fuel": 1, "not_goods": 1, "no_text": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("FRZN MEAT/MEAT DINNERS", "Frozen Meat/Meat Dinners"),
+        ("PNT BTR/JELLY/JAMS", "Peanut Butter/Jelly/Jams"),
+        ("DRUG GM", "Drugstore"),
+        ("BEERALEMALT LIQUORS", "Beer, Ale and Malt Liquors"),
+        ("SOUP", "Soup"),
+    ],
+)
+def test_the_abbreviations_of_tills(text: str, name: str) -> None:
+    assert readable(text) == name
 
 
 @pytest.mark.parametrize(
