@@ -15,9 +15,7 @@ from features.history import Counts, History
 from features.item_statistics import ItemCounter
 
 
-def build(
-    archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Callable[[int], None]
-) -> Counts:
+def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Callable[[int], None]) -> Counts:
     """Fold the whole archive into a new build of the offline log, which then takes the place of the one in use.
 
     Args:

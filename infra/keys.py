@@ -19,17 +19,19 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | owner     | zset   | 30 s     | who holds a namespace: holder → until, ms           | streams.holds            |
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 LIVE = "live"
 _NONE = "_"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # most ids; quote() takes ten times as long to say so
 
 
 def escape(text: str) -> str:
     """Text as one part of a key: everything but letters, digits and `_.-~` percent-encoded."""
-    return quote(text, safe="")
+    return text if _PLAIN(text) else quote(text, safe="")
 
 
 def record_key(tenant: str, *parts: str) -> str:

@@ -1,13 +1,13 @@
 """A model artifact: a directory whose manifest names every file with its checksum. numpy alone, no torch.
 
-    manifest.json            version, data window, code, metrics, fusion weights, checksums
-    items.json               item ids; the rows of every array below
-    vectors.npy              float32 [items, width]: the item tower's output, the last column its log popularity
-    popularity.npy           float32 [items]: decayed purchases
-    neighbours.npy           int32 [items, 50]: item-to-item neighbours, best first, -1 where there are no more
-    neighbour_scores.npy     float32 [items, 50]
-    candidates.npy           int32 [candidates]: the items that lists are made of
-    user_tower.npz           the user tower's parameters by name
+manifest.json            version, data window, code, metrics, fusion weights, checksums
+items.json               item ids; the rows of every array below
+vectors.npy              float32 [items, width]: the item tower's output, the last column its log popularity
+popularity.npy           float32 [items]: decayed purchases
+neighbours.npy           int32 [items, 50]: item-to-item neighbours, best first, -1 where there are no more
+neighbour_scores.npy     float32 [items, 50]
+candidates.npy           int32 [candidates]: the items that lists are made of
+user_tower.npz           the user tower's parameters by name
 """
 
 import hashlib
@@ -69,7 +69,9 @@ class Artifact:
         except (OSError, msgspec.MsgspecError) as error:
             raise ArtifactBroken(f"{path / MANIFEST} cannot be read ({error}); train again") from None
         if manifest.format != FORMAT:
-            raise ArtifactBroken(f"{path.name} has format {manifest.format}, this version reads {FORMAT}; train again")
+            raise ArtifactBroken(
+                f"{path.name} has format {manifest.format}, this version reads {FORMAT}; train again"
+            )
         for name, wanted in manifest.checksums.items() if verify else ():
             file = path / name
             if not file.is_file() or checksum(file) != wanted:
@@ -147,13 +149,17 @@ class Artifact:
     @cached_property
     def _directions(self) -> Floats:
         vectors = self.vectors[:, :-1]
-        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
+        return np.asarray(
+            vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32
+        )
 
     def _array(self, name: str) -> Any:
         return np.load(self.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
-def write(folder: Path, manifest: Manifest, arrays: Mapping[str, Any], tower: Mapping[str, Any], ids: list[str]) -> Path:
+def write(
+    folder: Path, manifest: Manifest, arrays: Mapping[str, Any], tower: Mapping[str, Any], ids: list[str]
+) -> Path:
     """Write an artifact below `folder`, under its version; it appears whole or not at all.
 
     Args:

@@ -12,8 +12,8 @@ import pandas as pd
 from features.archive import EventArchive
 from features.events import Event, event_time_ms, record_key_of
 from features.offline import StoreAt
-from features.training_frames import training_frame
 from features.shoppers import Decayed, Interaction, Purchased, State
+from features.training_frames import training_frame
 from infra.errors import BadInput
 from models.interactions import Interactions
 
@@ -58,7 +58,9 @@ def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], 
         if number % 5000 == 0:
             progress(number)
     if not rows:
-        raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
+        raise BadInput(
+            "the archive holds no purchase of an item of the catalogue: load events first", code="no_events"
+        )
     columns = np.array(sorted(rows), dtype=np.int64)
     return Interactions(
         tuple(shoppers), tuple(items), columns[:, 0], columns[:, 3], columns[:, 1], columns[:, 2]

@@ -117,7 +117,9 @@ def fit(
         progress(step, steps, value)
 
 
-def _loss(items: ItemTower, users: UserTower, shoppers: Histories, positives: Ints, negatives: Negatives) -> Tensor:
+def _loss(
+    items: ItemTower, users: UserTower, shoppers: Histories, positives: Ints, negatives: Negatives
+) -> Tensor:
     drawn = negatives.draw()
     wanted = np.concatenate([shoppers.items.ravel(), np.maximum(positives, 0).ravel(), drawn])
     distinct, places = np.unique(wanted, return_inverse=True)

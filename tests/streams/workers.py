@@ -24,7 +24,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.log = Path(settings.data_dir / "worker.log")
+        self.log: Path = settings.data_dir / "worker.log"
         with ReadyListener() as listener, self.log.open("ab") as output:
             env = {**os.environ, **environment(settings), VARIABLE: listener.address}
             self._process = start_child(
@@ -34,7 +34,17 @@ class Worker:
             while not listener.heard(POLL_S):
                 if time.monotonic() > until or self._process.poll() is not None:
                     self.stop()
-                    raise AssertionError(f"the worker is not ready: {self.log.read_text()[-3000:]}")
+                    raise AssertionError(f"the worker is not ready: {self.last_words}")
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it logged."""
+        return self.log.read_text()[-3000:]
 
     def kill(self) -> None:
         """End it as a power cut would."""
