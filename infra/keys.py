@@ -95,9 +95,7 @@ class ShardKeys:
         return self._shard(_NONE, "outbox")
 
     def _of(self, tenant: str, family: str, key: str) -> str:
-        return (
-            f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:{escape(tenant)}:{family}:{escape(key)}"
-        )
+        return f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:{escape(tenant)}:{family}:{escape(key)}"
 
     def _shard(self, namespace: str, family: str) -> str:
         return f"daogou:{{p{self.partition}}}:{escape(namespace)}:{_NONE}:{family}"

@@ -79,9 +79,7 @@ def _event(rng: random.Random, number: int, at: tuple[datetime, datetime], user:
     assert name in EVENT_NAMES
     many = 0 if name in ("page_view", "search") else rng.randrange(1, 4)
     items = tuple(
-        EventItem(
-            item_id=f"i{rng.randrange(300)}", price=Decimal(rng.randrange(100, 9000)) / 100, category="c"
-        )
+        EventItem(item_id=f"i{rng.randrange(300)}", price=Decimal(rng.randrange(100, 9000)) / 100, category="c")
         for _ in range(many)
     )
     return Event(
@@ -231,9 +229,7 @@ def main() -> int:
 
 
 def _judge(options: argparse.Namespace, whole: Run, killed: Run, letters: dict[bytes, int]) -> int:
-    differing = [
-        k for k in whole.state.keys() | killed.state.keys() if whole.state.get(k) != killed.state.get(k)
-    ]
+    differing = [k for k in whole.state.keys() | killed.state.keys() if whole.state.get(k) != killed.state.get(k)]
     rows = sum(b":row:" in key for key in whole.state)
     corrupt = sum(b"corrupt" in value for value in letters)
     wrong = []
@@ -255,9 +251,7 @@ def _judge(options: argparse.Namespace, whole: Run, killed: Run, letters: dict[b
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=0, help="60,000; with --quick 8,000")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=3)

@@ -27,9 +27,7 @@ class Worker:
         self.log: Path = settings.data_dir / "worker.log"
         with ReadyListener() as listener, self.log.open("ab") as output:
             env = {**os.environ, **environment(settings), VARIABLE: listener.address}
-            self._process = start_child(
-                [sys.executable, "-m", "streams.cli", "worker"], env=env, output=output
-            )
+            self._process = start_child([sys.executable, "-m", "streams.cli", "worker"], env=env, output=output)
             until = time.monotonic() + READY_WITHIN_S
             while not listener.heard(POLL_S):
                 if time.monotonic() > until or self._process.poll() is not None:
