@@ -221,8 +221,7 @@ def _parquet(shares: list[list[ArchiveRow]]) -> Any:
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES) as writer:
         for rows in shares:
             columns = [
-                pa.array(values, field.type)
-                for values, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
+                pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
             ]
             writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=len(rows))
     return sink.getvalue()

@@ -137,8 +137,7 @@ def record_keys(tenant: str, item_id: str) -> list[str]:
 def facets(item: Item, tenant: str) -> list[FacetRecord]:
     """The records that say all that is known of an item."""
     return [
-        FacetRecord(tenant=tenant, item_id=item.item_id, **{facet: getattr(item, facet)})
-        for facet in facets_of(item)
+        FacetRecord(tenant=tenant, item_id=item.item_id, **{facet: getattr(item, facet)}) for facet in facets_of(item)
     ]
 
 
@@ -176,7 +175,5 @@ def _completed(line: EventItem, item: Item, currency: str | None) -> EventItem:
         line,
         category=line.category or (content.category if content else None),
         brand=line.brand or (content.brand if content else None),
-        price=price.price
-        if line.price is None and price is not None and price.currency == currency
-        else line.price,
+        price=price.price if line.price is None and price is not None and price.currency == currency else line.price,
     )

@@ -58,9 +58,7 @@ class CatalogStore:
             if await self._write([at, *hashes.values()], [log, offset, writes or b"", *changed]):
                 return True
 
-    async def positions(
-        self, partitions: Iterable[int], log: str | None = None
-    ) -> dict[int, tuple[str, int]]:
+    async def positions(self, partitions: Iterable[int], log: str | None = None) -> dict[int, tuple[str, int]]:
         """(log, last offset applied) of each partition that has one: of the given log, else of the last."""
         wanted = list(partitions)
         field = "offset" if log is None else f"log:{log}"
@@ -85,9 +83,7 @@ class CatalogStore:
         positions = await self.positions(wanted, log)
         items: dict[str, Item] = {}
         for partition in wanted:
-            async for item_id, packed in self._redis.hscan_iter(
-                keys.items(tenant, partition), count=_SCAN_COUNT
-            ):
+            async for item_id, packed in self._redis.hscan_iter(keys.items(tenant, partition), count=_SCAN_COUNT):
                 items[item_id.decode()] = catalog.decode(packed)
         return items, positions
 
@@ -118,9 +114,7 @@ class CatalogStore:
         self, hashes: Mapping[str, str], records: Sequence[FacetRecord]
     ) -> dict[tuple[str, str], Item | None]:
         """The items that the records are about, as they stand."""
-        wanted = {
-            tenant: list(dict.fromkeys(r.item_id for r in records if r.tenant == tenant)) for tenant in hashes
-        }
+        wanted = {tenant: list(dict.fromkeys(r.item_id for r in records if r.tenant == tenant)) for tenant in hashes}
         async with self._redis.pipeline(transaction=False) as pipe:
             for tenant, ids in wanted.items():
                 pipe.hmget(hashes[tenant], ids)
@@ -132,9 +126,7 @@ class CatalogStore:
         }
 
 
-def _merged(
-    items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]
-) -> dict[tuple[str, str], Any]:
+def _merged(items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]) -> dict[tuple[str, str], Any]:
     merged = dict(items)
     for record in records:
         key = (record.tenant, record.item_id)

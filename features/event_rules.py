@@ -96,8 +96,7 @@ def rounded(event: "Event") -> "Event":
     if all(_places(amount) <= MONEY_PLACES for _, amount in _amounts(event)):
         return event
     items = tuple(
-        item if item.price is None else msgspec.structs.replace(item, price=_round(item.price))
-        for item in event.items
+        item if item.price is None else msgspec.structs.replace(item, price=_round(item.price)) for item in event.items
     )
     value = None if event.value is None else _round(event.value)
     return msgspec.structs.replace(event, items=items, value=value)

@@ -227,7 +227,5 @@ def _named(error: BadInput) -> BadInput:
             code="unknown_event",
         )
     if error.path == "currency" and error.reason == "wrong_form":
-        return BadInput(
-            "A currency is three capital letters (ISO 4217).", path="currency", code="wrong_currency"
-        )
+        return BadInput("A currency is three capital letters (ISO 4217).", path="currency", code="wrong_currency")
     return error

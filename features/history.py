@@ -43,9 +43,7 @@ class History:
         self._known_us: dict[str, int] = {}
         self.counts = Counts()
 
-    def take(
-        self, events: Iterable[bytes], decode: Callable[[bytes], Event], progress: Callable[[int], None]
-    ) -> None:
+    def take(self, events: Iterable[bytes], decode: Callable[[bytes], Event], progress: Callable[[int], None]) -> None:
         """Fold the log's bytes, in the order of the log; `progress` hears how many so far."""
         for raw in events:
             self.counts.events += 1
@@ -69,9 +67,7 @@ class History:
         self._rows[key] = folded.row
         self.counts.rows += 1
         at_ms = event_time_ms(event)
-        known_ms = (
-            at_ms if event.load_id is not None or event.received_at is None else to_ms(event.received_at)
-        )
+        known_ms = at_ms if event.load_id is not None or event.received_at is None else to_ms(event.received_at)
         # Strictly rising, so that of rows with one event time the last on the log is the newest.
         known_us = max(known_ms * 1000, self._known_us.get(key, -1) + 1)
         self._known_us[key] = known_us

@@ -101,9 +101,7 @@ class ItemCounter:
         columns = [days, *map(_view, self._sums), self._new_buyers(cells)]
         rolled = np.empty((5, len(cells)))
         running: dict[int, _Running] = {}
-        for row, (item, *cell) in enumerate(
-            zip(items.tolist(), *(each.tolist() for each in columns), strict=True)
-        ):
+        for row, (item, *cell) in enumerate(zip(items.tolist(), *(each.tolist() for each in columns), strict=True)):
             now = running.get(item)
             if now is None:
                 now = running[item] = _Running()

@@ -109,15 +109,11 @@ def feast_redis(url: str) -> str:
     if parts.username:
         options["username"] = json.dumps(unquote(parts.username))
     if parts.password:
-        options["password"] = json.dumps(
-            unquote(parts.password)
-        )  # quoted: Feast reads bare digits as a number
+        options["password"] = json.dumps(unquote(parts.password))  # quoted: Feast reads bare digits as a number
     if parts.scheme == "rediss":
         options["ssl"] = "true"
     if any("," in value for value in options.values()):
-        raise SettingWrong(
-            "DAOGOU_REDIS = (secret): Feast cannot use a user or password with a comma.", path="redis"
-        )
+        raise SettingWrong("DAOGOU_REDIS = (secret): Feast cannot use a user or password with a comma.", path="redis")
     pairs = [f"{name}={value}" for name, value in options.items()]
     return ",".join([f"{parts.hostname}:{parts.port or 6379}", *pairs])
 
@@ -131,6 +127,7 @@ def _feast_type(value_type: ValueType) -> Any:
 
 @contextmanager
 def feast_imported() -> Iterator[None]:
+    """Feast may be imported inside; what its import changes elsewhere is undone."""
     # feast.metrics points prometheus_client at a folder of files, which it looks up once, at its own import.
     import prometheus_client  # noqa: F401
 

@@ -27,9 +27,7 @@ AFFINITY_WEIGHTS: Final = {
     "dislike_item": -3.0,
 }
 # What is kept as an interaction: the shopper turned to the item, and not away from it.
-INTERACTION_KINDS: Final = frozenset(
-    ("select_item", "view_item", "add_to_wishlist", "add_to_cart", "purchase")
-)
+INTERACTION_KINDS: Final = frozenset(("select_item", "view_item", "add_to_wishlist", "add_to_cart", "purchase"))
 
 
 class Interaction(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -77,9 +77,7 @@ def _visit(state: State, step: Step) -> None:
     """The session goes on, by its id where one is given, else by a gap of less than half an hour."""
     now = state.session
     if now is not None and (
-        now.session_id == step.session_id
-        if step.session_id is not None
-        else step.at - now.last_at < SESSION_GAP_MS
+        now.session_id == step.session_id if step.session_id is not None else step.at - now.last_at < SESSION_GAP_MS
     ):
         state.session = Session(now.session_id, now.started_at, step.at, now.events + 1)
     else:
@@ -151,9 +149,7 @@ def _bought(state: State, step: Step) -> None:
         )
         state.cart.pop(item, None)
         state.disliked.pop(item, None)
-    _drop_least(
-        state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at)
-    )
+    _drop_least(state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at))
     if len(state.cart) < before:
         _cart_changed(state, step)
 

@@ -169,9 +169,7 @@ def _order(step: Step | _Key) -> tuple[int, str, str]:
     return step.at, step.source, step.event_id
 
 
-def _admit(
-    row: Row, keys: list[_Key], steps: Sequence[Step], lateness_ms: int
-) -> tuple[list[Step], int, int, int]:
+def _admit(row: Row, keys: list[_Key], steps: Sequence[Step], lateness_ms: int) -> tuple[list[Step], int, int, int]:
     """The steps that count, the floor after them, how many are duplicates and how many late.
 
     Decided one by one in order of arrival, so that it makes no difference how the steps came in batches.

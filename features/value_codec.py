@@ -84,10 +84,12 @@ def decode_value(raw: bytes | None) -> Value:
     tag, at = _read_varint(raw, 0)
     number = tag >> 3
     if number in _SCALAR_DECODERS:
-        return _SCALAR_DECODERS[number](raw, at)
+        scalar: Value = _SCALAR_DECODERS[number](raw, at)
+        return scalar
     if number - _LIST_OFFSET in _LIST_DECODERS:
         size, at = _read_varint(raw, at)
-        return _LIST_DECODERS[number - _LIST_OFFSET](raw[at : at + size])
+        many: Value = _LIST_DECODERS[number - _LIST_OFFSET](raw[at : at + size])
+        return many
     raise ValueError(f"field {number} of Feast's Value message is of no type that a feature here has")
 
 

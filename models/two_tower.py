@@ -28,9 +28,7 @@ _DAY_MS = 86_400_000
 class ItemTower(nn.Module):
     """Items to vectors of width + 1, the last number their log popularity."""
 
-    def __init__(
-        self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float
-    ) -> None:
+    def __init__(self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float) -> None:
         """`known` [items] tells which items have a history."""
         super().__init__()
         sizes = (len(items.category), items.categories, items.brands, PRICE_BINS + 1)
@@ -85,7 +83,7 @@ def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
     shape = (len(bought.shoppers), len(bought.items))
     table = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
     table.data = np.sqrt(table.data)
-    buyers = np.asarray((table > 0).sum(0)).ravel()
+    buyers = np.asarray(table.astype(bool).sum(0)).ravel()
     table = table @ sp.diags(1 / np.sqrt(buyers + 5))
     norms = np.sqrt(np.asarray(table.multiply(table).sum(1)).ravel())
     table = (sp.diags(1 / np.maximum(norms, 1e-9)) @ table).astype(np.float32).tocsr()
@@ -105,7 +103,7 @@ def all_vectors(tower: ItemTower, count: int) -> Floats:
     """Every item's vector: [count, width + 1]."""
     tower.eval()
     with torch.inference_mode():
-        parts: list[Any] = [tower(rows).numpy() for rows in torch.arange(count).split(8192)]
+        parts: list[Any] = [tower(rows).numpy() for rows in torch.split(torch.arange(count), 8192)]
     return np.asarray(np.concatenate(parts), np.float32)
 
 

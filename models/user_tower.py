@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from features.shoppers import INTERACTION_KINDS, MAX_INTERACTIONS
 from models.interactions import Floats, Ints
@@ -74,16 +74,14 @@ class _Block(nn.Module):
         asking = normed if last is None else normed[rows, last][:, None]
         kept = x if last is None else x[rows, last][:, None]
         query = self.query(asking).view(batch, -1, HEADS, width // HEADS).transpose(1, 2)
-        key, value = (
-            self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-        )
+        key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
         if last is None:
-            heard = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             seen = (torch.arange(length)[None] <= last[:, None])[:, None, None]
-            heard = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+            heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         kept = kept + self.drop(self.out(heard.transpose(1, 2).reshape(batch, -1, width)))
-        out: Tensor = kept + self.drop(self.narrow(F.gelu(self.wide(self.between(kept)))))
+        out: Tensor = kept + self.drop(self.narrow(functional.gelu(self.wide(self.between(kept)))))
         return out
 
 
@@ -132,5 +130,5 @@ class UserTower(nn.Module):
         match = (self.copy_key(entered) * self.copy_query(read)[:, None]).sum(-1) / self.width**0.5
         match = match.masked_fill(torch.arange(length + 1)[None] >= count[:, None], -1e9)
         share = torch.softmax(match, 1)[:, :length] * (count > 0)[:, None]
-        copied = F.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)
+        copied = functional.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)
         return torch.cat([self.head(read) + copied, self.popular(read)], 1)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from models.artifact import Artifact
-from models.release import released
 from redis.asyncio import Redis
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route, Router
@@ -27,6 +25,8 @@ from infra.ready import tell_ready
 from infra.redis import address, connect, connect_sync
 from infra.redis_lane import RedisLane
 from infra.settings import Settings, read_settings
+from models.artifact import Artifact
+from models.release import released
 from serving import openapi, pages
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -195,9 +195,7 @@ class _Wiring:
                 new_id=_new_id,
                 metrics=self._metrics,
             ),
-            recommender=Recommender(
-                place, Stock(reader, catalogue, model), waiting, clock=self._clock, new_id=_new_id
-            ),
+            recommender=Recommender(place, Stock(reader, catalogue, model), waiting, clock=self._clock, new_id=_new_id),
             writer=ItemWriter(
                 CatalogueLog(catalog_topic.log, settings.partition_count, settings.tenant),
                 producer,

@@ -111,9 +111,7 @@ class Collector:
         good, rejected = [], []
         for index, obj in enumerate(objects):
             try:
-                event = events.parse(
-                    obj, tenant=self._to.tenant, received_at=received_at, new_id=self._new_id
-                )
+                event = events.parse(obj, tenant=self._to.tenant, received_at=received_at, new_id=self._new_id)
                 if caller == "publishable" and event.user_id is not None:
                     raise token_required()
                 good.append(complete(event, self._catalogue.item))

@@ -103,9 +103,7 @@ class ItemWriter:
             BadInput: does not validate.
             KafkaAway: not acknowledged.
         """
-        return await self._send(
-            Item(item_id=item_id, content=body.content, price=body.price, stock=body.stock)
-        )
+        return await self._send(Item(item_id=item_id, content=body.content, price=body.price, stock=body.stock))
 
     async def patch(self, item_id: str, change: ItemChange) -> ItemChanged:
         """Change price or stock of an item that is known.
@@ -127,15 +125,11 @@ class ItemWriter:
         Raises:
             KafkaAway: not acknowledged.
         """
-        return await self._written(
-            item_id, [(key, None) for key in catalog.record_keys(self._to.tenant, item_id)]
-        )
+        return await self._written(item_id, [(key, None) for key in catalog.record_keys(self._to.tenant, item_id)])
 
     async def _send(self, item: Item) -> ItemChanged:
         facets = catalog.facets(item, self._to.tenant)
-        return await self._written(
-            item.item_id, [(self._key(facet), catalog.encode_record(facet)) for facet in facets]
-        )
+        return await self._written(item.item_id, [(self._key(facet), catalog.encode_record(facet)) for facet in facets])
 
     async def _written(self, item_id: str, values: Sequence[tuple[str, bytes | None]]) -> ItemChanged:
         partition = partition_of(record_key(self._to.tenant, item_id), self._to.partitions)
@@ -145,7 +139,7 @@ class ItemWriter:
         return ItemChanged(item_id, tokens.encode({self._to.log: {partition: max(offsets)}}))
 
     def _key(self, facet: FacetRecord) -> str:
-        return record_key(self._to.tenant, facet.item_id, str(catalog.facet_of(facet)))
+        return catalog.key_of(facet)
 
 
 def check_item_id(item_id: str) -> str:
@@ -155,7 +149,5 @@ def check_item_id(item_id: str) -> str:
         BadInput: out of bounds.
     """
     if not 1 <= len(item_id) <= MAX_ID or not item_id.isprintable():
-        raise BadInput(
-            f"An item id has 1 to {MAX_ID} printable characters.", path="item_id", code="wrong_form"
-        )
+        raise BadInput(f"An item id has 1 to {MAX_ID} printable characters.", path="item_id", code="wrong_form")
     return item_id

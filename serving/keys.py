@@ -85,9 +85,7 @@ def token_required() -> Refusal:
 
 def _digest(key: SecretStr, setting: str) -> bytes:
     if not key.get_secret_value().strip():
-        raise SettingWrong(
-            f"DAOGOU_{setting.upper()} = (secret): a key is blank. Allowed: texts.", path=setting
-        )
+        raise SettingWrong(f"DAOGOU_{setting.upper()} = (secret): a key is blank. Allowed: texts.", path=setting)
     return _digest_bytes(key.get_secret_value().encode())
 
 

@@ -128,9 +128,7 @@ def query_of(call: Call, kind: type[Any]) -> Any:
             if name == "key":
                 continue
             if name not in known:
-                raise BadInput(
-                    f"There is no parameter {name[:64]!r} here.", path=name[:64], code="unknown_field"
-                )
+                raise BadInput(f"There is no parameter {name[:64]!r} here.", path=name[:64], code="unknown_field")
             is_list = known[name].default == ()
             fields[name] = [part for part in value.split(",") if part] if is_list else value
         return msgspec.convert(fields, kind, strict=False)

@@ -67,9 +67,7 @@ class Fallback(msgspec.Struct, frozen=True):
 
     used: bool
     why: (
-        Literal[
-            "state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"
-        ]
+        Literal["state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"]
         | None
     ) = None
 

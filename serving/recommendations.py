@@ -84,9 +84,7 @@ class Recommender:
         ref = self._ref(asked)
         seen = await self._look(asked, ref, wanted)
         now_ms = self._clock.now_ms()
-        facts = (
-            NOBODY if ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
-        )
+        facts = NOBODY if ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
             seen.why = seen.why or "no_session"
         placed = [] if asked.validate_only else self._ranked(asked, facts, seen)
@@ -116,13 +114,9 @@ class Recommender:
         else:
             return None
         tenant = self._place.tenant
-        return ShopperRef(
-            tenant, shopper_id, partition_of(record_key(tenant, shopper_id), self._place.partitions)
-        )
+        return ShopperRef(tenant, shopper_id, partition_of(record_key(tenant, shopper_id), self._place.partitions))
 
-    async def _look(
-        self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions
-    ) -> _Seen:
+    async def _look(self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions) -> _Seen:
         reached = await self._waiting.reached(wanted, ref, asked.max_wait_ms)
         if ref is None:
             why = None if asked.personalization == "none" else "unknown_shopper"

@@ -92,9 +92,7 @@ class Handlers:
 
     async def patch_item(self, call: Call) -> ItemChanged:
         """Change price or stock."""
-        return await self._s.writer.patch(
-            check_item_id(call.path("item_id")), bodies.decode(_patch, call.raw)
-        )
+        return await self._s.writer.patch(check_item_id(call.path("item_id")), bodies.decode(_patch, call.raw))
 
     async def delete_item(self, call: Call) -> ItemChanged:
         """Take an item out."""
@@ -154,24 +152,14 @@ def operations(services: Services) -> list[Operation]:
             access="publishable",
             query=SimilarQuery,
         ),
-        Operation(
-            "PUT", item, "Add or replace an item.", do.put_item, ItemChanged, status=202, body=ItemBody
-        ),
-        Operation(
-            "PATCH", item, "Change price or stock.", do.patch_item, ItemChanged, status=202, body=ItemChange
-        ),
+        Operation("PUT", item, "Add or replace an item.", do.put_item, ItemChanged, status=202, body=ItemBody),
+        Operation("PATCH", item, "Change price or stock.", do.patch_item, ItemChanged, status=202, body=ItemChange),
         Operation("DELETE", item, "Take an item out.", do.delete_item, ItemChanged, status=202),
-        Operation(
-            "GET", "/v1/triggers", "Messages that are due.", do.triggers, Triggers, query=TriggersQuery
-        ),
+        Operation("GET", "/v1/triggers", "Messages that are due.", do.triggers, Triggers, query=TriggersQuery),
         Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="open"),
-        Operation(
-            "GET", "/health/ready", "Whether all it needs is there.", do.ready, Readiness, access="open"
-        ),
+        Operation("GET", "/health/ready", "Whether all it needs is there.", do.ready, Readiness, access="open"),
         Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain", access="open"),
-        Operation(
-            "GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False
-        ),
+        Operation("GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False),
     ]
 
 
@@ -191,15 +179,11 @@ def _refused(raw: bytes, error: Exception) -> BadInput:
             if name in NOT_YET:
                 return _not_yet(name, name)
             if name not in RecommendationRequest.__struct_fields__:
-                return BadInput(
-                    f"There is no field {name[:64]!r} here.", path=name[:64], code="unknown_field"
-                )
+                return BadInput(f"There is no field {name[:64]!r} here.", path=name[:64], code="unknown_field")
         if given.get("explain") == "full":
             return _not_yet("explain", "explain: full")
     return refusal(error)
 
 
 def _not_yet(path: str, what: str) -> Refusal:
-    return Refusal(
-        422, "not_available_yet", f"This version does not know {what} yet; leave it out.", path=path
-    )
+    return Refusal(422, "not_available_yet", f"This version does not know {what} yet; leave it out.", path=path)

@@ -81,9 +81,7 @@ class ShopperReader:
             for _ in range(_SCANS):
                 scan = ("SCAN", cursor, "MATCH", keys.rows_pattern, "COUNT", "500")
                 ((cursor, names),) = await self._lane.ask((scan,))
-                of_tenant = (
-                    shopper for t, shopper in (split_row_key(n.decode()) for n in names) if t == tenant
-                )
+                of_tenant = (shopper for t, shopper in (split_row_key(n.decode()) for n in names) if t == tenant)
                 found |= {shopper[2:] for shopper in of_tenant if shopper.startswith("u-")}
                 if cursor == b"0" or len(found) >= most:
                     break
@@ -115,6 +113,4 @@ def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known
             NO_FENCE if fence is None else int(fence),
         )
     except msgspec.DecodeError:
-        raise RedisAway(
-            "what Redis holds of a shopper was written by another version of this program"
-        ) from None
+        raise RedisAway("what Redis holds of a shopper was written by another version of this program") from None

@@ -153,13 +153,9 @@ def _between(topic: Topic, positions: Mapping[int, int], ends: Mapping[int, int]
         while unfinished and len(found) < limit:
             records = follower.read(limit, _OLDER_S)
             if not records:
-                raise KafkaAway(
-                    f"Kafka at {topic.bootstrap} does not deliver {topic.name}; try again in a moment"
-                )
+                raise KafkaAway(f"Kafka at {topic.bootstrap} does not deliver {topic.name}; try again in a moment")
             found += [record for record in records if record.offset < ends[record.partition]]
-            unfinished -= {
-                record.partition for record in records if record.offset + 1 >= ends[record.partition]
-            }
+            unfinished -= {record.partition for record in records if record.offset + 1 >= ends[record.partition]}
         return found
     finally:
         follower.close()

@@ -21,9 +21,7 @@ def serve(settings: Settings, say: Say, socket_fd: int | None) -> None:
         RedisAway: Redis does not answer at the start (later, lists are answered without it).
         SettingWrong: the application says which setting.
     """
-    listener = (
-        socket.socket(fileno=socket_fd) if socket_fd is not None else listen(settings.host, settings.port)
-    )
+    listener = socket.socket(fileno=socket_fd) if socket_fd is not None else listen(settings.host, settings.port)
     with listener:
         port = port_of(listener)
         if socket_fd is None:

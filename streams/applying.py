@@ -47,9 +47,7 @@ class Around:
 class Applying:
     """Takes chunks from the inbox, makes one batch of all partitions at a time, and applies it."""
 
-    def __init__(
-        self, pipeline: Pipeline, inbox: Inbox, drainer: Drainer, pace: Pace, around: Around
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, inbox: Inbox, drainer: Drainer, pace: Pace, around: Around) -> None:
         self._pipeline = pipeline
         self._inbox = inbox
         self._drainer = drainer
@@ -105,18 +103,14 @@ class Applying:
         if first > after:
             there = await self._around.next_on_log(partition, after)
             if there < first:
-                raise WentBack(
-                    f"partition {partition}: the records from {there} to {first - 1} were passed over"
-                )
+                raise WentBack(f"partition {partition}: the records from {there} to {first - 1} were passed over")
             _log.warning("the log has a hole", topic=EVENTS, partition=partition, first=after, last=first - 1)
         self._next[partition] = max(self._next.get(partition, 0), chunk.records[-1].offset + 1)
 
     def _account(self, batches: Sequence[PartitionBatch], counts: Applied, took_s: float) -> None:
         self._drainer.note(counts.outbox)
         fences = {
-            b.partition: self._pipeline.owned[b.partition].fence
-            for b in batches
-            if b.partition in self._pipeline.owned
+            b.partition: self._pipeline.owned[b.partition].fence for b in batches if b.partition in self._pipeline.owned
         }
         self._around.applied(fences, counts)
         count, observe = self._around.metrics.count, self._around.metrics.observe

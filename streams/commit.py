@@ -74,9 +74,7 @@ class PartitionStore:
         """The keys of a partition in this namespace."""
         return ShardKeys(partition, self._namespace)
 
-    async def claim(
-        self, partitions: Iterable[int], log: str, *, forget_logs: str = ""
-    ) -> dict[int, Claimed]:
+    async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> dict[int, Claimed]:
         """Raise the epochs: every earlier owner is shut out. The fences are those of `log`.
 
         `forget_logs` is the prefix of other logs whose fences go (logs of embedded brokers that have ended).
@@ -87,8 +85,7 @@ class PartitionStore:
         """
         wanted = list(partitions)
         calls: list[Call] = [
-            (CLAIM, (keys.epoch, keys.fence, keys.live), (log, forget_logs))
-            for keys in map(self.keys, wanted)
+            (CLAIM, (keys.epoch, keys.fence, keys.live), (log, forget_logs)) for keys in map(self.keys, wanted)
         ]
         claimed = {}
         for partition, (epoch, fence, live) in zip(
@@ -188,9 +185,7 @@ class PartitionStore:
         """
         pipe = self._redis.pipeline(transaction=False)
         for partition in partitions:
-            pipe.zrangebyscore(
-                self.keys(partition).timers, "-inf", now_ms, start=0, num=most, withscores=True
-            )
+            pipe.zrangebyscore(self.keys(partition).timers, "-inf", now_ms, start=0, num=most, withscores=True)
         with told_as_away(self.where):
             found = await pipe.execute()
         return [

@@ -17,22 +17,16 @@ features_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 def load(
     source: Annotated[str | None, typer.Argument(help="A file, or the name of a data package.")] = None,
-    mapping: Annotated[
-        str | None, typer.Option(help="How the file is read; a data package needs none.")
-    ] = None,
+    mapping: Annotated[str | None, typer.Option(help="How the file is read; a data package needs none.")] = None,
     items: Annotated[
         Path | None, typer.Option(help="A catalogue: CSV, TSV, JSON lines, or a Google Merchant feed.")
     ] = None,
     direct: Annotated[
         bool,
-        typer.Option(
-            "--direct", help="Into archive and Redis without Kafka: for long history, no worker running."
-        ),
+        typer.Option("--direct", help="Into archive and Redis without Kafka: for long history, no worker running."),
     ] = False,
     live: Annotated[bool, typer.Option("--live", help="Not history: messages may come of it.")] = False,
-    since: Annotated[
-        str | None, typer.Option("--from", help="The earliest event: 2017-12-01T00:00:00Z.")
-    ] = None,
+    since: Annotated[str | None, typer.Option("--from", help="The earliest event: 2017-12-01T00:00:00Z.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="The end of the events, exclusive.")] = None,
     limit: Annotated[int, typer.Option(help="Only the first so many events; 0: all.")] = 0,
     moved_to: Annotated[
@@ -121,7 +115,5 @@ def _with_kafka(data_dir: Path | None) -> "Settings":
     settings = settings_from(data_dir=data_dir)
     found = settings if settings.kafka else running(settings)
     if found is None:
-        raise NotEmbedded(
-            "the embedded broker makes its topics itself, at each start; set DAOGOU_KAFKA to a real one"
-        )
+        raise NotEmbedded("the embedded broker makes its topics itself, at each start; set DAOGOU_KAFKA to a real one")
     return found

@@ -48,10 +48,7 @@ class Derived:
         """
         if not rows:
             return
-        online = [
-            OnlineRow(key, state.newest, shopper_values(state), log, offset)
-            for key, state, log, offset in rows
-        ]
+        online = [OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows]
         with told_as_away(self._where):
             await self._online.write(SHOPPER_BEHAVIOUR, online)
 

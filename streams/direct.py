@@ -62,9 +62,7 @@ class DirectLoad:
         self._archive = EventArchive(settings.archive_dir)
         self._held = _Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
 
-    async def run(
-        self, records: Sequence[FacetRecord], events: Iterable[Event], total: int
-    ) -> dict[str, int]:
+    async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> dict[str, int]:
         """Load; what became of the events.
 
         Raises:

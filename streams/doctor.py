@@ -69,9 +69,7 @@ def examine(settings: Settings, *, quick: bool) -> bool:
     console.print()
     console.print(_settings_table(settings))
     console.print()
-    console.print(
-        "Everything that is needed works." if healthy else "[bold red]Something that is needed is broken.[/]"
-    )
+    console.print("Everything that is needed works." if healthy else "[bold red]Something that is needed is broken.[/]")
     return healthy
 
 
@@ -113,9 +111,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding(f"packages: {part}", "ok", ", ".join(there))
             continue
         state: State = "broken" if part == "every process" else "hint"
-        yield Finding(
-            f"packages: {part}", state, f"missing: {', '.join(missing)}; install them: make install"
-        )
+        yield Finding(f"packages: {part}", state, f"missing: {', '.join(missing)}; install them: make install")
 
 
 def _kernels() -> Finding:
@@ -141,9 +137,7 @@ def _data_dir(folder: Path) -> Finding:
     while not there.exists():  # it is made when it is needed: look at the folder it will be made in
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK):
-        return Finding(
-            "data folder", "broken", f"{folder}: {there} cannot be written to; set DAOGOU_DATA_DIR"
-        )
+        return Finding("data folder", "broken", f"{folder}: {there} cannot be written to; set DAOGOU_DATA_DIR")
     free = shutil.disk_usage(there).free
     said = f"{folder.resolve()}, {free / 1e9:.1f} GB free"
     if free < _LOW_SPACE:
@@ -154,9 +148,7 @@ def _data_dir(folder: Path) -> Finding:
 def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:
     if not settings.kafka and found is None:
         broker = EmbeddedKafka(1, log_id="doctor")
-        yield _tried(
-            "Kafka", "embedded, not running; it starts (DAOGOU_KAFKA is empty)", broker.start, broker.stop
-        )
+        yield _tried("Kafka", "embedded, not running; it starts (DAOGOU_KAFKA is empty)", broker.start, broker.stop)
         return
     bootstrap = settings.kafka or (found.kafka if found else "")
     kind = "" if settings.kafka else " (embedded, running)"
@@ -189,13 +181,9 @@ def _redis(settings: Settings, found: Settings | None) -> Iterator[Finding]:
 def _redis_answers(url: SecretStr) -> Iterator[Finding]:
     with connect_sync(url, int(_TIMEOUT_S * 1000)) as client:
         about = client.info()
-    yield Finding(
-        "Redis", "ok", f"{address(url)}, version {about['redis_version']}, {about['used_memory_human']} used"
-    )
+    yield Finding("Redis", "ok", f"{address(url)}, version {about['redis_version']}, {about['used_memory_human']} used")
     if about["aof_enabled"]:
-        yield Finding(
-            "Redis keeps", "ok", "append-only file: at most a second is lost, and read again from Kafka"
-        )
+        yield Finding("Redis keeps", "ok", "append-only file: at most a second is lost, and read again from Kafka")
     else:
         advice = "no append-only file: after a crash all is read again from the log; set `appendonly yes`"
         yield Finding("Redis keeps", "hint", advice)
@@ -222,9 +210,7 @@ def _tried(what: str, said: str, start: Callable[[], str], stop: Callable[[], No
 
 
 def _settings_table(settings: Settings) -> Table:
-    table = Table(
-        *("setting", "value", "meaning"), title="Settings", title_justify="left", box=None, pad_edge=False
-    )
+    table = Table(*("setting", "value", "meaning"), title="Settings", title_justify="left", box=None, pad_edge=False)
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         secret = "SecretStr" in str(field.annotation)

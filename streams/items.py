@@ -40,9 +40,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "image_url": ("image_url", "image_link", "image", "main_image"),
     "hidden": ("hidden",),
 }
-_AVAILABLE: Final = frozenset(
-    {"in_stock", "instock", "true", "yes", "1", "available", "limited_availability"}
-)
+_AVAILABLE: Final = frozenset({"in_stock", "instock", "true", "yes", "1", "available", "limited_availability"})
 _OUT: Final = frozenset(
     {"out_of_stock", "outofstock", "false", "no", "0", "sold_out", "discontinued", "preorder", "backorder",
     "unavailable"}
@@ -107,9 +105,7 @@ def _content(told: Mapping[str, str], texts: Mapping[str, str]) -> Content:
     name = _bounded("name", told.get("name", ""), MAX_NAME)
     if not name:
         raise BadInput("an item needs a name", path="name", code="no_name")
-    categories = tuple(
-        part for text in re.split(r">|/{2}", told.get("category", "")) if (part := text.strip())
-    )
+    categories = tuple(part for text in re.split(r">|/{2}", told.get("category", "")) if (part := text.strip()))
     if len(categories) > MAX_CATEGORIES:
         raise BadInput(f"more than {MAX_CATEGORIES} levels", path="category", code="too_long")
     for part in categories:
@@ -140,9 +136,7 @@ def _price(told: Mapping[str, str]) -> Price | None:
     if _CURRENCY.match(amount):
         amount, currency = rest.strip(), amount
     if not _CURRENCY.match(currency.upper()):
-        raise BadInput(
-            f"{told[field][:40]!r} has no currency (12.99 USD)", path=field, code="currency_required"
-        )
+        raise BadInput(f"{told[field][:40]!r} has no currency (12.99 USD)", path=field, code="currency_required")
     if _COMMA.match(amount):
         amount = amount.replace(",", ".")
     if not _AMOUNT.match(amount):
@@ -154,9 +148,7 @@ def _stock(told: Mapping[str, str]) -> Stock | None:
     quantity: int | None = None
     if "quantity" in told:
         if not re.fullmatch(r"\d{1,9}", told["quantity"]):
-            raise BadInput(
-                f"{told['quantity'][:40]!r} is no number of pieces", path="quantity", code="bad_quantity"
-            )
+            raise BadInput(f"{told['quantity'][:40]!r} is no number of pieces", path="quantity", code="bad_quantity")
         quantity = int(told["quantity"])
     if "availability" not in told:
         return None if quantity is None else Stock(available=quantity > 0, quantity=quantity)
@@ -221,9 +213,7 @@ def _table_rows(path: Path, head: bytes) -> Iterator[ItemRow]:
     header = [_key(name) for name in header_row.fields] if header_row else []
     if not set(header) & set(SYNONYMS["item_id"]):
         ids = ", ".join(SYNONYMS["item_id"])
-        raise BadInput(
-            f"{path}: no column of the first line names an item ({ids})", path="line 1", code="header"
-        )
+        raise BadInput(f"{path}: no column of the first line names an item ({ids})", path="line 1", code="header")
     for row in rows:
         if len(row.fields) == len(header):
             yield ItemRow(row.line, dict(zip(header, row.fields, strict=True)))

@@ -93,8 +93,7 @@ def load_command(
     found = settings if settings.kafka or direct else running(settings)
     if found is None:
         raise Refused(
-            f"no broker runs for {settings.data_dir}: start `daogou up` first, set DAOGOU_KAFKA, or "
-            "load with --direct"
+            f"no broker runs for {settings.data_dir}: start `daogou up` first, set DAOGOU_KAFKA, or load with --direct"
         )
     with Outside(found) as outside, Phases() as phases:
         report = load(outside, request, phases, clock_from(settings.clock_shift_file))
@@ -193,18 +192,14 @@ async def _write(job: _Job) -> LoadReport:
             direct = DirectLoad(settings, redis, log, phases)
             applied = await direct.run(records, ready, len(chosen))
         else:
-            applied = await ThroughLog(settings, redis, phases).send(
-                records, ready, len(chosen), wait=request.wait
-            )
+            applied = await ThroughLog(settings, redis, phases).send(records, ready, len(chosen), wait=request.wait)
     finally:
         await redis.aclose()
     intake.tally.repeated += chosen.duplicate_lines
     return _report(job, ready, applied)
 
 
-async def _stored(
-    settings: Settings, redis: Redis, records: list[FacetRecord], events: int
-) -> Mapping[str, Item]:
+async def _stored(settings: Settings, redis: Redis, records: list[FacetRecord], events: int) -> Mapping[str, Item]:
     """The catalogue that is there already; only asked for where the load brings none."""
     if records or not events:
         return {}

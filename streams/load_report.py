@@ -87,9 +87,7 @@ class Tally:
 
     def item_refusals(self) -> dict[str, Refusals]:
         """Rows that became no item by reason, the most frequent first."""
-        return {
-            code: Refusals(count, self.item_examples[code]) for code, count in self.undescribed.most_common()
-        }
+        return {code: Refusals(count, self.item_examples[code]) for code, count in self.undescribed.most_common()}
 
 
 def instant(at_ms: int) -> datetime:
@@ -124,9 +122,7 @@ def print_report(report: LoadReport, console: Console) -> None:
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in (report.first_event_at, report.last_event_at))
         console.print(f"events from {first} to {last} UTC{moved}", highlight=False)
     if report.applied:
-        say(
-            ", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new"
-        )
+        say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
     say(f"{report.way}: {seconds}")
 

@@ -91,13 +91,9 @@ class Outbox:
             # first.
             first = hashlib.sha1(entries[0], usedforsecurity=False).hexdigest()
             arguments = (str(epoch), first, str(len(entries)))
-            [left] = await run_scripts(
-                self._redis, self._where, [(SENT, (keys.epoch, keys.outbox), arguments)]
-            )
+            [left] = await run_scripts(self._redis, self._where, [(SENT, (keys.epoch, keys.outbox), arguments)])
             if left < 0:
-                raise Fenced(
-                    f"partition {partition}: somebody else has taken it; its outbox is theirs to empty"
-                )
+                raise Fenced(f"partition {partition}: somebody else has taken it; its outbox is theirs to empty")
             if left == 0:
                 return sent, refused
 

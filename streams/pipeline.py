@@ -35,9 +35,7 @@ class Pipeline:
         self.owned: dict[int, Claimed] = {}
         self.log = ""
 
-    async def claim(
-        self, partitions: Iterable[int], log: str, *, forget_logs: str = ""
-    ) -> Mapping[int, Claimed]:
+    async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> Mapping[int, Claimed]:
         """Become the owner of exactly these partitions; the last offset of `log` applied in each (-1: none).
 
         Raises:
@@ -95,9 +93,7 @@ class Pipeline:
         """
         async with self.lock:
             held = self.owned.items()
-            await self.store.commit(
-                [PartitionWrite(p, self.log, it.epoch, it.fence, it.fence) for p, it in held]
-            )
+            await self.store.commit([PartitionWrite(p, self.log, it.epoch, it.fence, it.fence) for p, it in held])
 
     async def rescore(self, refs: Sequence[RowRef]) -> int:
         """Make the shelves of these shoppers anew from their rows; how many were made.
@@ -176,9 +172,7 @@ class Pipeline:
             key = self.store.keys(ref.partition).shelf(ref.tenant, ref.shopper_id)
             values.setdefault(ref.partition, {})[key] = shelf
         return [
-            PartitionWrite(
-                p, self.log, self.owned[p].epoch, self.owned[p].fence, self.owned[p].fence, shelves_of_p
-            )
+            PartitionWrite(p, self.log, self.owned[p].epoch, self.owned[p].fence, self.owned[p].fence, shelves_of_p)
             for p, shelves_of_p in values.items()
         ]
 

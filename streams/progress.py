@@ -15,9 +15,7 @@ _EVERY_S: Final = 10.0
 class Phases:
     """The phases of one piece of work, each with its bar and its seconds."""
 
-    def __init__(
-        self, console: Console | None = None, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, console: Console | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._console = console or Console(stderr=True)
         self._monotonic = monotonic
         self._bars: Progress | None = None
@@ -49,9 +47,7 @@ class Phases:
     def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """One phase; what it gives is called with how much more is done."""
         begin = self._monotonic()
-        bar = (
-            _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self._monotonic)
-        )
+        bar = _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self._monotonic)
         try:
             yield bar.advance
         finally:
@@ -72,9 +68,7 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(
-        self, phases: Phases, name: str, total: int, unit: str, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, phases: Phases, name: str, total: int, unit: str, monotonic: Callable[[], float]) -> None:
         self._phases, self._name, self._total, self._unit = phases, name, total, unit
         self._monotonic = monotonic
         self._told = monotonic()

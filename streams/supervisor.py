@@ -114,9 +114,7 @@ class Shop:
             self._say(f"could not ask how far the worker is: {error.message}")
             return
         if left:
-            self._say(
-                f"{left} events were not applied in {_DRAIN_WITHIN_S:.0f} s; the embedded broker forgets them"
-            )
+            self._say(f"{left} events were not applied in {_DRAIN_WITHIN_S:.0f} s; the embedded broker forgets them")
 
 
 def up(settings: Settings, say: Say) -> None:
@@ -130,9 +128,7 @@ def up(settings: Settings, say: Say) -> None:
         outside = Outside(settings)
         with outside as filled:
             prepare(filled)
-            say(
-                f"Redis   {address(filled.redis)}{'' if settings.redis.get_secret_value() else ' (embedded)'}"
-            )
+            say(f"Redis   {address(filled.redis)}{'' if settings.redis.get_secret_value() else ' (embedded)'}")
             say(f"Kafka   {filled.kafka}{'' if settings.kafka else ' (embedded, in memory)'}")
             say("starting worker and API (some seconds) …")
             with Shop(filled, say) as shop:
@@ -193,9 +189,7 @@ def kept(settings: Settings) -> list[str]:
         "models": "models",
     }
     found = [
-        f"{what} ({folder / name}, {_size(folder / name)})"
-        for name, what in parts.items()
-        if (folder / name).is_dir()
+        f"{what} ({folder / name}, {_size(folder / name)})" for name, what in parts.items() if (folder / name).is_dir()
     ]
     lines = [f"kept    {'; '.join(found)}" if found else f"kept    nothing in {folder} yet"]
     if settings.redis.get_secret_value():

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of everything that is kept [DAOGOU_DATA_DIR].")
 ]
-Port = Annotated[
-    int | None, typer.Option("--port", help="Port of the API; a used one: the next free [DAOGOU_PORT].")
-]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the API; a used one: the next free [DAOGOU_PORT].")]
 
 
 def settings_from(**given: object) -> "Settings":

@@ -69,9 +69,7 @@ class Cluster:
         self._folder = folder.resolve()
         self._jars = self._folder / f"jars-{VERSION}"
         self._file = self._folder / "state.json"
-        self._state = (
-            msgspec.json.decode(self._file.read_bytes(), type=State) if self._file.exists() else None
-        )
+        self._state = msgspec.json.decode(self._file.read_bytes(), type=State) if self._file.exists() else None
 
     @property
     def bootstrap(self) -> str:
@@ -94,9 +92,7 @@ class Cluster:
         node = self._nodes()[name]
         if not _runs(node):
             with (self._folder / f"node{name}.log").open("ab") as log:
-                process = self._java(
-                    "kafka.Kafka", str(self._folder / f"node{name}.properties"), output=log.fileno()
-                )
+                process = self._java("kafka.Kafka", str(self._folder / f"node{name}.properties"), output=log.fileno())
             node.pid, node.born = process.pid, _born(process.pid)
             self._save()
         if wait:
@@ -161,9 +157,7 @@ class Cluster:
         return {
             "process.roles": "broker,controller",
             "node.id": name,
-            "controller.quorum.voters": ",".join(
-                f"{n}@127.0.0.1:{one.controller}" for n, one in nodes.items()
-            ),
+            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{one.controller}" for n, one in nodes.items()),
             "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
             "controller.listener.names": "CONTROLLER",
@@ -187,9 +181,7 @@ class Cluster:
 
     def _java(self, *arguments: str, output: int) -> "subprocess.Popen[bytes]":
         command = ["java", *_JVM, "-cp", f"{self._jars}/*", *arguments]
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
     def _wait(self) -> None:
         """Until every node that runs has joined: an open port alone says little."""

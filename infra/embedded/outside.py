@@ -51,9 +51,7 @@ class Outside:
             if found is not None:
                 return found
             if time.monotonic() > until:
-                raise Refused(
-                    f"{self._folder} is in use by another process that is not ready; end it or wait"
-                )
+                raise Refused(f"{self._folder} is in use by another process that is not ready; end it or wait")
             time.sleep(_POLL_S)
         self._lock = lock
         try:

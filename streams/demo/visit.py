@@ -66,15 +66,11 @@ class Visit:
         token = self._site.post_event(shopper, "add_to_cart", {"item_id": item["item_id"]})
         after = self._site.list_for(shopper, token, count=20)
         _demand(item["item_id"] not in _ids(after), "what lies in the cart is still in the list")
-        self._say(
-            f"3. “{_name(item)}” goes into the cart, and is gone from the list (20 items looked through)."
-        )
+        self._say(f"3. “{_name(item)}” goes into the cart, and is gone from the list (20 items looked through).")
 
     def _leave_alone(self, shopper: str, item: dict[str, Any]) -> None:
         self._move_clock_on()
-        self._say(
-            f"4. The cart is left alone for {self._cart_abandoned_s // 60} minutes (the clock is moved on)."
-        )
+        self._say(f"4. The cart is left alone for {self._cart_abandoned_s // 60} minutes (the clock is moved on).")
         message = self._await_message(shopper)
         shown = {line["item_id"] for line in message["items"]}
         _demand(item["item_id"] in shown, "the message does not name what lies in the cart")
@@ -88,9 +84,7 @@ class Visit:
         self._site.post_event(cast.bystander, "add_to_cart", {"item_id": item["item_id"]})
         self._move_clock_on()
         told = self._messages_until(lambda m: m["shopper_id"] == f"u-{cast.bystander}")
-        _demand(
-            all(m["shopper_id"] != f"u-{cast.shopper}" for m in told), "a message was made after the purchase"
-        )
+        _demand(all(m["shopper_id"] != f"u-{cast.shopper}" for m in told), "a message was made after the purchase")
         self._say(
             f"5. {cast.shopper} comes back, adds it again and buys; {cast.bystander} leaves a cart at the same time.\n"
             f"   The clock moves on: {cast.bystander} gets a message, {cast.shopper} none."
@@ -140,9 +134,7 @@ class Visit:
             table.add_row(str(item["position"]), _name(item), str(price), why)
         self._console.print(table)
         fresh = answer["freshness"]
-        self._say(
-            f"   model {answer['model_version']}, applied {fresh['lag_ms']} ms behind, {answer['took_ms']} ms"
-        )
+        self._say(f"   model {answer['model_version']}, applied {fresh['lag_ms']} ms behind, {answer['took_ms']} ms")
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -106,9 +106,7 @@ def _lines(path: Path) -> Iterator[tuple[int, ...]]:
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _purchases(
-    origin: Origin, basket: list[tuple[int, ...]], products: dict[int, _Product]
-) -> Iterator[Taken]:
+def _purchases(origin: Origin, basket: list[tuple[int, ...]], products: dict[int, _Product]) -> Iterator[Taken]:
     for part, begin in enumerate(range(0, len(basket), MAX_ITEMS), 1):
         rows = basket[begin : begin + MAX_ITEMS]
         household, number, *_, at_ms = rows[0]
@@ -177,9 +175,7 @@ def _product(texts: list[str], maker: str) -> _Product:
     return _Product(content, None)
 
 
-def _described(
-    products: dict[int, _Product], paid: dict[int, list[int]]
-) -> Iterator[Described | Undescribed]:
+def _described(products: dict[int, _Product], paid: dict[int, list[int]]) -> Iterator[Described | Undescribed]:
     for row, (product_id, product) in enumerate(products.items(), 1):
         if product.content is None:
             yield Undescribed(product.refused or "no_text", row, f"product {product_id}")

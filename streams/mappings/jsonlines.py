@@ -59,9 +59,7 @@ def _within(received_at: datetime, before: timedelta) -> datetime:
     try:
         return min(received_at - before, received_at)
     except OverflowError:
-        raise BadInput(
-            "sent_at and occurred_at lie too far apart", path="sent_at", code="time_out_of_range"
-        ) from None
+        raise BadInput("sent_at and occurred_at lie too far apart", path="sent_at", code="time_out_of_range") from None
 
 
 def _received(told: dict[str, Any]) -> datetime | None:

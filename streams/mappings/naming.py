@@ -5,9 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-_SMALL: Final = frozenset(
-    {"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"}
-)
+_SMALL: Final = frozenset({"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
 _KEPT: Final = frozenset({"BBQ", "CD", "DVD", "LED", "TV", "UK", "USA", "XL", "3D"})
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SPACE: Final = re.compile(r"\s+")

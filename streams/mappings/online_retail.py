@@ -98,9 +98,7 @@ def outcomes(origin: Origin) -> Iterator[Outcome]:
     rows = csv_rows(origin.file)
     header = next(rows, None)
     if header is None or tuple(header.fields) != _HEADER:
-        raise BadInput(
-            f"{origin.file}: the first line is not {','.join(_HEADER)}", path="line 1", code="header"
-        )
+        raise BadInput(f"{origin.file}: the first line is not {','.join(_HEADER)}", path="line 1", code="header")
     reader = _Reader(origin)
     for row in rows:
         yield from reader.read(row)
@@ -126,9 +124,7 @@ class _Reader:
         yield from self._over(row.line - OPEN_LINES)
         number = row.fields[0]
         if number in self._closed:
-            yield Refused(
-                "stray_line", row.line, row.lines, f"invoice {number} ended {OPEN_LINES} lines before"
-            )
+            yield Refused("stray_line", row.line, row.lines, f"invoice {number} ended {OPEN_LINES} lines before")
             return
         yield from self._put(self._invoice(number, at, row), row, at)
 
@@ -168,9 +164,7 @@ class _Reader:
         code, quantity, price = fields[1].strip().upper(), _quantity(fields[3]), _price(fields[5])
         refused = _refusal(invoice.number, code, quantity, price)
         if refused is not None or quantity is None or price is None:
-            yield Refused(
-                refused or "bad_number", row.line, row.lines, f"{fields[1][:20]} {fields[2][:40]}".strip()
-            )
+            yield Refused(refused or "bad_number", row.line, row.lines, f"{fields[1][:20]} {fields[2][:40]}".strip())
             return
         refund = invoice.number.startswith("C")
         invoice.lines.append(_Line(row.lines, code, -quantity if refund else quantity, price))

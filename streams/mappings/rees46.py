@@ -41,9 +41,7 @@ def outcomes(origin: Origin) -> Iterator[Outcome]:
     rows = csv_rows(origin.file)
     header = next(rows, None)
     if header is None or tuple(header.fields) != _HEADER:
-        raise BadInput(
-            f"{origin.file}: the first line is not {','.join(_HEADER)}", path="line 1", code="header"
-        )
+        raise BadInput(f"{origin.file}: the first line is not {','.join(_HEADER)}", path="line 1", code="header")
     seen: dict[str, _Seen] = {}
     for row in rows:
         refused = _refusal(row.fields)
@@ -78,9 +76,7 @@ def _event(origin: Origin, row: list[str], seen: dict[str, _Seen]) -> Event:
     category = code.rpartition(".")[2].replace("_", " ") or None
     line = EventItem(item_id=item_id, price=price, category=category, brand=brand or None)
     event_id = content_id(at, kind, item_id, user, session, price_text)
-    return event_of(
-        origin, _NAMES[kind], event_id, when, user_id=user, items=(line,), session_id=session or None
-    )
+    return event_of(origin, _NAMES[kind], event_id, when, user_id=user, items=(line,), session_id=session or None)
 
 
 def _described(item_id: str, told: _Seen) -> Described:

@@ -54,15 +54,11 @@ def outcomes(origin: Origin) -> Iterator[Outcome]:
                 )
             )
     for item, category in categories.items():
-        yield Described(
-            item, Content(name=f"Item {item}, kind {category}", category=category, categories=(category,))
-        )
+        yield Described(item, Content(name=f"Item {item}, kind {category}", category=category, categories=(category,)))
 
 
 def _plausible(seconds: str) -> bool:
     return seconds.isdecimal() and len(seconds) <= 12 and EARLIEST_S <= int(seconds) < LATEST_S
 
 
-TAOBAO: Final = Mapping(
-    "taobao", 1, "Taobao user behaviour: CSV without header, may be gzip", outcomes, count_lines
-)
+TAOBAO: Final = Mapping("taobao", 1, "Taobao user behaviour: CSV without header, may be gzip", outcomes, count_lines)

@@ -16,9 +16,7 @@ MAX_NAMED: Final = 3
 
 def plain(text: str, most: int = MAX_NAME) -> str:
     """Shop text, fit for one line of a message."""
-    kept = "".join(
-        c if unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", text)
-    )
+    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", text))
     words = " ".join(kept.split())
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 

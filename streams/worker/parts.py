@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from models.release import released
 from redis.asyncio import Redis
 
 from features.catalog_store import CatalogStore
@@ -18,6 +17,7 @@ from infra.metrics import Metrics
 from infra.redis import address
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
+from models.release import released
 from streams.applying import Applying, Around, Pace
 from streams.archiver import Archiver, Filing, Source
 from streams.batch import Applied, PartitionBatch
@@ -71,9 +71,7 @@ class Parts:
         folder = settings.data_dir / "faust"
         folder.mkdir(parents=True, exist_ok=True)
         self.app = create(settings.kafka, settings.group, folder, reading, settings.batch_events)
-        self._drainer = Drainer(
-            self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured
-        )
+        self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
         self._rescoring = Rescoring(
             self.pipeline, redis, Releases(lambda: released(settings.models_dir), _load), measured
         )
@@ -135,9 +133,7 @@ class Parts:
     async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
         claim = self.pipeline.claim
-        claimed = await patiently(
-            "claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget
-        )
+        claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
         fences = {partition: owned.fence for partition, owned in claimed.items()}
         positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences)
         await patiently("reading outboxes", self._drainer.look)

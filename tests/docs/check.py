@@ -51,9 +51,7 @@ def unknown_commands(document: Path) -> Iterator[str]:
         if command is root and words[0] != "--help":
             yield f"`daogou {line.strip()}`: no such command"
             continue
-        options = {
-            name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
-        }
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         for option in re.findall(r"--[a-z-]+", " ".join(words)):
             if option not in options | {"--help"}:
                 yield f"`daogou {line.strip()}`: no option {option}"

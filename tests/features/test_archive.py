@@ -36,11 +36,7 @@ def row(partition: int, offset: int, received_ms: int = START, log: str = "log")
 
 
 def positions(batches: Any) -> list[tuple[str, int, int]]:
-    return [
-        (entry["log"], entry["partition"], entry["offset"])
-        for batch in batches
-        for entry in batch.to_pylist()
-    ]
+    return [(entry["log"], entry["partition"], entry["offset"]) for batch in batches for entry in batch.to_pylist()]
 
 
 def names(root: Path) -> list[str]:
@@ -71,9 +67,7 @@ def test_a_record_comes_back_with_all_that_was_on_the_log(tmp_path: Path) -> Non
 
 def test_bytes_that_are_no_event_are_kept_and_are_no_event(tmp_path: Path) -> None:
     archive = EventArchive(tmp_path)
-    archive.write(
-        [archive_row(("log", 0, 0), START, None, b"\xff"), archive_row(("log", 0, 1), START, b"k", None)]
-    )
+    archive.write([archive_row(("log", 0, 0), START, None, b"\xff"), archive_row(("log", 0, 1), START, b"k", None)])
     (batch,) = archive.scan(columns=("received_at", "value", "event_name"))
     received = datetime(2026, 5, 1, tzinfo=UTC)
     assert batch.to_pylist() == [
@@ -84,9 +78,7 @@ def test_bytes_that_are_no_event_are_kept_and_are_no_event(tmp_path: Path) -> No
 
 
 def test_the_file_names_follow_from_what_is_in_them(tmp_path: Path) -> None:
-    EventArchive(tmp_path).write(
-        [row(1, 5), row(0, 3), row(1, 6), row(0, 4, START + DAY), row(0, 2, log="a/b@c")]
-    )
+    EventArchive(tmp_path).write([row(1, 5), row(0, 3), row(1, 6), row(0, 4, START + DAY), row(0, 2, log="a/b@c")])
     assert names(tmp_path) == [
         "day=2026-05-01/a%2Fb%40c@0.2-2.parquet",
         "day=2026-05-01/log@0.3-3@1.5-6.parquet",

@@ -46,9 +46,7 @@ def test_its_facets_applied_in_any_order_make_the_item_again() -> None:
 def test_a_facet_is_replaced_as_a_whole_and_the_others_stay() -> None:
     record = FacetRecord(tenant="default", item_id="tea/1", content=Content(name="Black tea"))
     changed = catalog.apply(TEA, record)
-    assert changed == Item(
-        item_id="tea/1", content=Content(name="Black tea"), price=TEA.price, stock=TEA.stock
-    )
+    assert changed == Item(item_id="tea/1", content=Content(name="Black tea"), price=TEA.price, stock=TEA.stock)
 
 
 @pytest.mark.parametrize("facet", catalog.FACETS)
@@ -61,9 +59,7 @@ def test_a_tombstone_of_any_facet_removes_the_item(facet: str) -> None:
 
 
 def test_keys_of_records_are_those_that_a_removal_names() -> None:
-    assert [catalog.key_of(r) for r in catalog.facets(TEA, "default")] == catalog.record_keys(
-        "default", "tea/1"
-    )
+    assert [catalog.key_of(r) for r in catalog.facets(TEA, "default")] == catalog.record_keys("default", "tea/1")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +105,7 @@ def test_what_may_be_shown(item: Item, shown: bool) -> None:
 
 
 def test_an_event_without_prices_takes_all_from_the_catalogue() -> None:
-    completed = catalog.complete(
-        event(EventItem(item_id="tea/1"), EventItem(item_id="?")), {"tea/1": TEA}.get
-    )
+    completed = catalog.complete(event(EventItem(item_id="tea/1"), EventItem(item_id="?")), {"tea/1": TEA}.get)
     assert completed.items == (
         EventItem(item_id="tea/1", category="tea", brand="Leaf", price=Decimal("4.50")),
         EventItem(item_id="?"),

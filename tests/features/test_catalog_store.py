@@ -36,9 +36,7 @@ async def test_a_later_batch_adds_to_what_is_there_and_removes(redis: Redis) -> 
     await store.apply(0, [content("a", "A"), content("b", "B")], "log", 1)
     await store.apply(0, [price("a", 3), FacetRecord(tenant="default", item_id="b")], "log", 2)
     items, _ = await store.load("default", [0])
-    assert items == {
-        "a": Item(item_id="a", content=Content(name="A"), price=Price(price=Decimal(3), currency="EUR"))
-    }
+    assert items == {"a": Item(item_id="a", content=Content(name="A"), price=Price(price=Decimal(3), currency="EUR"))}
 
 
 async def test_what_was_applied_is_not_applied_again(redis: Redis) -> None:

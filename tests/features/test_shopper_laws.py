@@ -57,9 +57,7 @@ def test_batches_leave_no_trace_even_with_late_and_double_events(
     """In any order at all: late ones are refused alike, however the log is cut."""
     again = data.draw(st.lists(st.sampled_from(steps), max_size=10)) if steps else []
     # The same id with another time, as a sender makes it whose clock was set between two attempts.
-    moved = [
-        Step(s.at + 2 * DAY, s.source, s.event_id, s.name, s.live, None, s.lines, None, None) for s in again
-    ]
+    moved = [Step(s.at + 2 * DAY, s.source, s.event_id, s.name, s.live, None, s.lines, None, None) for s in again]
     arriving = data.draw(st.permutations([*steps, *again, *moved]))
     row, counts = empty(), [0, 0, 0]
     edges = sorted({0, len(arriving), *(min(cut, len(arriving)) for cut in cuts)})

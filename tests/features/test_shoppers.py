@@ -21,15 +21,11 @@ def test_a_view_is_an_interaction_and_a_view() -> None:
 
 def test_a_view_right_after_the_click_on_the_same_item_is_one_meeting() -> None:
     story = Story()
-    state = state_of(
-        story.step("select_item", "a"), story.step("view_item", "a"), story.step("view_item", "b")
-    )
+    state = state_of(story.step("select_item", "a"), story.step("view_item", "a"), story.step("view_item", "b"))
     assert [(met.item_id, met.kind) for met in state.interactions] == [("a", "view_item"), ("b", "view_item")]
 
 
-@pytest.mark.parametrize(
-    "name", ["view_item_list", "view_cart", "begin_checkout", "page_view", "refund", "identify"]
-)
+@pytest.mark.parametrize("name", ["view_item_list", "view_cart", "begin_checkout", "page_view", "refund", "identify"])
 def test_what_is_no_turning_to_an_item_is_no_interaction(name: str) -> None:
     assert state_of(Story().step(name, "a")).interactions == []
 
@@ -133,9 +129,7 @@ def test_affinities_add_weights_that_halve_in_thirty_days() -> None:
 
 def test_more_categories_than_are_kept_leave_every_one_with_over_a_tenth_of_all() -> None:
     story = Story()
-    views = [
-        story.step("view_item", line("a", category=f"c{n}"), at=T) for n in range(15) for _ in range(n + 1)
-    ]
+    views = [story.step("view_item", line("a", category=f"c{n}"), at=T) for n in range(15) for _ in range(n + 1)]
     kept = state_of(*views).categories
     assert len(kept) == shoppers.MAX_AFFINITIES
     assert {"c12", "c13", "c14"} <= set(kept), "13, 14 and 15 views of 120"
@@ -155,9 +149,7 @@ def test_a_newcomer_that_keeps_coming_gets_among_the_affinities() -> None:
 
 def test_the_mean_price_is_of_logarithms() -> None:
     story = Story()
-    state = state_of(
-        story.step("view_item", line("a", price="1"), line("b", price="100"), line("c", price="0"))
-    )
+    state = state_of(story.step("view_item", line("a", price="1"), line("b", price="100"), line("c", price="0")))
     assert state.log_price_sum.value / state.log_price_weight.value == pytest.approx(2.302585, abs=1e-6)
 
 
@@ -186,9 +178,7 @@ def test_a_named_session_lasts_as_long_as_its_name_is_given() -> None:
 def test_what_is_told_is_kept_as_last_told() -> None:
     story = Story()
     state = state_of(
-        story.step(
-            "search", extra={"search_term": "green tea", "locale": "de-DE", "time_zone": "Europe/Berlin"}
-        ),
+        story.step("search", extra={"search_term": "green tea", "locale": "de-DE", "time_zone": "Europe/Berlin"}),
         story.step("consent_updated", extra={"consent.email": True, "consent.push": True}),
         story.step("consent_updated", extra={"consent.email": False}),
     )

@@ -136,9 +136,7 @@ def test_outside_leaves_real_servers_alone(tmp_path: Path) -> None:
 
 
 def test_only_what_is_not_set_is_embedded(tmp_path: Path) -> None:
-    asked = settings_for(tmp_path).model_copy(
-        update={"redis": SecretStr(f"redis://127.0.0.1:{free_port()}/0")}
-    )
+    asked = settings_for(tmp_path).model_copy(update={"redis": SecretStr(f"redis://127.0.0.1:{free_port()}/0")})
     with Outside(asked) as filled:
         assert filled.redis == asked.redis
         assert filled.kafka

@@ -102,9 +102,7 @@ def test_topics_are_there_with_the_count_asked_for(kafka: str) -> None:
 
 
 def test_another_partition_count_is_a_clear_error(kafka: str) -> None:
-    with pytest.raises(
-        Refused, match=r"has 8 partitions, the settings say 64.*DAOGOU_PARTITIONS=8"
-    ) as caught:
+    with pytest.raises(Refused, match=r"has 8 partitions, the settings say 64.*DAOGOU_PARTITIONS=8") as caught:
         create_topics(kafka, 64, 0)
     assert caught.value.reason == "partitions_differ"
     with pytest.raises(Refused):

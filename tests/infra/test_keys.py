@@ -45,9 +45,7 @@ def test_keys_of_namespaces_and_families_never_meet(tenant: str, shopper: str, n
 
 
 @given(st.integers(0, 4095), tenants, texts, texts)
-def test_all_keys_of_a_partition_lie_in_one_slot(
-    partition: int, tenant: str, shopper: str, namespace: str
-) -> None:
+def test_all_keys_of_a_partition_lie_in_one_slot(partition: int, tenant: str, shopper: str, namespace: str) -> None:
     shard = ShardKeys(partition, namespace)
     made = [
         shard.row(tenant, shopper),

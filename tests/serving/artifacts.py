@@ -17,9 +17,7 @@ Neighbours = Mapping[str, Sequence[tuple[str, float]]]
 
 def released(models_dir: Path, version: str, similar: Neighbours, popularity: Mapping[str, float]) -> None:
     """Write an artifact that knows these neighbours and popularities, and put it into service."""
-    ids = sorted(
-        popularity.keys() | similar.keys() | {other for pairs in similar.values() for other, _ in pairs}
-    )
+    ids = sorted(popularity.keys() | similar.keys() | {other for pairs in similar.values() for other, _ in pairs})
     rows = {item_id: row for row, item_id in enumerate(ids)}
     neighbours = np.full((len(ids), NEIGHBOURS), -1, np.int32)
     scores = np.zeros((len(ids), NEIGHBOURS), np.float32)

@@ -63,9 +63,7 @@ async def test_good_events_of_a_mixed_batch_are_taken_and_bad_ones_named(shop: A
         (2, "e3", "out_of_range", "items[1].quantity"),
         (3, None, "wrong_type", ""),
     ]
-    assert len(on_the_log(shop, said["consistency_token"])) == len(
-        {shop.partition("u-ann"), shop.partition("u-bob")}
-    )
+    assert len(on_the_log(shop, said["consistency_token"])) == len({shop.partition("u-ann"), shop.partition("u-bob")})
 
 
 async def test_one_object_and_plain_text_are_taken_too(shop: AShop) -> None:
@@ -152,9 +150,7 @@ async def test_without_kafka_nothing_is_said_to_be_taken_and_pages_are_still_ans
 
 
 async def test_with_a_publishable_key_users_events_need_their_token(settings: Settings, redis: Redis) -> None:
-    keyed = settings.model_copy(
-        update={"publishable_keys": (SecretStr("pub"),), "secret_keys": (SecretStr("sec"),)}
-    )
+    keyed = settings.model_copy(update={"publishable_keys": (SecretStr("pub"),), "secret_keys": (SecretStr("sec"),)})
     async with opened(keyed, redis, items()) as shop:
         public = {"X-API-Key": "pub"}
         anonymous = {n: v for n, v in VIEW.items() if n != "user_id"} | {"anonymous_id": "a" * 32}

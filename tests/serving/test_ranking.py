@@ -58,9 +58,7 @@ def shops(draw: st.DrawFn) -> AShop:
         neighbours=draw(
             st.dictionaries(
                 st.sampled_from(IDS),
-                st.lists(
-                    st.tuples(st.sampled_from(IDS), st.floats(0.01, 1)), max_size=5, unique_by=lambda n: n[0]
-                ),
+                st.lists(st.tuples(st.sampled_from(IDS), st.floats(0.01, 1)), max_size=5, unique_by=lambda n: n[0]),
                 max_size=6,
             )
         ),
@@ -71,9 +69,7 @@ def shops(draw: st.DrawFn) -> AShop:
 @st.composite
 def states(draw: st.DrawFn) -> State:
     met = draw(st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(KINDS)), max_size=8))
-    interactions = [
-        Interaction(item, kind, NOW - 1000 * (len(met) - n)) for n, (item, kind) in enumerate(met)
-    ]
+    interactions = [Interaction(item, kind, NOW - 1000 * (len(met) - n)) for n, (item, kind) in enumerate(met)]
     session = Session("s", draw(st.integers(NOW - 8000, NOW)), NOW, 3) if draw(st.booleans()) else None
     return State(
         interactions=interactions,
@@ -130,9 +126,7 @@ def test_nothing_forbidden_nothing_twice_and_everything_that_fits(
 
 @settings(max_examples=60)
 @given(states(), shops(), candidates, wishes, personalizations)
-def test_reasons_are_true_of_the_state(
-    state: State, shop: AShop, shelf: list[Candidate], wish: Wish, how: str
-) -> None:
+def test_reasons_are_true_of_the_state(state: State, shop: AShop, shelf: list[Candidate], wish: Wish, how: str) -> None:
     facts = NOBODY if how == "none" else facts_of(state, how, None, NOW)  # type: ignore[arg-type]
     whole = Shop(shop, shop)
     explainer = Explainer(facts, wish.context, whole, str.upper, "en")

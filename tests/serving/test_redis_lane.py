@@ -22,9 +22,7 @@ async def test_many_callers_get_their_own_answers(redis: Redis, redis_url: str) 
     await redis.mset({f"k{n}": f"v{n}" for n in range(200)})
     lane = RedisLane(SecretStr(redis_url), 5000)
     await lane.start()
-    answers = await asyncio.gather(
-        *(lane.ask((("GET", f"k{n}"), ("MGET", f"k{n}", "none"))) for n in range(200))
-    )
+    answers = await asyncio.gather(*(lane.ask((("GET", f"k{n}"), ("MGET", f"k{n}", "none"))) for n in range(200)))
     assert answers == [[f"v{n}".encode(), [f"v{n}".encode(), None]] for n in range(200)]
     with pytest.raises(RedisAway, match="WRONGTYPE"):
         await lane.ask((("LPUSH", "k1", "x"),))

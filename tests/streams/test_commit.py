@@ -52,17 +52,13 @@ async def test_the_same_commit_again_changes_nothing(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize(("expected", "error"), [(9, WentBack), (5, Fenced)])
-async def test_another_fence_than_expected_writes_nothing(
-    redis: Redis, expected: int, error: type[Exception]
-) -> None:
+async def test_another_fence_than_expected_writes_nothing(redis: Redis, expected: int, error: type[Exception]) -> None:
     store = PartitionStore(redis)
     epoch = (await store.claim([3], LOG))[3].epoch
     await store.commit([write(epoch, -1, 7)])
     before = await everything(redis)
     with pytest.raises(error):
-        await store.commit(
-            [write(epoch, expected, 12, values={ShardKeys(3).row("t", "u"): b"x"}, outbox=[b"o"])]
-        )
+        await store.commit([write(epoch, expected, 12, values={ShardKeys(3).row("t", "u"): b"x"}, outbox=[b"o"])])
     assert await everything(redis) == before
 
 

@@ -111,9 +111,7 @@ def test_what_has_no_name_of_ours_is_an_attribute() -> None:
 
 
 def test_the_others_are_taken(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, "a.csv", "id,name,price", "1,Tea,1 EUR", "2,Cup,dear", "1,Tea,1 EUR", "3", "4,Pot,"
-    )
+    path = written(tmp_path, "a.csv", "id,name,price", "1,Tea,1 EUR", "2,Cup,dear", "1,Tea,1 EUR", "3", "4,Pot,")
     found = list(read_items(path))
     assert list(items(found)) == ["1", "4"]
     assert undescribed(found) == {"currency_required": 1, "repeated_item": 1, "unreadable": 1}
@@ -142,9 +140,7 @@ def test_lines_that_are_no_json_objects(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_feed_that_declares_a_document_type_is_refused(
-    declared: str, encoding: str, tmp_path: Path
-) -> None:
+def test_a_feed_that_declares_a_document_type_is_refused(declared: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "feed.xml"
     path.write_bytes(f"{declared}<rss><item><id>&b;</id></item></rss>".encode(encoding))
     with pytest.raises(BadInput) as caught:

@@ -59,9 +59,7 @@ def retail(tmp_path: Path) -> Path:
         for n in range(40)
         for m in range(1 + n % 5)
     ]  # fmt: skip
-    return written(
-        tmp_path, "retail.csv.gz", RETAIL_HEADER, *lines, lines[0], retail_line("9", "POST"), packed=True
-    )
+    return written(tmp_path, "retail.csv.gz", RETAIL_HEADER, *lines, lines[0], retail_line("9", "POST"), packed=True)
 
 
 def quietly() -> Phases:
@@ -164,9 +162,7 @@ def test_a_window_counts_what_it_leaves_out(settings: Settings, empty: Redis, re
     assert {event.occurred_at.date() for event in archived} == {date(2026, 11, 2)}
 
 
-def test_duplicates_within_a_file_and_times_that_tie(
-    settings: Settings, empty: Redis, tmp_path: Path
-) -> None:
+def test_duplicates_within_a_file_and_times_that_tie(settings: Settings, empty: Redis, tmp_path: Path) -> None:
     line = "2019-10-01 00:00:00 UTC,view,7,99,,,1.00,5,s-1"
     other = "2019-10-01 00:00:00 UTC,view,8,99,,,1.00,5,s-1"
     path = written(tmp_path, "a.csv", REES46_HEADER, line, other, line, line)

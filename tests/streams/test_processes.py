@@ -15,9 +15,7 @@ class Heard(list[str]):
     """What was said, and a child to say it about; its own code ends it."""
 
     def child(self, code: str, log_file: Path | None = None) -> KeptProcess:
-        return KeptProcess(
-            "worker", [sys.executable, "-c", code], dict(os.environ), self.append, log_file=log_file
-        )
+        return KeptProcess("worker", [sys.executable, "-c", code], dict(os.environ), self.append, log_file=log_file)
 
 
 def ended(child: KeptProcess) -> None:
