@@ -168,7 +168,8 @@ class _Line(asyncio.Protocol):
         future: asyncio.Future[list[Any]] = self.loop.create_future()
         self._waiting.append((future, [], len(commands)))
         assert self._transport is not None
-        self._transport.write(b"".join(hiredis.pack_command(command) for command in commands))
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # any length
+        self._transport.write(b"".join(packed))
         return future
 
     def end(self, why: str) -> None:

@@ -83,7 +83,7 @@ def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
     shape = (len(bought.shoppers), len(bought.items))
     table = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
     table.data = np.sqrt(table.data)
-    buyers = np.asarray(table.astype(bool).sum(0)).ravel()
+    buyers = np.bincount(table.indices, minlength=shape[1])
     table = table @ sp.diags(1 / np.sqrt(buyers + 5))
     norms = np.sqrt(np.asarray(table.multiply(table).sum(1)).ravel())
     table = (sp.diags(1 / np.maximum(norms, 1e-9)) @ table).astype(np.float32).tocsr()

@@ -62,14 +62,14 @@ class RecommendedItem(msgspec.Struct, frozen=True):
     pinned: bool = False
 
 
+Why = Literal["state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"]
+
+
 class Fallback(msgspec.Struct, frozen=True):
     """Whether other sources than the scenario's own had to fill the list, and why."""
 
     used: bool
-    why: (
-        Literal["state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"]
-        | None
-    ) = None
+    why: Why | None = None
 
 
 class Freshness(msgspec.Struct, frozen=True):

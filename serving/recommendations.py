@@ -16,13 +16,14 @@ from serving.catalogue import Catalogue
 from serving.facts import NOBODY, facts_of
 from serving.model import NO_MODEL, ModelInService
 from serving.ranking import Facts, Placed, Shop, Wish, rank
-from serving.reasons import Explainer, language_of
+from serving.reasons import Explainer, Language, language_of
 from serving.recommendation_types import (
     Fallback,
     Freshness,
     RecommendationRequest,
     Recommendations,
     RecommendedItem,
+    Why,
 )
 from serving.scenarios import SCENARIOS
 from serving.shopper_reader import Known, ShopperReader, ShopperRef
@@ -57,7 +58,7 @@ class _Seen:
     candidates: Sequence[Candidate]
     model_version: str
     freshness: Freshness
-    why: str | None
+    why: Why | None
 
 
 class Recommender:
@@ -145,7 +146,7 @@ class Recommender:
             return _Seen(state, (), self._stock.model.version, fresh, why)
         return _Seen(state, shelf.candidates, shelf.model_version, fresh, None)
 
-    def _unseen(self, why: str | None, fresh: Freshness) -> _Seen:
+    def _unseen(self, why: Why | None, fresh: Freshness) -> _Seen:
         return _Seen(_EMPTY, (), self._stock.model.version, fresh, why)
 
     def _ranked(self, asked: RecommendationRequest, facts: Facts, seen: _Seen) -> list[Placed]:
@@ -159,7 +160,7 @@ class Recommender:
         return rank(wish, facts, seen.candidates, self._shop)
 
     def _items(
-        self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, language: str
+        self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, language: Language
     ) -> list[RecommendedItem]:
         catalogue, names = self._stock.catalogue, asked.include_properties
         explainer = Explainer(facts, asked.item_ids, self._shop, catalogue.name, language)

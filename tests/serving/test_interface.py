@@ -144,6 +144,7 @@ async def test_messages_older_than_those_held_are_read_from_the_log(settings: Se
     async with asyncio.timeout(30):
         heard, cursor = await pages(log, None)
         while len(heard) < 20:
+            await asyncio.sleep(0.01)
             more, cursor = await pages(log, cursor)
             heard += more
     assert heard == [f"t-u-ann-{n}" for n in range(20)]

@@ -113,7 +113,7 @@ def ids(placed: Sequence[Placed]) -> list[str]:
 def test_nothing_forbidden_nothing_twice_and_everything_that_fits(
     state: State, shop: AShop, shelf: list[Candidate], wish: Wish, how: str
 ) -> None:
-    facts = facts_of(state, how, None, NOW)  # type: ignore[arg-type]
+    facts = facts_of(state, how, None, NOW)
     found = ids(rank(wish, facts, shelf, Shop(shop, shop)))
     bought = {i for i, one in state.purchased.items() if one.orders > 0}
     forbidden = set(state.cart) | set(state.disliked) | set(wish.excluded) | set(wish.context)
@@ -127,7 +127,7 @@ def test_nothing_forbidden_nothing_twice_and_everything_that_fits(
 @settings(max_examples=60)
 @given(states(), shops(), candidates, wishes, personalizations)
 def test_reasons_are_true_of_the_state(state: State, shop: AShop, shelf: list[Candidate], wish: Wish, how: str) -> None:
-    facts = NOBODY if how == "none" else facts_of(state, how, None, NOW)  # type: ignore[arg-type]
+    facts = NOBODY if how == "none" else facts_of(state, how, None, NOW)
     whole = Shop(shop, shop)
     explainer = Explainer(facts, wish.context, whole, str.upper, "en")
     kinds = {(one.item_id, one.kind) for one in state.interactions}

@@ -12,7 +12,7 @@ LOG = "a-log"
 
 
 def write(epoch: int, expected: int, fence: int, **more: object) -> PartitionWrite:
-    return PartitionWrite(3, LOG, epoch, expected, fence, **more)  # type: ignore[arg-type]
+    return PartitionWrite(3, LOG, epoch, expected, fence, **more)
 
 
 async def everything(redis: Redis) -> dict[bytes, bytes]:
