@@ -62,9 +62,8 @@ def records(count: int, seed: int, now: datetime) -> Iterator[Outgoing]:
     rng, shoppers = random.Random(seed), max(20, count // 60)
     for number in range(count):
         late = rng.random() < 0.02
-        received = now - timedelta(hours=20) * (1 - number / count)
-        occurred = received - timedelta(hours=3 * rng.random() if late else 0)
-        one = _event(rng, number, (occurred, received), f"s{rng.randrange(shoppers)}")
+        occurred = now - timedelta(hours=20 * (1 - number / count) + (3 * rng.random() if late else 0))
+        one = _event(rng, number, (occurred, now), f"s{rng.randrange(shoppers)}")
         key = record_key_of(one)
         record = Outgoing(EVENTS, partition_of(key, PARTITIONS), key, encode(one))
         yield record
