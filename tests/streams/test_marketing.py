@@ -1,0 +1,185 @@
+"""Carts left alone: when a message is due, what it says, and that it is made once or not at all."""
+
+from collections import Counter
+from decimal import Decimal
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from features.catalog import Content, FacetRecord, Item, Price, Stock
+from features.catalog_store import CatalogStore
+from features.events import to_ms
+from features.messages import Trigger, TriggerItem
+from features.shoppers import CartLine, State
+from infra.clock import ManualClock
+from infra.kafka import Producer
+from infra.keys import ShardKeys, partition_of, record_key
+from infra.metrics import Metrics
+from infra.settings import Settings
+from infra.topics import TRIGGERS
+from streams.draining import Drainer
+from streams.marketing import copy
+from streams.marketing.decision import LIFETIME_MS, cart_abandoned
+from streams.marketing.firing import Firing
+from streams.marketing.timers import cart_due
+from streams.outbox import Outbox, unpack
+from streams.pipeline import Pipeline, build_pipeline
+from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
+
+HOUR_MS = 3_600_000
+DUE_MS = to_ms(T0) + HOUR_MS
+
+
+def item(item_id: str, **facets: object) -> Item:
+    known = {"content": Content(name=f"Name of {item_id}"), "price": Price(price=Decimal("3.20"), currency="EUR")}
+    return Item(item_id=item_id, **{**known, **facets})  # type: ignore[arg-type]
+
+
+def state(*item_ids: str, **more: object) -> State:
+    cart = {item_id: CartLine(1, "3.20", "EUR", at) for at, item_id in enumerate(item_ids)}
+    return State(cart=cart, cart_live_at=DUE_MS - HOUR_MS, **more)  # type: ignore[arg-type]
+
+
+def decide(of: State, *items: Item, now_ms: int = DUE_MS) -> Trigger | str:
+    return cart_abandoned("default", "u-ann", of, {one.item_id: one for one in items}, DUE_MS, now_ms)
+
+
+def test_a_cart_is_due_an_hour_after_its_last_live_change() -> None:
+    assert cart_due(state("a"), HOUR_MS) == DUE_MS
+    assert cart_due(state(), HOUR_MS) is None
+    assert cart_due(State(cart={"a": CartLine(1, None, None, 5)}), HOUR_MS) is None
+
+
+def test_the_message_names_what_lies_in_the_cart_newest_first() -> None:
+    made = decide(state("a", "b"), item("a"), item("b"))
+    assert isinstance(made, Trigger)
+    assert [one.item_id for one in made.items] == ["b", "a"]
+    assert made.items[0].price == Decimal("3.20")
+    assert "Name of b (3.20 EUR), Name of a (3.20 EUR)" in made.copy.body
+    assert (made.copy.locale, made.consent_basis) == ("en", "soft_opt_in")
+    assert to_ms(made.eligible_at) == DUE_MS
+    assert to_ms(made.expires_at) == DUE_MS + LIFETIME_MS
+    assert decide(state("a", "b"), item("a"), item("b"), now_ms=DUE_MS + 5) == made
+
+
+def test_the_id_follows_from_shopper_and_due_time() -> None:
+    ids = {
+        made.trigger_id
+        for due in (DUE_MS, DUE_MS + 1)
+        for who in ("u-ann", "u-bob")
+        if isinstance(made := cart_abandoned("default", who, state("a"), {"a": item("a")}, due, due), Trigger)
+    }
+    assert len(ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("of", "items", "late_ms", "reason"),
+    [
+        (state("a"), [item("a")], LIFETIME_MS + 1, "expired"),
+        (state(), [], 0, "empty_cart"),
+        (state("a", consent={"marketing": False}), [item("a")], 0, "no_consent"),
+        (state("a"), [item("a", stock=Stock(available=False))], 0, "out_of_stock"),
+        (state("a"), [item("a", content=Content(name="x", hidden=True))], 0, "out_of_stock"),
+        (state("a"), [], 0, "out_of_stock"),
+    ],
+)
+def test_no_message(of: State, items: list[Item], late_ms: int, reason: str) -> None:
+    assert decide(of, *items, now_ms=DUE_MS + late_ms) == reason
+
+
+def test_what_cannot_be_bought_is_left_out() -> None:
+    made = decide(state("a", "b"), item("a"), item("b", stock=Stock(quantity=0)))
+    assert isinstance(made, Trigger)
+    assert [one.item_id for one in made.items] == ["a"]
+
+
+def test_chinese_for_chinese_shoppers() -> None:
+    made = decide(state("a", locale="zh-Hans-CN"), item("a", content=Content(name="龙井茶")))
+    assert isinstance(made, Trigger)
+    assert made.copy.locale == "zh"
+    assert "龙井茶（3.20 EUR）" in made.copy.body
+
+
+def test_shop_text_is_data() -> None:
+    assert copy.plain("a\n\tb\u202e{x}\u0000 c") == "a b {x} c"
+    assert len(copy.plain("long " * 100)) <= copy.MAX_NAME
+    hostile = TriggerItem(item_id="a", name="{0.__class__} %s\r\nBcc: all")
+    assert "\n" not in copy.cart_abandoned([hostile], "en").subject
+
+
+@pytest.fixture
+async def shop(settings: Settings, redis: Redis) -> Pipeline:
+    pipeline = build_pipeline(settings, redis)
+    await pipeline.claim(range(PARTITIONS), LOG)
+    store = CatalogStore(redis)
+    for item_id in ("tea", "cup"):
+        whole = item(item_id)
+        record = FacetRecord(tenant="default", item_id=item_id, content=whole.content)
+        at = partition_of(record_key("default", item_id), PARTITIONS)
+        await store.apply(at, [record], "items", 0 if item_id == "tea" else 1)
+    return pipeline
+
+
+async def turn(pipeline: Pipeline, redis: Redis, settings: Settings, minutes: float) -> Counter[str]:
+    drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 100, Metrics())
+    clock = ManualClock(to_ms(T0) + int(minutes * 60_000))
+    return await Firing(pipeline, CatalogStore(redis), drainer, clock).turn()
+
+
+async def messages(redis: Redis) -> list[Trigger]:
+    found = []
+    for partition in range(PARTITIONS):
+        for raw in await redis.lrange(ShardKeys(partition).outbox, 0, -1):
+            record = unpack(raw)
+            assert (record.topic, record.partition) == (TRIGGERS, partition)
+            found.append(msgspec.json.decode(record.value or b"", type=Trigger))
+    return found
+
+
+async def test_a_cart_left_alone_gives_one_message(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"), event("ann", "view_item", "cup", minute=10))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 59) == {}
+    assert await turn(shop, redis, settings, 60) == {"ok": 1}
+    assert await turn(shop, redis, settings, 61) == {}
+    [made] = await messages(redis)
+    assert (made.shopper_id, [one.item_id for one in made.items]) == ("u-ann", ["tea"])
+    log.append(event("ann", "view_item", "cup", minute=70))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 200) == {}
+
+
+async def test_a_purchase_stops_it_and_another_cart_starts_anew(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"), event("bob", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    log.append(
+        event("ann", "purchase", "tea", minute=20),
+        event("bob", "purchase", "tea", minute=20, load_id="load-1"),
+    )
+    await shop.apply(log.batches())
+    assert await redis.zcard(ShardKeys(partition_of_event(event("ann", "page_view"))).timers) == 0
+    assert await turn(shop, redis, settings, 90) == {}
+    log.append(event("ann", "add_to_cart", "cup", minute=100))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 160) == {"ok": 1}
+
+
+async def test_history_sets_no_timer(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea", load_id="load-1"))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 90) == {}
+
+
+async def test_an_old_timer_is_dropped_with_its_reason(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 60 * 26) == {"expired": 1}
+    assert await messages(redis) == []
+    assert await turn(shop, redis, settings, 60 * 26) == {}
