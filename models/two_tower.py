@@ -81,7 +81,7 @@ def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
     """
     age = np.maximum(at_ms - bought.at, 0) / (365 * _DAY_MS)
     shape = (len(bought.shoppers), len(bought.items))
-    table = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
+    table: Any = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
     table.data = np.sqrt(table.data)
     buyers = np.bincount(table.indices, minlength=shape[1])
     table = table @ sp.diags(1 / np.sqrt(buyers + 5))

@@ -120,7 +120,7 @@ class Recommender:
     async def _look(self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions) -> _Seen:
         reached = await self._waiting.reached(wanted, ref, asked.max_wait_ms)
         if ref is None:
-            why = None if asked.personalization == "none" else "unknown_shopper"
+            why: Why | None = None if asked.personalization == "none" else "unknown_shopper"
             return self._unseen(why, Freshness(None, 0, stale=not reached))
         try:
             known = await self._stock.reader.read(ref)
@@ -142,8 +142,8 @@ class Recommender:
         if asked.personalization == "session":
             return _Seen(state, (), self._stock.model.version, fresh, None)
         if shelf is None:
-            why = "no_model" if self._stock.model.version == NO_MODEL else "no_shelf"
-            return _Seen(state, (), self._stock.model.version, fresh, why)
+            missing: Why = "no_model" if self._stock.model.version == NO_MODEL else "no_shelf"
+            return _Seen(state, (), self._stock.model.version, fresh, missing)
         return _Seen(state, shelf.candidates, shelf.model_version, fresh, None)
 
     def _unseen(self, why: Why | None, fresh: Freshness) -> _Seen:
