@@ -60,7 +60,7 @@ def create() -> "Api":
     settings = read_settings()
     configure(settings.log_level, settings.log_format)
     connect_sync(settings.redis, _START_TIMEOUT_MS).close()
-    kafka_admin.check_topics(settings.kafka, settings.partition_count)
+    kafka_admin.check_topics(settings.kafka, settings.partition_count, _START_TIMEOUT_MS / 1000)
     return Api(settings, tell_ready)
 
 
