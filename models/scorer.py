@@ -4,8 +4,9 @@ Needs torch, but neither TorchRec nor Feast: the item vectors are in the artifac
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -13,7 +14,7 @@ import torch
 from features.shoppers import State, purchase_weight_at
 from models.artifact import Artifact
 from models.candidates import Candidate, Source
-from models.fusion import fuse, weighted
+from models.fusion import Weights, fuse, weighted
 from models.interactions import Floats, Ints
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
@@ -21,23 +22,52 @@ PARTS: Final[tuple[Source, ...]] = ("tower", "item_to_item", "popular", "repeat"
 RECENCY: Final = 0.97
 
 
-class Scorer:
-    """A released artifact, ready to score. One thread of torch serves best beside other work."""
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A fitted model in memory; the arrays are those of `models.artifact`."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    version: str
+    item_ids: list[str]
+    vectors: Floats
+    popularity: Floats
+    neighbours: Any
+    neighbour_scores: Floats
+    candidates: Any
+    weights: dict[str, Weights]
+    tower: Mapping[str, Any]
+
+
+def opened(artifact: Artifact) -> Fitted:
+    """An artifact from disk, ready to score with."""
+    return Fitted(
+        version=artifact.version,
+        item_ids=artifact.item_ids,
+        vectors=artifact.vectors,
+        popularity=artifact.popularity,
+        neighbours=artifact.neighbours,
+        neighbour_scores=artifact.neighbour_scores,
+        candidates=artifact.candidates,
+        weights=artifact.manifest.weights,
+        tower=artifact.user_tower(),
+    )
+
+
+class Scorer:
+    """A fitted model that scores shoppers. One thread of torch serves best beside other work."""
+
+    def __init__(self, artifact: Fitted) -> None:
         self.version = artifact.version
-        self._index = artifact.index
         self._ids = artifact.item_ids
-        self._rows = np.asarray(artifact.candidates)
+        self._index = {item_id: row for row, item_id in enumerate(self._ids)}
+        self.candidate_rows = self._rows = np.asarray(artifact.candidates)
         self._vectors = torch.from_numpy(np.array(artifact.vectors))
         self._candidate_vectors = self._vectors[torch.from_numpy(self._rows.astype(np.int64))]
         self._popularity = np.asarray(artifact.popularity)[self._rows]
         self._place = np.full(len(self._ids), -1, dtype=np.int64)
         self._place[self._rows] = np.arange(len(self._rows))
         self._neighbours = self._neighbour_matrix(artifact)
-        self._weights = artifact.manifest.weights
+        self._weights = artifact.weights
         self._tower = UserTower(self._vectors.shape[1] - 1)
-        self._tower.load_state_dict({name: torch.from_numpy(value) for name, value in artifact.user_tower().items()})
+        self._tower.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in artifact.tower.items()})
         self._tower.eval()
 
     def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
@@ -101,7 +131,7 @@ class Scorer:
                     scores[row, at] = purchase_weight_at(bought, max(at_ms, bought.last_at))
         return scores
 
-    def _neighbour_matrix(self, artifact: Artifact) -> sp.csr_matrix:
+    def _neighbour_matrix(self, artifact: Fitted) -> sp.csr_matrix:
         """[items, candidates]."""
         others = np.asarray(artifact.neighbours)
         places = np.where(others >= 0, self._place[np.maximum(others, 0)], -1)

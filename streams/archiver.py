@@ -9,10 +9,11 @@ another worker then takes over.
 
 import asyncio
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from features.archive import ArchiveRow, EventArchive, archive_row
 from infra import metrics
@@ -24,6 +25,7 @@ from infra.metrics import Metrics
 from infra.topics import EVENTS
 
 _log = logger(__name__)
+_T = TypeVar("_T")
 
 _READ_AT_ONCE: Final = 2000
 _READ_S: Final = 0.2
@@ -79,12 +81,16 @@ class Archiver:
                 self._holding = False
                 await self._write()
 
+    def reached(self, partition: int) -> int:
+        """The last offset read of a partition; -1 before the first."""
+        return self._read.get(partition, -1)
+
     async def until_read(self, last: Mapping[int, int], behind: int) -> None:
         """Wait until no partition is read less far than `behind` records before `last`, if this one archives.
 
         An embedded broker forgets its oldest records: nothing is applied far ahead of the archive there.
         """
-        while self._holding and any(at - self._read.get(p, -1) > behind for p, at in last.items()):
+        while self._holding and any(at - self.reached(p) > behind for p, at in last.items()):
             self._progress.clear()
             await self._progress.wait()
 
@@ -94,7 +100,7 @@ class Archiver:
         written = loop.time()
         try:
             while True:
-                await self._read_some(follower)
+                await _to_the_end(partial(follower.read, _READ_AT_ONCE, _READ_S), self._take)
                 if len(self._rows) >= self._filing.records or loop.time() - written > self._filing.seconds:
                     await self._write()
                     written = loop.time()
@@ -102,17 +108,6 @@ class Archiver:
             _log.error("the log lost records before they were archived", why=error.message)
         finally:
             await asyncio.to_thread(follower.close)
-
-    async def _read_some(self, follower: Follower) -> None:
-        """One read in a thread. It is waited for even when this task is cancelled: a reader cannot be closed
-        amid it.
-        """
-        reading = asyncio.ensure_future(asyncio.to_thread(follower.read, _READ_AT_ONCE, _READ_S))
-        try:
-            self._take(await asyncio.shield(reading))
-        except asyncio.CancelledError:
-            self._take(await reading)
-            raise
 
     def _open(self) -> Follower:
         """Read on where the files end, or where the log begins."""
@@ -141,7 +136,21 @@ class Archiver:
     async def _write(self) -> None:
         rows, self._rows = self._rows, []
         if rows:
-            self._metrics.count(metrics.ARCHIVED_EVENTS, await asyncio.to_thread(self._archive.write, rows))
+            count = partial(self._metrics.count, metrics.ARCHIVED_EVENTS)
+            await _to_the_end(partial(self._archive.write, rows), count)
+
+
+async def _to_the_end(call: Callable[[], _T], use: Callable[[_T], None]) -> None:
+    """Call in a thread and use what it gives, even when cancelled meanwhile: a thread cannot be stopped amid
+    it.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        use(await work)
+        raise
+    use(work.result())
 
 
 def _try_lock(folder: Path) -> IO[bytes] | None:

@@ -121,7 +121,7 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
     share = Share(batch, fence)
     visits: dict[str, Visit] = {}
     for record in batch.records:
-        if record.offset <= fence:
+        if record.offset <= share.fence:
             counts.redelivered += 1
             continue
         share.fence = record.offset

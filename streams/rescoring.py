@@ -31,7 +31,7 @@ from streams.pipeline import Pipeline
 _log = logger(__name__)
 
 AT_ONCE: Final = 32
-_POLL_S: Final = 1.0
+POLL_S: Final = 1.0
 _SCAN_COUNT: Final = 500
 
 
@@ -67,7 +67,7 @@ class Rescoring:
         self._sweep = True
         self._some.set()
 
-    async def follow_releases(self) -> None:
+    async def follow_releases(self, every_s: float = POLL_S) -> None:
         """Load the released model whenever it changes, until cancelled. One that cannot be loaded is passed
         over.
         """
@@ -86,7 +86,7 @@ class Rescoring:
                     self._metrics.set(metrics.MODEL_RELEASED, 1, version=scorer.version)
                     _log.info("scoring with a released model", version=scorer.version)
                     self.sweep()
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(every_s)
 
     async def run(self) -> None:
         """Make lists until cancelled.

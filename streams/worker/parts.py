@@ -178,9 +178,9 @@ class Parts:
 def _load(artifact: Path) -> Scoring:
     # torch takes seconds to import: a worker that scores nothing yet does without it.
     from models.artifact import Artifact
-    from models.scorer import Scorer
+    from models.scorer import Scorer, opened
 
-    scorer: Scoring = Scorer(Artifact.open(artifact))
+    scorer: Scoring = Scorer(opened(Artifact.open(artifact)))
     return scorer
 
 

@@ -1,0 +1,117 @@
+"""The baselines that stand in every table beside the model. Each is fitted on what happened before one moment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import scipy.sparse as sp
+
+from models.interactions import Floats, Interactions, Ints
+
+DAY_MS: Final = 86_400_000
+HISTORY: Final = 50
+RECENCY: Final = 0.97
+NEIGHBOURS: Final = 50
+_REACH: Final = 50  # how many purchases apart two items may be and still go together
+_FADE: Final = 0.95
+_SHRINK: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """A fitted model: `score` gives [shoppers, items] for rows of shoppers."""
+
+    name: str
+    score: Callable[[Ints], Floats]
+
+
+def popularity(bought: Interactions) -> Ranker:
+    """How often each item was bought, ever."""
+    return _same_for_all("popularity", np.bincount(bought.item, minlength=len(bought.items)))
+
+
+def decayed_popularity(bought: Interactions, at_ms: int, half_life_days: float = 7.0) -> Ranker:
+    """How often each item was bought, halving with age."""
+    return _same_for_all("decayed popularity", decayed_counts(bought, at_ms, half_life_days))
+
+
+def own_repeats(bought: Interactions, at_ms: int, half_life_days: float = 90.0) -> Ranker:
+    """The shopper's own orders of each item, halving with age."""
+    shape = (len(bought.shoppers), len(bought.items))
+    weights = _decay(bought, at_ms, half_life_days)
+    table: Any = sp.csr_matrix((weights, (bought.shopper, bought.item)), shape=shape)
+    return Ranker("own repeats", lambda shoppers: _dense(table[shoppers]))
+
+
+def recency_item_knn(bought: Interactions) -> Ranker:
+    """Items that go with the shopper's last 50 purchases, the newer the heavier."""
+    recent, neighbours = last_purchases(bought), item_neighbours(bought)
+    return Ranker("recency item-kNN", lambda shoppers: _dense(recent[shoppers] @ neighbours))
+
+
+def decayed_counts(bought: Interactions, at_ms: int, half_life_days: float) -> Floats:
+    """[items]: purchases, each halved with every half-life of its age."""
+    weights = _decay(bought, at_ms, half_life_days)
+    return np.bincount(bought.item, weights, len(bought.items)).astype(np.float32)
+
+
+def last_purchases(bought: Interactions) -> Any:
+    """CSR [shoppers, items]: the last 50 purchases, each weighing 0.97 of the next newer one."""
+    ends = np.searchsorted(bought.shopper, bought.shopper, side="right")
+    back = ends - 1 - np.arange(len(bought))
+    kept = back < HISTORY
+    shape = (len(bought.shoppers), len(bought.items))
+    weights = (RECENCY ** back[kept]).astype(np.float32)
+    return sp.csr_matrix((weights, (bought.shopper[kept], bought.item[kept])), shape=shape)
+
+
+def item_neighbours(bought: Interactions) -> Any:
+    """CSR [items, items]: the 50 items that go best with each, with scores.
+
+    Two items of one shopper count the more, the nearer they stand in the sequence; popular ones are held back by the
+    square root of their counts.
+    """
+    size = len(bought.items)
+    counts = np.bincount(bought.item, minlength=size).astype(np.float32)
+    pairs: Any = sp.csr_matrix((size, size), dtype=np.float32)
+    for begin in range(1, _REACH + 1, 10):
+        pairs = pairs + _pairs_apart(bought, range(begin, min(begin + 10, _REACH + 1)), size)
+    together = (pairs + pairs.T).tocoo()
+    apart = together.row != together.col
+    row, column, value = together.row[apart], together.col[apart], together.data[apart]
+    held = np.sqrt((counts[row] + _SHRINK) * (counts[column] + _SHRINK))
+    return _strongest(sp.csr_matrix((value / held, (row, column)), shape=(size, size)), NEIGHBOURS)
+
+
+def _pairs_apart(bought: Interactions, distances: range, size: int) -> Any:
+    rows, columns, weights = [], [], []
+    for apart in distances:
+        same = bought.shopper[apart:] == bought.shopper[:-apart]
+        rows.append(bought.item[:-apart][same])
+        columns.append(bought.item[apart:][same])
+        weights.append(np.full(int(same.sum()), _FADE**apart, np.float32))
+    parts = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    return sp.coo_matrix(parts, shape=(size, size)).tocsr()
+
+
+def _strongest(table: Any, most: int) -> Any:
+    """The largest entries of each row."""
+    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+    order = np.lexsort((table.indices, -table.data, row))
+    place = np.arange(len(order)) - table.indptr[row[order]]
+    kept = order[place < most]
+    return sp.csr_matrix((table.data[kept].astype(np.float32), (row[kept], table.indices[kept])), shape=table.shape)
+
+
+def _same_for_all(name: str, scores: Any) -> Ranker:
+    line = np.asarray(scores, np.float32)
+    return Ranker(name, lambda shoppers: np.broadcast_to(line, (len(shoppers), len(line))))
+
+
+def _decay(bought: Interactions, at_ms: int, half_life_days: float) -> Any:
+    return 0.5 ** (np.maximum(at_ms - bought.at, 0) / (half_life_days * DAY_MS))
+
+
+def _dense(table: Any) -> Floats:
+    return np.asarray(table.toarray(), np.float32)

@@ -1,0 +1,128 @@
+"""Full ranking on a temporal split: every item is ranked for every shopper, ties counted half."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from rich.table import Table
+
+from models.interactions import Floats, Interactions, Ints
+
+K: Final = 20
+TASKS: Final = ("all", "new")
+METRICS: Final = ("ndcg", "recall", "mrr")
+_BATCH: Final = 64
+_NOTHING: Final = np.empty(0, np.int64)
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """One model: for each task the metrics of each shopper, [shoppers, 3] as `METRICS`.
+
+    `all`: every purchase after the split. `new`: those of items the shopper had not bought before; bought ones are
+    taken out of the ranking.
+    """
+
+    name: str
+    per_shopper: dict[str, Any]
+
+    def mean(self, task: str, metric: str) -> float:
+        """Over shoppers; 0 where there are none."""
+        values = self.per_shopper[task]
+        return float(values[:, METRICS.index(metric)].mean()) if len(values) else 0.0
+
+    def means(self) -> dict[str, float]:
+        """By `task/metric`."""
+        return {f"{task}/{metric}": round(self.mean(task, metric), 5) for task in TASKS for metric in METRICS}
+
+
+class Truth:
+    """What the shoppers bought after the split, and what they had bought before."""
+
+    def __init__(self, after: Interactions, before: Interactions) -> None:
+        self.shoppers: Ints = np.unique(after.shopper)
+        self.bought = _items_of(after)
+        self.seen = _items_of(before)
+
+    def wanted(self, shopper: int, task: str) -> Ints:
+        """What is to be found for a shopper."""
+        return self.bought[shopper] if task == "all" else np.setdiff1d(self.bought[shopper], self.barred(shopper, task))
+
+    def barred(self, shopper: int, task: str) -> Ints:
+        """What is taken out of the ranking."""
+        return _NOTHING if task == "all" else self.seen.get(shopper, _NOTHING)
+
+
+def evaluate(name: str, score: Callable[[Ints], Floats], truth: Truth, k: int = K) -> Evaluation:
+    """Rank every item for every shopper of the truth.
+
+    Args:
+        name: of the model.
+        score: [shoppers] → [shoppers, items].
+        truth: what is to be found.
+        k: length of the list.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {task: [] for task in TASKS}
+    for begin in range(0, len(truth.shoppers), _BATCH):
+        shoppers = truth.shoppers[begin : begin + _BATCH]
+        for shopper, scores in zip(shoppers.tolist(), score(shoppers), strict=True):
+            for task in TASKS:
+                wanted = truth.wanted(shopper, task)
+                if len(wanted):
+                    left = np.array(scores, np.float32)
+                    left[truth.barred(shopper, task)] = -np.inf
+                    found[task].append(_metrics(left, wanted, k))
+    return Evaluation(name, {task: np.array(rows).reshape(-1, len(METRICS)) for task, rows in found.items()})
+
+
+def ranks(scores: Floats, items: Ints) -> Any:
+    """0-based ranks of items, best 0; items of one score share the middle of their places."""
+    ascending = np.sort(scores)
+    above = len(ascending) - np.searchsorted(ascending, scores[items], side="right")
+    through = len(ascending) - np.searchsorted(ascending, scores[items], side="left")
+    return np.sort((above + through - 1) / 2)
+
+
+def interval(evaluation: Evaluation, task: str, metric: str, seed: int, draws: int = 1000) -> tuple[float, float]:
+    """A 95 % bootstrap interval of the mean, over shoppers."""
+    values = evaluation.per_shopper[task][:, METRICS.index(metric)]
+    if not len(values):
+        return 0.0, 0.0
+    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.percentile(values[chosen].mean(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def table(evaluations: Sequence[Evaluation], seed: int = 0) -> Table:
+    """The models beside each other."""
+    shown = Table(title=f"full ranking, top {K}, ties counted half", title_justify="left")
+    shown.add_column("model")
+    for task in TASKS:
+        count = len(evaluations[0].per_shopper[task])
+        what = "all purchases" if task == "all" else "items new to the shopper"
+        shown.add_column(f"{what}: NDCG ({count:,} shoppers)", justify="right")
+        shown.add_column("recall", justify="right")
+        shown.add_column("MRR", justify="right")
+    for one in evaluations:
+        cells = []
+        for task in TASKS:
+            low, high = interval(one, task, "ndcg", seed)
+            cells.append(f"{one.mean(task, 'ndcg'):.4f} ({low:.4f} to {high:.4f})")
+            cells += [f"{one.mean(task, metric):.4f}" for metric in ("recall", "mrr")]
+        shown.add_row(one.name, *cells)
+    return shown
+
+
+def _metrics(scores: Floats, bought: Ints, k: int) -> tuple[float, float, float]:
+    places = ranks(scores, bought)
+    within = places[places < k]
+    ideal = (1 / np.log2(np.arange(min(k, len(bought))) + 2)).sum()
+    gained = (1 / np.log2(within + 2)).sum()
+    return float(gained / ideal), len(within) / len(bought), float(1 / (places[0] + 1))
+
+
+def _items_of(bought: Interactions) -> dict[int, Ints]:
+    order = np.argsort(bought.shopper, kind="stable")
+    shoppers, starts = np.unique(bought.shopper[order], return_index=True)
+    parts = np.split(bought.item[order], starts[1:])
+    return {shopper: np.unique(part) for shopper, part in zip(shoppers.tolist(), parts, strict=True)}

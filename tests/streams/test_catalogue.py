@@ -1,0 +1,98 @@
+"""The catalogue's log becomes items and their features, each record once in effect."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+from redis.asyncio import Redis
+
+from features.aggregates import ITEM_CONTENT
+from features.catalog import Content, FacetRecord, Price, encode_record, key_of, record_keys
+from features.catalog_store import CatalogStore
+from features.online import OnlineReader, OnlineWriter
+from infra.errors import WentBack
+from infra.kafka import Follower, Producer, Record
+from infra.kafka_admin import end_offsets
+from infra.keys import LIVE, feast_project, items_at, partition_of, record_key
+from infra.metrics import Metrics
+from infra.topics import CATALOG, DEAD_LETTERS
+from streams.batch import PartitionBatch
+from streams.catalogue import CatalogueKeeper
+from tests.streams.shop import PARTITIONS
+
+LOG = "catalogue-of-the-test"
+HOME = partition_of(record_key("default", "tea"), PARTITIONS)
+CONTENT = FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea", category="drinks"))
+PRICE = FacetRecord(tenant="default", item_id="tea", price=Price(price=Decimal("3.20"), currency="EUR"))
+
+
+@pytest.fixture
+async def producer(kafka: str) -> AsyncIterator[Producer]:
+    one = Producer(kafka, embedded=True)
+    await one.start()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def keeper(redis: Redis, producer: Producer) -> CatalogueKeeper:
+    online = OnlineWriter(redis, feast_project(LIVE))
+    return CatalogueKeeper(CatalogStore(redis), online, producer, PARTITIONS, "Redis")
+
+
+def batch(*values: FacetRecord | bytes, start: int = 0) -> PartitionBatch:
+    records = [
+        Record(CATALOG, HOME, start + n, b"", value, 0)
+        if isinstance(value, bytes)
+        else Record(CATALOG, HOME, start + n, key_of(value).encode(), encode_record(value), 0)
+        for n, value in enumerate(values)
+    ]
+    return PartitionBatch(HOME, LOG, records, topic=CATALOG)
+
+
+async def features(redis: Redis) -> dict[str, object]:
+    reader = OnlineReader(redis, feast_project(LIVE))
+    [values] = await reader.read(ITEM_CONTENT, [record_key("default", "tea")], ["category", "price", "available"])
+    return dict(values)
+
+
+async def test_facets_become_items_and_features(redis: Redis, keeper: CatalogueKeeper) -> None:
+    assert await keeper.begin(range(PARTITIONS), LOG) == dict.fromkeys(range(PARTITIONS), -1)
+    assert await keeper.apply(batch(CONTENT, PRICE), Metrics()) == 2
+    [item] = (await CatalogStore(redis).get("default", ["tea"], PARTITIONS)).values()
+    assert (item.content, item.price) == (CONTENT.content, PRICE.price)
+    assert await features(redis) == {"category": "drinks", "price": 3.2, "available": True}
+    assert await keeper.apply(batch(CONTENT, PRICE), Metrics()) == 0
+    assert (await keeper.begin([HOME], LOG))[HOME] == 1
+
+
+async def test_a_removed_item_is_not_available(redis: Redis, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    await keeper.apply(batch(CONTENT, PRICE), Metrics())
+    gone = [Record(CATALOG, HOME, 2 + n, key.encode(), None, 0) for n, key in enumerate(record_keys("default", "tea"))]
+    assert await keeper.apply(PartitionBatch(HOME, LOG, gone, topic=CATALOG), Metrics()) == 3
+    assert await CatalogStore(redis).get("default", ["tea"], PARTITIONS) == {}
+    assert (await features(redis))["available"] is False
+
+
+async def test_what_cannot_be_read_goes_to_the_dead_letters(kafka: str, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    since = end_offsets(kafka, DEAD_LETTERS)[HOME]
+    elsewhere = FacetRecord(tenant="default", item_id="cup", content=Content(name="Cup"))
+    assert partition_of(record_key("default", "cup"), PARTITIONS) != HOME
+    assert await keeper.apply(batch(b"{", CONTENT, elsewhere, PRICE), Metrics()) == 2
+    follower = Follower(kafka, DEAD_LETTERS, {HOME: since}, embedded=True)
+    found: list[bytes | None] = []
+    while len(found) < 2:
+        found += [record.value for record in follower.read(10, 5.0)]
+    follower.close()
+    assert found == [b"{", encode_record(elsewhere)]
+
+
+async def test_a_redis_from_the_past_is_noticed(redis: Redis, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    await keeper.apply(batch(CONTENT, PRICE), Metrics())
+    await keeper.check()
+    await redis.delete(items_at(HOME))
+    with pytest.raises(WentBack):
+        await keeper.check()

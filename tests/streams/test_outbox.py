@@ -1,0 +1,136 @@
+"""Effects reach Kafka once acknowledged, in order, and again with the same bytes after a crash in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from infra.errors import Fenced, KafkaAway
+from infra.kafka import Follower, Outgoing, Producer
+from infra.kafka_admin import end_offsets
+from infra.keys import ShardKeys
+from infra.metrics import Metrics
+from infra.settings import Settings
+from infra.topics import TRIGGERS
+from streams.commit import PartitionWrite
+from streams.draining import Drainer
+from streams.outbox import CHUNK, Outbox, pack, unpack
+from streams.pipeline import Pipeline, build_pipeline
+from tests.streams.shop import LOG
+
+PARTITION = 5
+
+
+def effect(number: int, size: int = 10) -> Outgoing:
+    return Outgoing(TRIGGERS, PARTITION, f"default|u-{number}", b"%d" % number + b"." * size, (("n", b"\x00"),))
+
+
+@pytest.fixture
+async def producer(kafka: str) -> AsyncIterator[Producer]:
+    one = Producer(kafka, embedded=True)
+    await one.start()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+async def pipeline(settings: Settings, redis: Redis) -> Pipeline:
+    one = build_pipeline(settings, redis)
+    await one.claim([PARTITION], LOG)
+    return one
+
+
+async def put(pipeline: Pipeline, *effects: Outgoing) -> dict[int, int]:
+    owned = pipeline.owned[PARTITION]
+    packed = [pack(one) for one in effects]
+    write = PartitionWrite(PARTITION, LOG, owned.epoch, owned.fence, owned.fence, outbox=packed)
+    return await pipeline.store.commit([write])
+
+
+def written(kafka: str, since: int) -> list[bytes | None]:
+    follower = Follower(kafka, TRIGGERS, {PARTITION: since}, embedded=True)
+    wanted = end_offsets(kafka, TRIGGERS)[PARTITION] - since
+    found: list[bytes | None] = []
+    while len(found) < wanted:
+        found += [record.value for record in follower.read(1000, 5.0)]
+    follower.close()
+    return found
+
+
+def test_packing_is_undone_by_unpacking() -> None:
+    for one in (effect(1), Outgoing("t", 0, "k", None)):
+        assert unpack(pack(one)) == one
+
+
+async def test_what_waits_is_sent_in_order_and_removed(
+    kafka: str, redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    since = end_offsets(kafka, TRIGGERS)[PARTITION]
+    effects = [effect(number) for number in range(CHUNK + 7)]
+    assert await put(pipeline, *effects) == {PARTITION: CHUNK + 7}
+    assert await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch) == (CHUNK + 7, 0)
+    assert written(kafka, since) == [one.value for one in effects]
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
+
+
+async def test_a_lost_answer_to_the_removal_removes_nothing_more(
+    redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    await put(pipeline, effect(1), effect(2))
+    first = await redis.lindex(ShardKeys(PARTITION).outbox, 0)
+    await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch)
+    await put(pipeline, effect(3))
+    assert first == pack(effect(1))
+    assert await redis.lrange(ShardKeys(PARTITION).outbox, 0, -1) == [pack(effect(3))]
+
+
+async def test_an_earlier_owner_removes_nothing(redis: Redis, producer: Producer, pipeline: Pipeline) -> None:
+    await put(pipeline, effect(1))
+    old = pipeline.owned[PARTITION].epoch
+    await pipeline.claim([PARTITION], LOG)
+    with pytest.raises(Fenced):
+        await Outbox(redis, producer).drain(PARTITION, old)
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 1
+
+
+async def test_what_kafka_never_takes_does_not_block_the_rest(
+    kafka: str, redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    since = end_offsets(kafka, TRIGGERS)[PARTITION]
+    await put(pipeline, effect(1), effect(2, size=2_000_000), effect(3))
+    assert await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch) == (2, 1)
+    assert {effect(1).value, effect(3).value} <= set(written(kafka, since))
+
+
+async def test_kafka_away_keeps_what_waits(redis: Redis, pipeline: Pipeline) -> None:
+    away = Producer("127.0.0.1:1", embedded=False, timeout_ms=200)
+    await away.start()
+    await put(pipeline, effect(1))
+    with pytest.raises(KafkaAway):
+        await Outbox(redis, away).drain(PARTITION, pipeline.owned[PARTITION].epoch)
+    away.close()
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 1
+
+
+async def test_a_full_outbox_pauses_until_it_is_emptied(redis: Redis, producer: Producer, pipeline: Pipeline) -> None:
+    drainer = Drainer(pipeline, Outbox(redis, producer), 3, Metrics())
+    drainer.note(await put(pipeline, *(effect(number) for number in range(4))))
+    waiting = asyncio.create_task(drainer.until_below_bound())
+    done, _ = await asyncio.wait([waiting], timeout=0)
+    assert not done
+    draining = asyncio.create_task(drainer.run())
+    await waiting
+    draining.cancel()
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
+
+
+async def test_a_new_owner_finds_what_was_left(redis: Redis, producer: Producer, pipeline: Pipeline) -> None:
+    await put(pipeline, effect(1), effect(2))
+    await pipeline.claim([PARTITION], LOG)
+    drainer = Drainer(pipeline, Outbox(redis, producer), 1, Metrics())
+    await drainer.look()
+    draining = asyncio.create_task(drainer.run())
+    await drainer.until_below_bound()
+    draining.cancel()
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
