@@ -56,6 +56,7 @@ def declare_views(views: Sequence[View], offline_dir: Path) -> Declared:
     """The same for a choice of views; services with a view outside of it are left out."""
     with feast_imported():
         from feast import Entity, FeatureService, FeatureView, Field, FileSource
+        from feast.data_format import ParquetFormat
         from feast.value_type import ValueType as EntityType
     names = dict.fromkeys(view.entity for view in views)
     entities = {name: Entity(name=name, join_keys=[name], value_type=EntityType.STRING) for name in names}
@@ -67,6 +68,7 @@ def declare_views(views: Sequence[View], offline_dir: Path) -> Declared:
             source=FileSource(
                 name=f"{view.name}_log",
                 path=str(folder_of(offline_dir, view)),
+                file_format=ParquetFormat(),  # a folder's name does not say it
                 timestamp_field=EVENT_AT,
                 created_timestamp_column=CREATED_AT,
             ),

@@ -90,6 +90,7 @@ class EmbeddedRedis:
         with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0, retry=retry) as client:
             while process.poll() is None and time.monotonic() < until:
                 try:
+                    client.ping()  # refused while its data are still being loaded, unlike the question below
                     # Another server may have taken the port first and answer in its place.
                     return bool(client.config_get("dir")["dir"] == str(self._folder.resolve()))
                 except redis.RedisError:
