@@ -167,6 +167,7 @@ class _Wiring:
         self._stack = stack
         self._clock = clock_from(settings.clock_shift_file)
         self._metrics = Metrics()
+        self._ended: list[str] = []
 
     async def services(self) -> Services:
         """All parts, connected and loaded."""
@@ -182,7 +183,7 @@ class _Wiring:
         to = EventLog(events.log, settings.partition_count, settings.tenant)
         triggers = TriggerLog(triggers_topic, settings.tenant)
         await triggers.start()
-        self._in_background(triggers.run())
+        self._in_background("triggers", triggers.run())
         place = Place(settings.tenant, settings.partition_count, frozenset(settings.repeat_scenarios))
         return Services(
             tenant=settings.tenant,
@@ -205,7 +206,7 @@ class _Wiring:
             model=model,
             reader=reader,
             triggers=triggers,
-            health=Health(lane, follower, model, self._ask_kafka),
+            health=Health(lane, follower, model, self._ask_kafka, self._ended),
             metrics=self._metrics,
         )
 
@@ -237,7 +238,7 @@ class _Wiring:
             await model.look()
         except DaogouError as error:  # lists are made without it, until another is released
             _log.error("the released model cannot be opened", why=error.message)
-        self._in_background(model.follow())
+        self._in_background("model", model.follow())
         return model
 
     async def _catalogue(self, catalogue: Catalogue, topic: Topic) -> CatalogueFollower:
@@ -248,24 +249,23 @@ class _Wiring:
             catalogue, CatalogStore(client), topic, self._settings.tenant, where=where, metrics=self._metrics
         )
         await follower.load()
-        self._in_background(follower.run())
+        self._in_background("catalogue", follower.run())
         return follower
 
-    def _in_background(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(_tell_if_failed)
+    def _in_background(self, name: str, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._tell_if_failed)
         self._stack.push_async_callback(_cancelled, task)
+
+    def _tell_if_failed(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._ended.append(task.get_name())
+            _log.error("work in the background ended with an error", work=task.get_name(), exc_info=task.exception())
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-def _tell_if_failed(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("work in the background ended with an error", exc_info=task.exception())
+    await asyncio.wait((task,))
 
 
 def _unrouted(error: HTTPException, allow: str) -> Refusal:

@@ -1,18 +1,20 @@
 """Request bodies: JSON, UTF-8, one mebibyte at most, whatever the route."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from features.refusals import refusal
-from infra.errors import TooLarge
+from features.refusals import UNREADABLE, refusal
+from infra.errors import BadInput, TooLarge
 from serving.problems import Refusal
 
 MAX_BYTES: Final = 1_048_576
 # Browsers send JSON as text/plain when they want no preflight request.
 _TYPES: Final = frozenset((b"application/json", b"text/plain"))
-_UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]+)`")
+_NAME_SHOWN: Final = 64
 
 T = TypeVar("T")
 
@@ -54,8 +56,19 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     """
     try:
         return decoder.decode(raw)
-    except _UNREADABLE as error:
-        raise refusal(error) from None
+    except UNREADABLE as error:
+        raise refused(error) from None
+
+
+def refused(error: Exception) -> BadInput:
+    """The error to raise for what a decoder raised: a field that is none of the interface's is named, too."""
+    found = refusal(error)
+    unknown = _UNKNOWN_FIELD.search(found.message)
+    if unknown is None:
+        return found
+    name = unknown["name"][:_NAME_SHOWN]
+    path = f"{found.path}.{name}" if found.path else name
+    return BadInput(f"There is no field {name!r} here.", path=path, code="unknown_field")
 
 
 async def _rest(first: bytes, receive: Any) -> bytes:

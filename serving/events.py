@@ -12,7 +12,7 @@ import msgspec
 
 from features import events
 from features.catalog import complete
-from features.events import Event
+from features.events import Event, Id, Traits
 from infra.clock import Clock
 from infra.errors import BadInput
 from infra.kafka import Outgoing, Producer
@@ -45,6 +45,14 @@ class Accepted(msgspec.Struct, frozen=True):
     accepted: int
     rejected: list[Rejected]
     consistency_token: str
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A visitor has logged in: these two ids are one person."""
+
+    anonymous_id: Id
+    user_id: Id
+    traits: Traits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,21 @@ class Collector:
             BadInput: none was good, or their number is out of bounds.
             KafkaAway: not acknowledged; some may be on the log, which their ids make harmless.
         """
-        objects = _objects(bodies.decode(_decoder, raw))
+        return await self._taken(_objects(bodies.decode(_decoder, raw)), caller, trace)
+
+    async def identify(self, who: Identity, caller: Caller, trace: str | None, event_id: str | None) -> Accepted:
+        """Put a login on the log, as an event of this moment; `event_id` lets it be sent again.
+
+        Raises:
+            BadInput: a rule of events is broken.
+            KafkaAway: as `collect`.
+        """
+        given = {name: value for name, value in msgspec.structs.asdict(who).items() if value is not None}
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        event = given | {"event_name": "identify", "event_id": event_id, "occurred_at": now}
+        return await self._taken((event,), caller, trace)
+
+    async def _taken(self, objects: Sequence[Any], caller: Caller, trace: str | None) -> Accepted:
         now_ms = self._clock.now_ms()
         good, rejected = self._sorted_out(objects, caller, datetime.fromtimestamp(now_ms / 1000, UTC))
         for one in rejected:
@@ -94,16 +116,20 @@ class Collector:
         if not good:
             raise _none_good(rejected, single=not isinstance(objects, list))
         headers = (("traceparent", trace.encode()),) if trace else ()
-        records = [self._record(event, headers) for event in good]
+        reached = await self._sent([self._record(event, headers) for event in good], now_ms)
+        for event in good:
+            self._metrics.count(EVENTS_TAKEN, event_name=event.event_name)
+        return Accepted(len(good), rejected, tokens.encode({self._to.log: reached}))
+
+    async def _sent(self, records: Sequence[Outgoing], now_ms: int) -> dict[int, int]:
+        """Write records; the highest offset by partition."""
         offsets = await self._producer.send_many(records)
         reached: dict[int, int] = {}
         for record, offset in zip(records, offsets, strict=True):
             reached[record.partition] = max(offset, reached.get(record.partition, 0))
         for partition, offset in reached.items():
             self._acknowledged.add(partition, offset, now_ms)
-        for event in good:
-            self._metrics.count(EVENTS_TAKEN, event_name=event.event_name)
-        return Accepted(len(good), rejected, tokens.encode({self._to.log: reached}))
+        return reached
 
     def _sorted_out(
         self, objects: Sequence[Any], caller: Caller, received_at: datetime

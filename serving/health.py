@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -33,7 +33,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Asks the parts. `ask_kafka` blocks and raises KafkaAway."""
+    """Asks the parts. `ask_kafka` blocks and raises KafkaAway; `ended` names work in the background that failed."""
 
     def __init__(
         self,
@@ -41,11 +41,13 @@ class Health:
         catalogue: CatalogueFollower,
         model: ModelInService,
         ask_kafka: Callable[[], None],
+        ended: Sequence[str],
     ) -> None:
         self._lane = lane
         self._catalogue = catalogue
         self._model = model
         self._ask_kafka = ask_kafka
+        self._ended = ended
         self._kafka_said: tuple[float, str] = (-_KAFKA_ANSWER_HOLDS_S, "")
         self._asking = asyncio.Lock()
 
@@ -65,6 +67,7 @@ class Health:
             faults.append(Fault("kafka", kafka))
         if not self._catalogue.caught_up:
             faults.append(Fault("catalogue", "it is being read from the log"))
+        faults += [Fault(name, "it is not followed any more; the server's log says why") for name in self._ended]
         if faults:
             raise NotReady(tuple(faults))
         return Readiness("ready", self._catalogue.items, self._model.version)

@@ -6,12 +6,12 @@ from typing import Any, Final
 import msgspec
 
 from features.events import Event
-from features.refusals import UNREADABLE, refusal
+from features.refusals import UNREADABLE
 from infra.errors import BadInput
 from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
 from serving import bodies
 from serving.catalogue import Catalogue
-from serving.events import Accepted, Collector
+from serving.events import Accepted, Collector, Identity
 from serving.health import Health, Liveness, Readiness
 from serving.items import (
     ItemBody,
@@ -35,6 +35,7 @@ from serving.triggers import TriggerLog, Triggers, TriggersQuery
 _SHOPPERS_TO_TRY: Final = 40
 
 _request: Final = msgspec.json.Decoder(RecommendationRequest)
+_identity: Final = msgspec.json.Decoder(Identity)
 _put: Final = msgspec.json.Decoder(ItemBody)
 _patch: Final = msgspec.json.Decoder(ItemChange)
 _any: Final = msgspec.json.Decoder()
@@ -65,6 +66,11 @@ class Handlers:
     async def events(self, call: Call) -> Accepted:
         """Take events."""
         return await self._s.collector.collect(call.raw, call.caller, call.trace)
+
+    async def identify(self, call: Call) -> Accepted:
+        """Take a login; the same Idempotency-Key makes it the same event."""
+        who = bodies.decode(_identity, call.raw)
+        return await self._s.collector.identify(who, call.caller, call.trace, call.header(b"idempotency-key"))
 
     async def recommendations(self, call: Call) -> Recommendations:
         """A list for a shopper."""
@@ -133,6 +139,17 @@ def operations(services: Services) -> list[Operation]:
             access="publishable",
             status=202,
             body=list[Event] | Event,
+            refusals=(503,),
+        ),
+        Operation(
+            "POST",
+            "/v1/identify",
+            "Say that a visitor is a user: an event of this moment. 202 as for events.",
+            do.identify,
+            Accepted,
+            access="publishable",
+            status=202,
+            body=Identity,
             refusals=(503,),
         ),
         Operation(
@@ -213,11 +230,9 @@ def _refused(raw: bytes, error: Exception) -> BadInput:
         for name in given:
             if name in NOT_YET:
                 return _not_yet(name, name)
-            if name not in RecommendationRequest.__struct_fields__:
-                return BadInput(f"There is no field {name[:64]!r} here.", path=name[:64], code="unknown_field")
         if given.get("explain") == "full":
             return _not_yet("explain", "explain: full")
-    return refusal(error)
+    return bodies.refused(error)
 
 
 def _not_yet(path: str, what: str) -> Refusal:

@@ -75,6 +75,38 @@ async def test_one_object_and_plain_text_are_taken_too(shop: AShop) -> None:
     assert len(events.decode(record.value or b"").event_id) == 16
 
 
+async def test_a_login_is_an_event_of_both_ids_on_the_log(shop: AShop) -> None:
+    login = {"anonymous_id": "a" * 32, "user_id": "ann", "traits": {"plan": "gold"}}
+    sent = [await shop.client.post("/v1/identify", json=login, headers={"Idempotency-Key": "k1"}) for _ in range(2)]
+    heard = []
+    for answer in sent:
+        assert answer.status_code == 202, answer.text
+        (record,) = on_the_log(shop, answer.json()["consistency_token"])
+        assert record.partition == shop.partition("u-ann")
+        heard.append(events.decode(record.value or b""))
+    assert [one.event_id for one in heard] == ["k1", "k1"]
+    first = heard[0]
+    assert (first.event_name, first.anonymous_id, first.user_id) == ("identify", "a" * 32, "ann")
+    assert first.traits == {"plan": "gold"}
+    assert first.occurred_at == first.received_at
+    without_key = (await shop.client.post("/v1/identify", json=login)).json()
+    (record,) = on_the_log(shop, without_key["consistency_token"])
+    assert len(events.decode(record.value or b"").event_id) == 16
+
+
+async def test_a_login_of_one_id_or_with_more_than_is_asked_is_refused(shop: AShop) -> None:
+    async def wrong(body: Any) -> tuple[int, str, str]:
+        answer = await shop.client.post("/v1/identify", json=body)
+        return answer.status_code, answer.json()["code"], answer.json()["errors"][0]["path"]
+
+    assert await wrong({"user_id": "ann"}) == (422, "missing_field", "anonymous_id")
+    assert await wrong({"anonymous_id": "a"}) == (422, "missing_field", "user_id")
+    both = {"anonymous_id": "a", "user_id": "ann"}
+    assert await wrong(both | {"user_id": "\t"}) == (422, "control_character", "user_id")
+    assert await wrong(both | {"event_name": "purchase"}) == (422, "unknown_field", "event_name")
+    assert await wrong(both | {"traits": {"plan": 7}}) == (422, "wrong_type", "traits[...]")
+
+
 async def refused(shop: AShop, content: bytes, **headers: str) -> tuple[int, str, list[dict[str, str]]]:
     given = {"Content-Type": "application/json"} | {n.replace("_", "-"): v for n, v in headers.items()}
     answer = await shop.client.post("/v1/events", content=content, headers=given)
@@ -163,5 +195,7 @@ async def test_with_a_publishable_key_users_events_need_their_token(settings: Se
         ):
             answer = await shop.client.post("/v1/events", json=body, headers={"X-API-Key": key})
             assert answer.status_code == status
+        login = {"anonymous_id": "a" * 32, "user_id": "ann"}
+        assert (await shop.client.post("/v1/identify", json=login, headers=public)).status_code == 401
         mixed = (await shop.client.post("/v1/events", json=[anonymous, VIEW], headers=public)).json()
         assert (mixed["accepted"], mixed["rejected"][0]["code"]) == (1, "shopper_token_required")

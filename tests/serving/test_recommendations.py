@@ -16,6 +16,7 @@ from infra.keys import ShardKeys
 from infra.redis import connect
 from infra.settings import Settings
 from models.candidates import Candidate
+from models.release import POINTER
 from serving import tokens
 from serving.recommendation_types import NOT_YET
 from tests.serving.artifacts import released
@@ -220,6 +221,15 @@ async def test_a_broken_release_leaves_the_one_before_in_service(shop: AShop) ->
     (shop.settings.models_dir / "m2" / "popularity.npy").write_bytes(b"cut")
     released(shop.settings.models_dir, "m3", {}, {"tart": 9.0})
     assert ids(await shop.until(lambda answer: answer["model_version"] == "m3", count=1)) == ["tart"]
+
+
+async def test_work_in_the_background_that_fails_for_good_is_named(shop: AShop) -> None:
+    (shop.settings.models_dir / POINTER).write_bytes(b"{}}")
+    async with asyncio.timeout(30):
+        while (ready := await shop.client.get("/health/ready")).status_code == 200:
+            await asyncio.sleep(0.01)
+    assert (ready.status_code, [fault["path"] for fault in ready.json()["errors"]]) == (503, ["model"])
+    assert ids(await shop.list_for(count=1)) == ["scone"]
 
 
 @pytest.mark.parametrize("stock", [Stock(available=False), Stock(quantity=0)])
