@@ -17,7 +17,7 @@ class Phases:
 
     def __init__(self, console: Console | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._console = console or Console(stderr=True)
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._bars: Progress | None = None
         self.seconds: dict[str, float] = {}
 
@@ -41,17 +41,17 @@ class Phases:
 
     def say(self, text: str) -> None:
         """A line between the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """One phase; what it gives is called with how much more is done."""
-        begin = self._monotonic()
-        bar = _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self._monotonic)
+        begin = self.monotonic()
+        bar = _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self.monotonic)
         try:
             yield bar.advance
         finally:
-            self.seconds[name] = round(self._monotonic() - begin, 2)
+            self.seconds[name] = round(self.monotonic() - begin, 2)
         if self._bars is None:
             self.say(f"{name}: {bar.done:,} {unit} in {self.seconds[name]:.1f} s")
 

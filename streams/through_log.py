@@ -1,16 +1,14 @@
 """Loading through Kafka: catalogue first, then events, never further ahead than the consumers can follow.
 
-What is on the log and not yet applied is bounded for each partition, in records and in bytes: the embedded
-broker forgets its oldest records beyond 5 MiB of a partition without a word, and a real one would make live
-events wait behind all of a backfill.
+What is on the log and not yet applied is bounded, in records and in bytes: the embedded broker forgets its
+oldest records beyond 5 MiB of a partition without a word, and on a real one live events would wait behind all
+of a backfill.
 """
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from redis.asyncio import Redis
@@ -28,7 +26,8 @@ from infra.topics import CATALOG, EVENTS
 from streams.commit import PartitionStore
 from streams.progress import Phases
 
-_CHUNK: Final = 500
+_CHUNK_RECORDS: Final = 500
+_CHUNK_BYTES: Final = 512 << 10
 _POLL_S: Final = 0.05
 _SILENT_S: Final = 5.0
 _BEFORE_BYTES: Final = 1000  # what a record weighs that lay on the log before we came: not known, guessed
@@ -38,16 +37,17 @@ Applied = Callable[[], Awaitable[Mapping[int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """How far a partition's end may be ahead of its consumer."""
+    """How far the log may be ahead of its consumers, all partitions together."""
 
     records: int
     bytes_: int
 
 
-# Half of what the embedded broker holds is kept free: its count of bytes holds more than the values, and the
-# archiver reads beside the worker.
-EMBEDDED: Final = Ahead(10_000, 2 << 20)
-KAFKA: Final = Ahead(50_000, 32 << 20)
+# What live events wait behind while a load is on: about a second of one worker's work. It leaves half free of what
+# the embedded broker holds of a single partition, which counts more bytes than the values have.
+BOUND: Final = Ahead(20_000, 2 << 20)
+# A real broker keeps whatever is put on it, and who does not wait for the worker does not want to be held back.
+UNBOUND: Final = Ahead(1 << 62, 1 << 62)
 
 
 class Gate:
@@ -59,16 +59,17 @@ class Gate:
         self._applied = applied
         self._phases = phases
         self._open: dict[int, deque[tuple[int, int]]] = {}
-        self._bytes: dict[int, int] = {}
+        self._records = self._bytes = 0
 
     def note(self, partition: int, offset: int, size: int) -> None:
         """A record is on the log."""
         self._open.setdefault(partition, deque()).append((offset, size))
-        self._bytes[partition] = self._bytes.get(partition, 0) + size
+        self._records += 1
+        self._bytes += size
 
     async def room(self) -> None:
-        """Wait until every partition is within the bound."""
-        await self._wait(lambda: not any(map(self._full, self._open)), lambda _: None)
+        """Wait until what is ahead is within the bound."""
+        await self._wait(lambda: not self._full, lambda _: None)
 
     async def drained(self, advance: Callable[[int], None]) -> None:
         """Wait until everything is applied; `advance` hears of records."""
@@ -77,19 +78,20 @@ class Gate:
     @property
     def waiting(self) -> int:
         """Records on the log that are not applied."""
-        return sum(map(len, self._open.values()))
+        return self._records
 
-    def _full(self, partition: int) -> bool:
-        return len(self._open[partition]) > self._bound.records or self._bytes[partition] > self._bound.bytes_
+    @property
+    def _full(self) -> bool:
+        return self._records > self._bound.records or self._bytes > self._bound.bytes_
 
     async def _wait(self, enough: Callable[[], bool], advance: Callable[[int], None]) -> None:
-        moved_at, silent = time.monotonic(), _SILENT_S
+        moved_at, silent = self._phases.monotonic(), _SILENT_S
         while not enough():
             before = self.waiting
             await self._look()
-            advance(before - self.waiting)
-            now = time.monotonic()
+            now = self._phases.monotonic()
             if self.waiting < before:
+                advance(before - self.waiting)
                 moved_at, silent = now, _SILENT_S
             elif now - moved_at > silent:
                 self._phases.say(
@@ -104,7 +106,8 @@ class Gate:
         for partition, offset in (await self._applied()).items():
             records = self._open.get(partition)
             while records and records[0][0] <= offset:
-                self._bytes[partition] -= records.popleft()[1]
+                self._bytes -= records.popleft()[1]
+                self._records -= 1
 
 
 class ThroughLog:
@@ -129,12 +132,13 @@ class ThroughLog:
         """
         await self._producer.start()
         try:
-            items = await self._gate(CATALOG, self._catalogue_positions)
+            bound = BOUND if wait or self._settings.embedded_kafka else UNBOUND
+            items = await self._gate(CATALOG, self._catalogue_positions, bound)
             outgoing = (self._facet(record) for record in records)
             await self._send("catalogue sent", items, outgoing, len(records))
             if wait:
                 await self._drain("catalogue applied", items)
-            gate = await self._gate(EVENTS, self._fences)
+            gate = await self._gate(EVENTS, self._fences, bound)
             sent = await self._send("events sent", gate, map(self._event, events), total)
             if wait:
                 await self._drain("events applied", gate)
@@ -143,9 +147,9 @@ class ThroughLog:
         return {"catalogue records": len(records), "events sent": sent}
 
     async def _send(self, what: str, gate: Gate, outgoing: Iterable[Outgoing], total: int) -> int:
-        rest, sent = iter(outgoing), 0
+        sent = 0
         with self._phases.phase(what, total, "records") as advance:
-            while chunk := list(islice(rest, _CHUNK)):
+            for chunk in chunks(outgoing):
                 await gate.room()
                 try:
                     offsets = await self._producer.send_many(chunk)
@@ -155,7 +159,7 @@ class ThroughLog:
                         "what is there already is not taken twice"
                     ) from None
                 for record, offset in zip(chunk, offsets, strict=True):
-                    gate.note(record.partition, offset, len(record.value or b"") + len(record.key))
+                    gate.note(record.partition, offset, _size(record))
                 sent += len(chunk)
                 advance(len(chunk))
         return sent
@@ -164,11 +168,10 @@ class ThroughLog:
         with self._phases.phase(what, gate.waiting, "records") as advance:
             await gate.drained(advance)
 
-    async def _gate(self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]]) -> Gate:
+    async def _gate(self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]], bound: Ahead) -> Gate:
         """A gate that knows what lay on the log before."""
         bootstrap = self._settings.kafka
         log = await asyncio.to_thread(log_id, bootstrap, topic, self._settings.embedded_log)
-        bound = EMBEDDED if self._settings.embedded_kafka else KAFKA
         gate = Gate(topic, bound, lambda: positions(log), self._phases)
         applied = await positions(log)
         for partition, end in (await asyncio.to_thread(end_offsets, bootstrap, topic)).items():
@@ -192,3 +195,20 @@ class ThroughLog:
         of_item = record_key(record.tenant, record.item_id)
         partition = partition_of(of_item, self._partitions)
         return Outgoing(CATALOG, partition, catalog.key_of(record), catalog.encode_record(record))
+
+
+def chunks(outgoing: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """What is produced before anybody looks again how far the consumers are: few records, or few bytes."""
+    chunk, weight = list[Outgoing](), 0
+    for record in outgoing:
+        chunk.append(record)
+        weight += _size(record)
+        if len(chunk) == _CHUNK_RECORDS or weight >= _CHUNK_BYTES:
+            yield chunk
+            chunk, weight = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(record: Outgoing) -> int:
+    return len(record.value or b"") + len(record.key)

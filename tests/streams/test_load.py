@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -245,10 +246,12 @@ def test_nothing_consumes_is_said_and_waited_for(settings: Settings, empty: Redi
             if "nothing consumes shop.catalog.v1" in text:
                 worker.__enter__()
 
-    with Starting(Console(file=heard, width=200), monotonic=lambda: 0.0) as phases:
+    with Starting(Console(file=heard, width=80), monotonic=count().__next__) as phases:
         load(settings, replace(direct(retail), direct=False), phases, NOW)
     worker.__exit__()
-    assert "start `daogou worker`" in heard.getvalue()
+    [said] = [line for line in heard.getvalue().splitlines() if "nothing consumes" in line]
+    assert "start `daogou worker`" in said
+    assert said.endswith(" records wait for it)")  # in one line, however narrow the terminal
 
 
 def test_live_events_are_not_history(settings: Settings, empty: Redis, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""The brake of a load: how far the log may be ahead of whoever consumes it."""
+
+import asyncio
+from collections.abc import Mapping
+from io import StringIO
+
+from rich.console import Console
+
+from infra.kafka import Outgoing
+from infra.topics import EVENTS
+from streams.progress import Phases
+from streams.through_log import Ahead, Gate, chunks
+
+
+class Consumer:
+    """Applies what the test says; each look at it is counted."""
+
+    def __init__(self) -> None:
+        self.applied: dict[int, int] = {}
+        self.looked_at = asyncio.Event()
+
+    async def positions(self) -> Mapping[int, int]:
+        self.looked_at.set()
+        return self.applied
+
+    def gate(self, records: int, bytes_: int) -> Gate:
+        return Gate(EVENTS, Ahead(records, bytes_), self.positions, Phases(Console(file=StringIO())))
+
+    async def holds_back(self, gate: Gate) -> "asyncio.Task[None]":
+        """A loader that waits for room."""
+        waiting = asyncio.ensure_future(gate.room())
+        await self.looked_at.wait()
+        assert not waiting.done()
+        return waiting
+
+
+async def test_records_of_all_partitions_count() -> None:
+    consumer = Consumer()
+    gate = consumer.gate(records=3, bytes_=1000)
+    for partition in range(4):
+        await gate.room()
+        gate.note(partition, 7, 10)
+    waiting = await consumer.holds_back(gate)
+    consumer.applied[2] = 7
+    await waiting
+    assert gate.waiting == 3
+
+
+async def test_bytes_count_until_they_are_applied() -> None:
+    consumer = Consumer()
+    gate = consumer.gate(records=100, bytes_=1000)
+    gate.note(0, 0, 600)
+    gate.note(1, 0, 600)
+    waiting = await consumer.holds_back(gate)
+    consumer.applied[1] = 0
+    await waiting
+    gate.note(0, 1, 100)
+    consumer.applied[0] = 1
+    told: list[int] = []
+    await gate.drained(told.append)
+    assert told == [2]
+
+
+def test_a_chunk_is_few_records_or_few_bytes() -> None:
+    small, large = (Outgoing(EVENTS, 0, "k", b"x" * size) for size in (10, 300_000))
+    assert [len(chunk) for chunk in chunks([small] * 1100)] == [500, 500, 100]
+    assert [len(chunk) for chunk in chunks([large] * 5)] == [2, 2, 1]
+    assert list(chunks([])) == []
