@@ -33,12 +33,12 @@ DUE_MS = to_ms(T0) + HOUR_MS
 
 def item(item_id: str, **facets: object) -> Item:
     known = {"content": Content(name=f"Name of {item_id}"), "price": Price(price=Decimal("3.20"), currency="EUR")}
-    return Item(item_id=item_id, **{**known, **facets})  # type: ignore[arg-type]
+    return Item(item_id=item_id, **{**known, **facets})
 
 
 def state(*item_ids: str, **more: object) -> State:
     cart = {item_id: CartLine(1, "3.20", "EUR", at) for at, item_id in enumerate(item_ids)}
-    return State(cart=cart, cart_live_at=DUE_MS - HOUR_MS, **more)  # type: ignore[arg-type]
+    return State(cart=cart, cart_live_at=DUE_MS - HOUR_MS, **more)
 
 
 def decide(of: State, *items: Item, now_ms: int = DUE_MS) -> Trigger | str:
