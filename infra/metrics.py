@@ -5,7 +5,7 @@ No label holds a shopper, an item or a key: the number of series stays bounded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.registry import Collector
@@ -118,6 +118,8 @@ class Metrics:
     def __init__(self, measured: Sequence[Metric] = METRICS) -> None:
         self._registry = CollectorRegistry()
         self._collectors: dict[str, Collector] = {one.name: _collector(one, self._registry) for one in measured}
+        # Looking a labelled series up costs several times as much as counting in it.
+        self._labelled: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -126,21 +128,31 @@ class Metrics:
 
     def count(self, metric: Metric, by: float = 1, **labels: str) -> None:
         """Raise a counter."""
-        collector = self._collectors[metric.name]
-        assert isinstance(collector, Counter), metric.kind
-        (collector.labels(**labels) if labels else collector).inc(by)
+        series = self._series(metric, labels)
+        assert isinstance(series, Counter), metric.kind
+        series.inc(by)
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Set a gauge."""
-        collector = self._collectors[metric.name]
-        assert isinstance(collector, Gauge), metric.kind
-        (collector.labels(**labels) if labels else collector).set(value)
+        series = self._series(metric, labels)
+        assert isinstance(series, Gauge), metric.kind
+        series.set(value)
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Add one value to a histogram."""
-        collector = self._collectors[metric.name]
-        assert isinstance(collector, Histogram), metric.kind
-        (collector.labels(**labels) if labels else collector).observe(value)
+        series = self._series(metric, labels)
+        assert isinstance(series, Histogram), metric.kind
+        series.observe(value)
+
+    def _series(self, metric: Metric, labels: dict[str, str]) -> Any:
+        if not labels:
+            return self._collectors[metric.name]
+        key = (metric.name, tuple(labels.items()))
+        found = self._labelled.get(key)
+        if found is None:
+            collector: Any = self._collectors[metric.name]
+            found = self._labelled[key] = collector.labels(**labels)
+        return found
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

@@ -21,6 +21,7 @@ from infra.errors import RedisAway
 from infra.redis import address
 
 Word = str | bytes
+_GREETING_S: Final = 1.0
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MOST_S: Final = 1.0
 
@@ -61,14 +62,10 @@ class RedisLane:
         line = self._line
         if line is None:
             raise self._away("connection lost")
-        answers = line.send(commands)
-        deadline = line.loop.call_later(self._timeout_s, self._give_up, line, "no answer in time")
         try:
-            return _checked(await answers, self._where)
+            return _checked(await line.send(commands), self._where)
         except ConnectionError as error:
             raise self._away(str(error)) from None
-        finally:
-            deadline.cancel()
 
     async def close(self) -> None:
         """End the connection and do not make another."""
@@ -79,9 +76,6 @@ class RedisLane:
                 await self._again
         if self._line is not None:
             self._line.end("closed")
-
-    def _give_up(self, line: "_Line", why: str) -> None:
-        line.end(why)
 
     def _lost(self, line: "_Line") -> None:
         if self._line is line:
@@ -101,8 +95,10 @@ class RedisLane:
 
     async def _connect(self) -> "_Line":
         parts = urlsplit(self._url.get_secret_value())
-        async with asyncio.timeout(max(self._timeout_s, 1.0)):
+        patience_s = max(self._timeout_s, _GREETING_S)
+        async with asyncio.timeout(patience_s):
             line = await self._open(parts.scheme, parts.hostname or "", parts.port or 6379, parts.path)
+            line.patience_s = patience_s
             greeting: list[tuple[Word, ...]] = []
             if parts.password is not None:
                 user = (unquote(parts.username),) if parts.username else ()
@@ -115,6 +111,7 @@ class RedisLane:
             except BaseException:
                 line.end("refused")
                 raise
+        line.patience_s = self._timeout_s
         line.when_lost = self._lost
         return line
 
@@ -130,14 +127,21 @@ class RedisLane:
 
 
 class _Line(asyncio.Protocol):
-    """The wire: commands out, answers back in the order of the commands."""
+    """The wire: commands out, answers back in the order of the commands.
+
+    What several callers send in one turn of the event loop goes out in one write. Whoever has waited for
+    `patience_s` ends the line.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.patience_s = 0.0
         self.when_lost: Any = None
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[asyncio.Future[list[Any]], list[Any], int]] = deque()
+        self._waiting: deque[_Waiter] = deque()
+        self._outgoing: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
         self._why = "connection lost"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,17 +152,19 @@ class _Line(asyncio.Protocol):
         reader, waiting = self._reader, self._waiting
         reader.feed(data)
         while (answer := reader.gets()) is not False and waiting:
-            future, answers, count = waiting[0]
-            answers.append(answer)
-            if len(answers) == count:
+            oldest = waiting[0]
+            oldest.answers.append(answer)
+            if len(oldest.answers) == oldest.count:
                 waiting.popleft()
-                if not future.done():
-                    future.set_result(answers)
+                if not oldest.future.done():
+                    oldest.future.set_result(oldest.answers)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        for future, _answers, _count in self._waiting:
-            if not future.done():
-                future.set_exception(ConnectionError(self._why))
+        if self._watch is not None:
+            self._watch.cancel()
+        for one in self._waiting:
+            if not one.future.done():
+                one.future.set_exception(ConnectionError(self._why))
         self._waiting.clear()
         if self.when_lost is not None:
             self.when_lost(self)
@@ -166,10 +172,12 @@ class _Line(asyncio.Protocol):
     def send(self, commands: Sequence[tuple[Word, ...]]) -> "asyncio.Future[list[Any]]":
         """Write commands; the future of their answers."""
         future: asyncio.Future[list[Any]] = self.loop.create_future()
-        self._waiting.append((future, [], len(commands)))
-        assert self._transport is not None
-        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # any length
-        self._transport.write(b"".join(packed))
+        self._waiting.append(_Waiter(future, len(commands), self.loop.time() + self.patience_s))
+        if self._watch is None:
+            self._watch = self.loop.call_later(self.patience_s, self._look_at_the_clock)
+        if not self._outgoing:
+            self.loop.call_soon(self._flush)
+        self._outgoing += [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # any length
         return future
 
     def end(self, why: str) -> None:
@@ -177,6 +185,34 @@ class _Line(asyncio.Protocol):
         self._why = why
         if self._transport is not None:
             self._transport.abort()
+
+    def _flush(self) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def _look_at_the_clock(self) -> None:
+        """End the line when the oldest caller has waited too long, else look again when it will have."""
+        self._watch = None
+        if self._waiting:
+            left_s = self._waiting[0].until - self.loop.time()
+            if left_s <= 0:
+                self.end("no answer in time")
+            else:
+                self._watch = self.loop.call_later(left_s, self._look_at_the_clock)
+
+
+class _Waiter:
+    """A caller: how many answers it waits for, and until when."""
+
+    __slots__ = ("answers", "count", "future", "until")
+
+    def __init__(self, future: "asyncio.Future[list[Any]]", count: int, until: float) -> None:
+        self.future = future
+        self.count = count
+        self.until = until
+        self.answers: list[Any] = []
 
 
 def _checked(answers: list[Any], where: str) -> list[Any]:

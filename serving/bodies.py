@@ -12,18 +12,20 @@ from serving.problems import Refusal
 
 MAX_BYTES: Final = 1_048_576
 # Browsers send JSON as text/plain when they want no preflight request.
-_TYPES: Final = frozenset((b"application/json", b"text/plain"))
+_JSON: Final = b"application/json"
+_TYPES: Final = frozenset((_JSON, b"text/plain"))
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]+)`")
 _NAME_SHOWN: Final = 64
 
 T = TypeVar("T")
+Headers = Mapping[bytes, bytes]
 
 
 class ClientGoneError(Exception):
     """The client closed the connection before its request was whole: nobody waits for an answer."""
 
 
-async def read_body(scope: Mapping[str, Any], receive: Any) -> bytes:
+async def read_body(headers: Headers, receive: Any) -> bytes:
     """The body of a request that claims to be JSON.
 
     Raises:
@@ -31,7 +33,6 @@ async def read_body(scope: Mapping[str, Any], receive: Any) -> bytes:
         TooLarge: over the bound.
         ClientGoneError.
     """
-    headers = dict(scope["headers"])
     _check_type(headers)
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > MAX_BYTES:
@@ -85,8 +86,10 @@ async def _rest(first: bytes, receive: Any) -> bytes:
     return b"".join(parts)
 
 
-def _check_type(headers: Mapping[bytes, bytes]) -> None:
-    given = headers.get(b"content-type", b"application/json")
+def _check_type(headers: Headers) -> None:
+    given = headers.get(b"content-type", _JSON)
+    if given == _JSON and b"content-encoding" not in headers:
+        return
     media, _, rest = given.partition(b";")
     if media.strip().lower() not in _TYPES:
         raise Refusal(415, "unsupported_media_type", "The body is JSON: application/json (or text/plain).")

@@ -26,12 +26,13 @@ Property = Literal[
 ]
 
 _encode: Final = msgspec.json.Encoder().encode
+_NO_PROPERTIES: Final = msgspec.Raw(b"{}")
 
 
 class _Entry:
     """An item, and what every page view asks of it, made once."""
 
-    __slots__ = ("category", "item", "name", "rendered", "shown")
+    __slots__ = ("_asked", "_joined", "_rendered", "category", "item", "name", "shown")
 
     def __init__(self, item: Item) -> None:
         content = item.content
@@ -39,14 +40,19 @@ class _Entry:
         self.shown = item.may_be_shown
         self.name = content.name if content else item.item_id
         self.category = content.category if content else None
-        self.rendered: dict[str, bytes] | None = None  # made when the item is first shown
+        self._rendered: dict[str, bytes] | None = None  # made when the item is first shown
+        self._asked: Sequence[str] = ()
+        self._joined = _NO_PROPERTIES
 
     def properties(self, names: Sequence[str]) -> msgspec.Raw:
-        """A JSON object of those properties that are known."""
-        rendered = self.rendered
-        if rendered is None:
-            rendered = self.rendered = _rendered(self.item)
-        return msgspec.Raw(b"{" + b",".join([rendered[name] for name in names if name in rendered]) + b"}")
+        """A JSON object of those properties that are known; most pages ask for the same ones."""
+        if names != self._asked:
+            rendered = self._rendered
+            if rendered is None:
+                rendered = self._rendered = _rendered(self.item)
+            wanted = [rendered[name] for name in dict.fromkeys(names) if name in rendered]
+            self._asked, self._joined = names, msgspec.Raw(b"{" + b",".join(wanted) + b"}")
+        return self._joined
 
 
 class Catalogue:
@@ -86,7 +92,8 @@ class Catalogue:
 
     def may_be_shown(self, item_id: str) -> bool:
         """Named, not hidden, in stock."""
-        return item_id in self._shown
+        entry = self._entries.get(item_id)
+        return entry is not None and entry.shown
 
     def category(self, item_id: str) -> str | None:
         """The most specific category."""
@@ -109,7 +116,7 @@ class Catalogue:
     def properties(self, item_id: str, names: Sequence[str]) -> msgspec.Raw:
         """Those properties of an item that are known, as JSON."""
         entry = self._entries.get(item_id)
-        return entry.properties(names) if entry else msgspec.Raw(b"{}")
+        return entry.properties(names) if entry else _NO_PROPERTIES
 
     def _put(self, item: Item) -> None:
         entry = _Entry(item)

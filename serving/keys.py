@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from infra.errors import SettingWrong
+from serving.bodies import Headers
 from serving.problems import Refusal
 
 Caller = Literal["secret", "publishable"]
@@ -41,13 +42,12 @@ class Keys:
         """Whether there are any; without, callers on loopback may do everything."""
         return bool(self._publishable or self._secret)
 
-    def caller(self, scope: Mapping[str, Any]) -> Caller:
+    def caller(self, scope: Mapping[str, Any], headers: Headers) -> Caller:
         """Who makes this request.
 
         Raises:
             Refusal: 401 without a key that is known, 403 from elsewhere when none are configured.
         """
-        headers = dict(scope["headers"])
         if not self.configured:
             _check_local(scope, headers)
             return "secret"
@@ -98,7 +98,7 @@ def _among(digest: bytes, known: list[bytes]) -> bool:
     return any([hmac.compare_digest(digest, one) for one in known])  # noqa: C419
 
 
-def _weak_key(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> bytes:
+def _weak_key(scope: Mapping[str, Any], headers: Headers) -> bytes:
     """The key as Basic user name or `?key=`: only publishable ones are taken from there."""
     scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"basic":
@@ -110,7 +110,7 @@ def _weak_key(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> bytes
     return parse_qs(query).get(b"key", [b""])[0] if query else b""
 
 
-def _check_local(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+def _check_local(scope: Mapping[str, Any], headers: Headers) -> None:
     client = scope.get("client")
     if client is not None and not _is_loopback(client[0]):
         raise _local_only("other machines need a key")

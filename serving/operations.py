@@ -14,7 +14,7 @@ from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput, DaogouError
 from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
-from serving.bodies import ClientGoneError, read_body
+from serving.bodies import ClientGoneError, Headers, read_body
 from serving.keys import Caller, Keys, demand_secret
 from serving.problems import send_problem, unexpected
 
@@ -26,21 +26,19 @@ _JSON: Final = (b"content-type", b"application/json")
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call of an operation: who, and everything that was sent."""
 
     caller: Caller
     scope: Mapping[str, Any]
+    headers: Headers
     raw: bytes
     trace: str | None
 
     def header(self, name: bytes) -> str | None:
         """A header's value."""
-        for known, value in self.scope["headers"]:
-            if known == name:
-                return str(value.decode("latin-1"))
-        return None
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def path(self, name: str) -> str:
         """A part of the path."""
@@ -105,13 +103,14 @@ class Endpoint:
 
     async def _call(self, scope: Mapping[str, Any], receive: Any) -> Call:
         operation = self._operation
+        headers: Headers = dict(scope["headers"])
         caller: Caller = "publishable"
         if operation.access != "open":
-            caller = self._keys.caller(scope)
+            caller = self._keys.caller(scope, headers)
             if operation.access == "secret":
                 demand_secret(caller)
-        raw = await read_body(scope, receive) if operation.body is not None else b""
-        return Call(caller, scope, raw, _trace_of(scope))
+        raw = await read_body(headers, receive) if operation.body is not None else b""
+        return Call(caller, scope, headers, raw, _trace_of(headers))
 
 
 def query_of(call: Call, kind: type[Any]) -> Any:
@@ -136,12 +135,9 @@ def query_of(call: Call, kind: type[Any]) -> Any:
         raise refusal(error) from None
 
 
-def _trace_of(scope: Mapping[str, Any]) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            trace = value.decode("latin-1")
-            return trace if _TRACE.fullmatch(trace) else None
-    return None
+def _trace_of(headers: Headers) -> str | None:
+    trace = headers.get(b"traceparent", b"").decode("latin-1")
+    return trace if _TRACE.fullmatch(trace) else None
 
 
 async def _send(send: Any, status: int, answer: Any, trace: str | None) -> None:

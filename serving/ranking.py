@@ -10,7 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import chain, islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from features.shoppers import Interaction
 from models.candidates import Candidate
@@ -23,7 +25,7 @@ _CATEGORIES: Final = 5
 _PER_CATEGORY: Final = 200
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A candidate of one source; `because` is the item that it goes with."""
 
     item_id: str
@@ -32,7 +34,7 @@ class Choice(NamedTuple):
     because: str | None = None
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An item of the list; `planned` is False when the scenario's own sources were used up."""
 
     choice: Choice
@@ -75,8 +77,7 @@ class Knowledge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """The shopper's live state, as far as this list may use it; a non-personal one has nothing.
 
     `barred` (cart, dislikes) and `owned` (bought) keep items out. The rest is what items are chosen and
@@ -92,8 +93,7 @@ class Facts:
     categories: AbstractSet[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """What is asked for."""
 
     scenario: Scenario
@@ -111,14 +111,12 @@ class Shop:
     knowledge: Knowledge
 
 
-def rank(wish: Wish, facts: Facts, shelf: Sequence[Candidate], shop: Shop) -> list[Placed]:
+def rank(wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop) -> list[Placed]:
     """The list: `wish.count` items, fewer only when no more may be shown. No item twice, and none of the
     cart, bought (unless repeats are allowed), disliked, excluded, given as context, hidden or out of stock.
     """
     sources = _Sources(wish, facts, shelf, shop)
-    taken = set(chain(wish.excluded, wish.context, facts.barred))
-    if not wish.repeats:
-        taken |= facts.owned
+    taken = set(chain(wish.excluded, wish.context, facts.barred, () if wish.repeats else facts.owned))
     placed: list[Placed] = []
     may_be_shown = shop.view.may_be_shown
     for choice, planned in sources.in_order():
@@ -135,7 +133,7 @@ def rank(wish: Wish, facts: Facts, shelf: Sequence[Candidate], shop: Shop) -> li
 class _Sources:
     """The candidates of each source, made when they are asked for and not before."""
 
-    def __init__(self, wish: Wish, facts: Facts, shelf: Sequence[Candidate], shop: Shop) -> None:
+    def __init__(self, wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop) -> None:
         self._wish = wish
         self._facts = facts
         self._shelf = shelf
@@ -203,7 +201,7 @@ class _Sources:
 def _in_turns(sources: Sequence[tuple[Iterator[Choice], int]]) -> Iterator[Choice]:
     """So many of each in turns; a source that is used up leaves its turn to the others."""
     left = list(sources)
-    while left:
+    while len(left) > 1:
         still = []
         for source, turns in left:
             brought = list(islice(source, turns))
@@ -211,3 +209,5 @@ def _in_turns(sources: Sequence[tuple[Iterator[Choice], int]]) -> Iterator[Choic
             if len(brought) == turns:
                 still.append((source, turns))
         left = still
+    for source, _ in left:
+        yield from source

@@ -1,7 +1,8 @@
 """Why an item is in the list: true of the shopper's live state at this moment, or not said."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,6 +24,7 @@ Code = Literal[
 Language = Literal["en", "zh"]
 
 VIEWS: Final = frozenset(("view_item", "select_item"))
+_SAID_KEPT: Final = 16_384
 
 TEXTS: Final[dict[Code, dict[Language, str]]] = {
     "buy_again": {"en": "You bought this before", "zh": "您以前买过"},
@@ -64,12 +66,12 @@ class Explainer:
         """The strongest reason that is true."""
         facts, because = self._facts, choice.because
         if choice.item_id in facts.bought:
-            return [self._said("buy_again")]
-        if because is not None and choice.source == "context" and because in self._context:
-            return [self._said("similar_to_context", item_id=because)]
-        code = None if because is None else self._met(because)
-        if because is not None and code is not None:
-            return [self._said(code, item_id=because)]
+            return [_plain("buy_again", self._language)]
+        if because is not None:
+            context = choice.source == "context" and because in self._context
+            code = "similar_to_context" if context else self._met(because)
+            if code is not None:
+                return [_about_item(code, self._language, because, self._name(because))]
         return [self._of_source(choice)]
 
     def _met(self, item_id: str) -> Code | None:
@@ -83,24 +85,36 @@ class Explainer:
         return "because_wished" if item_id in self._facts.wished else None
 
     def _of_source(self, choice: Choice) -> Reason:
-        category = self._shop.view.category(choice.item_id)
-        popular = self._shop.knowledge.popularity(choice.item_id) > 0
-        if choice.source == "category" and category is not None and popular:
-            return self._said("popular_in_category", category=category)
-        if choice.source not in ("popular", "catalogue"):
-            if category in self._facts.categories and category is not None:
-                return self._said("because_category", category=category)
+        if choice.source not in ("category", "popular", "catalogue"):
+            category = self._shop.view.category(choice.item_id)
+            if category is not None and category in self._facts.categories:
+                return _about_category("because_category", self._language, category)
             if self._facts.interactions:
-                return self._said("for_you")
-        return self._said("popular" if popular else "from_range")
+                return _plain("for_you", self._language)
+        if self._shop.knowledge.popularity(choice.item_id) <= 0:
+            return _plain("from_range", self._language)
+        category = self._shop.view.category(choice.item_id) if choice.source == "category" else None
+        if category is not None:
+            return _about_category("popular_in_category", self._language, category)
+        return _plain("popular", self._language)
 
-    def _said(self, code: Code, **evidence: Any) -> Reason:
-        name = ""
-        if "item_id" in evidence:
-            name = self._name(evidence["item_id"])
-        elif "category" in evidence:
-            name = evidence["category"]
-        return Reason(code, TEXTS[code][self._language].format(name=name), evidence)
+
+# The same few reasons are given again and again: each is put into words once.
+
+
+@lru_cache(maxsize=_SAID_KEPT)
+def _about_item(code: Code, language: Language, item_id: str, name: str) -> Reason:
+    return Reason(code, TEXTS[code][language].format(name=name), {"item_id": item_id})
+
+
+@lru_cache(maxsize=_SAID_KEPT)
+def _about_category(code: Code, language: Language, category: str) -> Reason:
+    return Reason(code, TEXTS[code][language].format(name=category), {"category": category})
+
+
+@lru_cache(maxsize=_SAID_KEPT)
+def _plain(code: Code, language: Language) -> Reason:
+    return Reason(code, TEXTS[code][language])
 
 
 def language_of(*wanted: str | None) -> Language:

@@ -1,10 +1,12 @@
 """A page view: the shopper's facts in one round trip, the pure ranking, the answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 from features.shoppers import State
 from infra.clock import Clock
@@ -50,12 +52,11 @@ class Stock:
     model: ModelInService
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """What was found of the shopper for one list."""
 
     state: State
-    candidates: Sequence[Candidate]
+    candidates: Iterable[Candidate]
     model_version: str
     freshness: Freshness
     why: Why | None
@@ -144,7 +145,7 @@ class Recommender:
         if shelf is None:
             missing: Why = "no_model" if self._stock.model.version == NO_MODEL else "no_shelf"
             return _Seen(state, (), self._stock.model.version, fresh, missing)
-        return _Seen(state, shelf.candidates, shelf.model_version, fresh, None)
+        return _Seen(state, shelf, shelf.model_version, fresh, None)
 
     def _unseen(self, why: Why | None, fresh: Freshness) -> _Seen:
         return _Seen(_EMPTY, (), self._stock.model.version, fresh, why)

@@ -1,11 +1,21 @@
-"""The shelf: one shopper's candidates, made by the worker after the last event, read at each page view."""
+"""The shelf: one shopper's candidates, made by the worker after the last event, read at each page view.
+
+A page view seldom looks beyond the first few dozen of them: those come decoded, the rest in packed parts that are
+decoded when they are reached.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
 
 import msgspec
 
 from models.candidates import Candidate
 
+_PART: Final = 40
 
-class Shelf(msgspec.Struct, array_like=True):
+
+class Shelf(msgspec.Struct):
     """Candidates best first, and what they were made from: model, and position on the log when scored."""
 
     model_version: str
@@ -15,13 +25,32 @@ class Shelf(msgspec.Struct, array_like=True):
     candidates: list[Candidate]
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Shelf)
+class OpenShelf(msgspec.Struct, array_like=True):
+    """A shelf as it lies in Redis; to iterate over it gives the candidates."""
+
+    model_version: str
+    log: str
+    offset: int
+    scored_at: int
+    first: list[Candidate]
+    rest: list[msgspec.Raw]
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return chain(self.first, chain.from_iterable(map(_part_decoder.decode, self.rest)))
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(OpenShelf)
+_part_decoder: Final = msgspec.msgpack.Decoder(list[Candidate])
 
 
 def encode(shelf: Shelf) -> bytes:
     """Packed for Redis."""
-    return _encoder.encode(shelf)
+    first, *rest = _parts(shelf.candidates) or [[]]
+    packed = [msgspec.Raw(_encoder.encode(part)) for part in rest]
+    return _encoder.encode(
+        OpenShelf(shelf.model_version, shelf.log, shelf.offset, shelf.scored_at, list(first), packed)
+    )
 
 
 def decode(raw: bytes) -> Shelf:
@@ -30,4 +59,18 @@ def decode(raw: bytes) -> Shelf:
     Raises:
         msgspec.DecodeError: the bytes are no shelf.
     """
+    found = opened(raw)
+    return Shelf(found.model_version, found.log, found.offset, found.scored_at, list(found))
+
+
+def opened(raw: bytes) -> OpenShelf:
+    """For those who take candidates from the front and stop.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no shelf.
+    """
     return _decoder.decode(raw)
+
+
+def _parts(candidates: Sequence[Candidate]) -> list[Sequence[Candidate]]:
+    return [candidates[at : at + _PART] for at in range(0, len(candidates), _PART)]

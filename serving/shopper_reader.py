@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -12,15 +11,14 @@ from infra.errors import RedisAway
 from infra.keys import LIVE, ShardKeys, split_row_key
 from infra.redis_lane import RedisLane
 from serving import shelf
-from serving.shelf import Shelf
+from serving.shelf import OpenShelf
 
 NO_FENCE: Final = -1
 _POLL_S: Final = 0.002
 _SCANS: Final = 4  # per partition
 
 
-@dataclass(frozen=True, slots=True)
-class ShopperRef:
+class ShopperRef(msgspec.Struct, frozen=True):
     """A shopper, and where its keys are."""
 
     tenant: str
@@ -28,12 +26,11 @@ class ShopperRef:
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What Redis holds of a shopper at one moment; `fence` is the last event applied in the partition."""
 
     state: State | None
-    shelf: Shelf | None
+    shelf: OpenShelf | None
     fence: int
 
 
@@ -109,7 +106,7 @@ def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known
     try:
         return Known(
             None if row is None else decode_state(row),
-            None if list_ is None else shelf.decode(list_),
+            None if list_ is None else shelf.opened(list_),
             NO_FENCE if fence is None else int(fence),
         )
     except msgspec.DecodeError:
