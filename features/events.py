@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from features.aliases import canonical
+from features.aliases.canonical import canonical
 from features.event_rules import check, check_sent, rounded
 from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
@@ -151,24 +151,19 @@ def parse(obj: object, *, tenant: str, received_at: datetime, new_id: Callable[[
     Fields that are not ours are ignored, and so are those that only the receiver sets.
 
     Raises:
-        BadInput: it breaks a rule; `reason` is its code and `path` the field in our names (`items[2].price`).
+        BadInput: it breaks a rule; `reason` is its code and `path` the field as the sender calls it
+            (`items[2].price`, or Segment's `properties.products[2].price`).
     """
     if not isinstance(obj, dict):
         raise BadInput("An event is a JSON object.", code="wrong_type")
-    fields: dict[str, Any] = canonical(obj)
-    if fields.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise _unknown_version()
-    fields = {name: value for name, value in fields.items() if value is not None and name not in _OURS}
+    told = canonical(obj)
+    fields = {name: value for name, value in told.fields.items() if value is not None and name not in _OURS}
     if "event_id" not in fields:
         fields["event_id"] = new_id()
-    fields |= {"tenant": tenant, "received_at": received_at}
     try:
-        event = msgspec.convert(fields, Event)
-    except UNREADABLE as error:
-        raise _named(refusal(error)) from None
-    check(event)
-    check_sent(event)
-    return rounded(event)
+        return _sent(fields | {"tenant": tenant, "received_at": received_at})
+    except BadInput as error:
+        raise told.refused(error) from None
 
 
 def to_ms(time: datetime) -> int:
@@ -201,6 +196,18 @@ def shopper_id(event: Event) -> str:
 def record_key_of(event: Event) -> str:
     """The key of the event's Kafka record, by which all events of one shopper are in one partition."""
     return record_key(event.tenant, shopper_id(event))
+
+
+def _sent(fields: dict[str, Any]) -> Event:
+    if fields.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise _unknown_version()
+    try:
+        event = msgspec.convert(fields, Event)
+    except UNREADABLE as error:
+        raise _named(refusal(error)) from None
+    check(event)
+    check_sent(event)
+    return rounded(event)
 
 
 def _version_of(raw: bytes) -> int:
