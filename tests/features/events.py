@@ -1,0 +1,105 @@
+"""Events as hypothesis makes them, and JSON that is broken somewhere."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from features.event_rules import MAX_MONEY, MONEY_PLACES
+from features.events import EVENT_NAMES, MAX_ITEMS, MAX_QUANTITY, Context, Event, EventItem
+
+RECEIVED = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+ids = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=30)
+amounts = st.decimals(0, MAX_MONEY - 1, places=MONEY_PLACES) | st.sampled_from([Decimal("0"), Decimal("1E+3")])
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timedelta(minutes=minutes))
+times = st.datetimes(datetime(1970, 1, 3), datetime(2199, 12, 30), timezones=st.just(UTC))
+
+items = st.builds(
+    EventItem,
+    item_id=ids,
+    price=st.none() | amounts,
+    quantity=st.integers(1, MAX_QUANTITY),
+    index=st.none() | st.integers(0, 1_000_000),
+    item_list_id=st.none() | ids,
+    category=st.none() | ids,
+    brand=st.none() | ids,
+)
+contexts = st.builds(
+    Context,
+    page=st.none() | texts,
+    locale=st.sampled_from([None, "de", "zh-Hans-CN", "en_US"]),
+    time_zone=st.sampled_from([None, "Europe/Berlin", "Etc/GMT+9"]),
+)
+
+
+@st.composite
+def sent_events(draw: st.DrawFn) -> Event:
+    """Events that a sender may send, of every name and with every field, as they are once they are received."""
+    return Event(
+        event_name=draw(st.sampled_from(EVENT_NAMES)),
+        occurred_at=draw(times),
+        event_id=draw(ids),
+        source=draw(ids),
+        tenant=draw(st.sampled_from(["default", "shop-2"])),
+        anonymous_id=draw(ids),
+        user_id=draw(ids),
+        session_id=draw(st.none() | ids),
+        sent_at=draw(st.none() | times),
+        received_at=draw(times),
+        items=tuple(draw(st.lists(items, min_size=1, max_size=4))),
+        currency=draw(st.sampled_from(["EUR", "CNY"])),
+        value=draw(st.none() | amounts),
+        transaction_id=draw(st.none() | ids),
+        search_term=draw(texts),
+        recommendation_id=draw(st.none() | ids),
+        rating=draw(st.integers(1, 5)),
+        text=draw(st.none() | texts),
+        traits=draw(st.none() | st.dictionaries(texts, texts, max_size=3)),
+        consent=draw(st.dictionaries(ids, st.booleans(), min_size=1, max_size=3)),
+        context=draw(st.none() | contexts),
+    )
+
+
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["", "0", "-1", "1e999999999", "0E-99", "NaN", "\x00", "\ud800", "x" * 300, "2026-05-01T10:00:00"]
+    )
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(obj: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = obj.items() if isinstance(obj, dict) else enumerate(obj) if isinstance(obj, list) else ()
+    return [path, *(place for key, value in inside for place in _places(value, (*path, key)))]
+
+
+@st.composite
+def broken(draw: st.DrawFn, whole: Any) -> Any:
+    """The JSON value with up to three of its parts replaced by anything, taken away, or repeated."""
+    root = {"root": copy.deepcopy(whole)}
+    for _ in range(draw(st.integers(1, 3))):
+        *above, last = draw(st.sampled_from([place for place in _places(root) if place]))
+        holder: Any = root
+        for step in above:
+            holder = holder[step]
+        what = draw(st.sampled_from(["replace", "replace", "remove", "repeat"]))
+        if what == "remove" and above:
+            del holder[last]
+        elif what == "repeat" and isinstance(holder[last], list):
+            holder[last] = (holder[last] * (MAX_ITEMS + 1))[: MAX_ITEMS + 1]
+        else:
+            holder[last] = draw(anything)
+    return root["root"]
