@@ -5,8 +5,8 @@
     python -m tests.kafka restart NODE                                # on its old data and port
     python -m tests.kafka stop [--wipe]
 
-Java 17 and Maven are needed. The jars come once from Maven Central; ports and processes are kept in state.json, so
-that each command may be a process of its own.
+Java 17 and Maven are needed. The jars come once from Maven Central, into .tools/kafka whatever the folder; ports and
+processes are kept in state.json, so that each command may be a process of its own.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -67,7 +68,7 @@ class Cluster:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder.resolve()
-        self._jars = self._folder / f"jars-{VERSION}"
+        self._jars = FOLDER.resolve() / f"jars-{VERSION}"
         self._file = self._folder / "state.json"
         self._state = msgspec.json.decode(self._file.read_bytes(), type=State) if self._file.exists() else None
 
@@ -80,6 +81,7 @@ class Cluster:
     def start(self, nodes: int = 1) -> str:
         """Start all nodes (a cluster that was stopped keeps its number of them); the bootstrap servers."""
         self._fetch()
+        self._folder.mkdir(parents=True, exist_ok=True)
         if self._state is None:
             self._format(nodes)
         for name in self._nodes():
@@ -118,20 +120,14 @@ class Cluster:
         for tool in ("java", "mvn"):
             if shutil.which(tool) is None:
                 raise SystemExit(f"a real Kafka needs {tool}, which is not on the PATH (Java 17 and Maven)")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as work:
+        self._jars.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._jars.parent) as work:
             Path(work, "pom.xml").write_text(_POM)
             target = Path(work, "jars")
-            maven = [
-                "mvn",
-                "-q",
-                "-B",
-                "-Dstyle.color=never",
-                "-f",
-                f"{work}/pom.xml",
-                "dependency:copy-dependencies",
-            ]
-            subprocess.run([*maven, f"-DoutputDirectory={target}", "-DincludeScope=runtime"], check=True)
+            maven = ["mvn", "-q", "-B", "-Dstyle.color=never", "-f", f"{work}/pom.xml", "dependency:copy-dependencies"]
+            # Its colour codes are no part of what this prints: the bootstrap servers alone.
+            output = [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
+            subprocess.run([*maven, *output], check=True, stdout=sys.stderr)
             target.rename(self._jars)
 
     def _format(self, count: int) -> None:

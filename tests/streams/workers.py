@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.request
@@ -67,11 +66,3 @@ class Worker:
             for sample in family.samples
             if sample.name == "daogou_read_offset"
         }
-
-
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
