@@ -21,6 +21,7 @@ from infra.topics import TRIGGERS
 from serving.app import Api
 from serving.topic import open_topic
 from serving.triggers import TriggerLog, TriggersQuery
+from tests.serving.artifacts import released
 from tests.serving.shop import NOW, AShop, ids, items, opened
 
 TEA = {
@@ -67,6 +68,10 @@ async def test_what_goes_with_an_item(shop: AShop) -> None:
     answer = await shop.client.get("/v1/items/oolong/similar?count=1&include_properties=name,price")
     (item,) = answer.json()["items"]
     assert (item["item_id"], item["properties"]) == ("jasmine", {"name": "Jasmine", "price": "2.50"})
+    # Black tea is sold out, and nothing goes with itself.
+    released(shop.settings.models_dir, "m2", {"oolong": [("black", 0.9), ("oolong", 0.8), ("tart", 0.5)]}, {})
+    await shop.until(lambda answer: answer["model_version"] == "m2", count=1)
+    assert ids((await shop.client.get("/v1/items/oolong/similar")).json()) == ["tart"]
     for query in ("count=0", "count=101", "count=x", "include_properties=secret", "colour=red"):
         wrong = await shop.client.get(f"/v1/items/oolong/similar?{query}")
         assert (wrong.status_code, wrong.json()["errors"][0]["path"][:5]) == (422, query[:5])

@@ -1,0 +1,44 @@
+"""The shelf in Redis: what the worker puts there is what a page view finds, however far it looks."""
+
+from itertools import islice
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.candidates import Candidate
+from serving import shelf
+from serving.shelf import Shelf
+
+candidates = st.builds(
+    Candidate,
+    item_id=st.text(max_size=5),
+    score=st.floats(allow_nan=False),
+    repeat_score=st.floats(allow_nan=False),
+    source=st.sampled_from(["tower", "item_to_item", "repeat", "popular"]),
+    because=st.none() | st.text(max_size=5),
+)
+shelves = st.builds(
+    Shelf,
+    model_version=st.text(max_size=5),
+    log=st.text(max_size=5),
+    offset=st.integers(-1, 2**62),
+    scored_at=st.integers(0, 2**50),
+    candidates=st.integers(0, 200).flatmap(lambda n: st.lists(candidates, max_size=3).map(lambda some: some * n)),
+)
+
+
+@given(shelves, st.integers(0, 300))
+def test_a_shelf_comes_back_whole_and_its_candidates_in_their_order(made: Shelf, looked_at: int) -> None:
+    packed = shelf.encode(made)
+    assert shelf.decode(packed) == made
+    found = shelf.opened(packed)
+    assert list(islice(found, looked_at)) == made.candidates[:looked_at]
+    assert list(found) == made.candidates
+
+
+@pytest.mark.parametrize("raw", [b"", b"junk", msgspec.msgpack.encode(["m", "log", 0, 0, [["i", 1.0]], []])])
+def test_other_bytes_are_no_shelf(raw: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        shelf.opened(raw)
