@@ -96,8 +96,8 @@ ITEM_STATISTICS: Final = View(
     "item_statistics",
     "item",
     {
-        "purchases": _one(Kind.Float64),  # decayed, as of `counted_at`; less what was given back
-        "views": _one(Kind.Float64),
+        "decayed_purchases": _one(Kind.Float64),  # as of `counted_at`; less what was given back
+        "decayed_views": _one(Kind.Float64),
         "buyers": _one(Kind.Int64),
         "rating_mean": _one(Kind.Float64),  # smoothed
         "rating_count": _one(Kind.Int64),
@@ -123,7 +123,7 @@ SERVICES: Final[Mapping[str, tuple[View, ...]]] = {
     "shopper_history": (SHOPPER_BEHAVIOUR,),
     "ranking": (SHOPPER_BEHAVIOUR, ITEM_STATISTICS, ITEM_CONTENT),
 }
-"""Feature services: what a model asks for by one name."""
+"""Feature services: what a model asks for by one name. No two views of one have a feature of the same name."""
 
 
 def shopper_values(state: State) -> dict[str, Value]:

@@ -109,8 +109,8 @@ class ItemCounter:
         purchases, views, buyers, stars, ratings = rolled
         at_ms = (days + 1) * DAY_MS
         values = {
-            "purchases": purchases,
-            "views": views,
+            "decayed_purchases": purchases,
+            "decayed_views": views,
             "buyers": buyers.astype(np.int64),
             "rating_mean": (PRIOR_RATINGS * PRIOR_MEAN + stars) / (PRIOR_RATINGS + ratings),
             "rating_count": ratings.astype(np.int64),
