@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -128,6 +129,19 @@ def _feast_type(value_type: ValueType) -> Any:
 
 
 @contextmanager
+def joining() -> Iterator[None]:
+    """Feast may join inside; the DuckDB connection that its joins share is let go of afterwards.
+
+    Kept, it holds on to every file that was joined, and DuckDB complains of it when the process ends.
+    """
+    with feast_imported():
+        try:
+            yield
+        finally:
+            import_module("ibis").options.default_backend = None
+
+
+@contextmanager
 def feast_imported() -> Iterator[None]:
     """Feast may be imported inside; what its import changes elsewhere is undone."""
     # feast.metrics points prometheus_client at a folder of files, which it looks up once, at its own import.
@@ -135,11 +149,13 @@ def feast_imported() -> Iterator[None]:
 
     names = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
     before = {name: os.environ.get(name) for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

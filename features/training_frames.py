@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from features.offline import StoreAt, feast_imported, open_store
+from features.offline import StoreAt, joining, open_store
 
 _LABEL: Final = "label_number"
 _AT: Final = "event_timestamp"
@@ -27,7 +27,7 @@ def training_frame(at: StoreAt, labels: pd.DataFrame, features: Sequence[str]) -
     asked = labels.reset_index(drop=True).assign(**{_LABEL: range(len(labels))})
     asked[_AT] = asked[_AT] - _JUST_BEFORE
     store = open_store(at)
-    with feast_imported():
+    with joining():
         joined: Any = store.get_historical_features(entity_df=asked, features=list(features)).to_df()
     frame: pd.DataFrame = joined.sort_values(_LABEL).reset_index(drop=True)
     frame[_AT] = frame[_AT] + _JUST_BEFORE

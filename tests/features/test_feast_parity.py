@@ -225,7 +225,7 @@ def as_stored(view: View, values: Mapping[str, Value]) -> dict[str, Value]:
     """In 32 bits where the view says so."""
     narrow = [name for name, kind in view.fields.items() if kind.kind is Kind.Float32]
     return {
-        name: [as_float32(each) for each in value] if name in narrow and isinstance(value, list) else value  # type: ignore[arg-type]
+        name: [as_float32(each) for each in value] if name in narrow and isinstance(value, list) else value
         for name, value in values.items()
     }
 

@@ -70,8 +70,8 @@ def test_every_type_comes_back_as_it_was(tmp_path: Path) -> None:
     empty: dict[str, Value] = {name: [] if kind.many else None for name, kind in EVERY_TYPE.fields.items()}
     written = {"a": FULL, "b": NOTHING, "c": empty}
     assert write(tmp_path, EVERY_TYPE, [(key, START, 7, row) for key, row in written.items()]) == 3
-    times = {EVENT_AT: moment(START * 1000), CREATED_AT: moment(7)}
-    assert read(tmp_path / "every_type") == [{"thing": key} | times | row for key, row in written.items()]
+    times: dict[str, Value] = {EVENT_AT: moment(START * 1000), CREATED_AT: moment(7)}
+    assert read(tmp_path / "every_type") == [{"thing": key, **times, **row} for key, row in written.items()]
 
 
 @pytest.mark.parametrize("view", [EVERY_TYPE, *VIEWS.values()], ids=lambda view: view.name)
