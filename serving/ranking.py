@@ -164,7 +164,7 @@ class _Sources:
             return self._in_categories()
         if name == "popular":
             return (Choice(i, score, "popular") for i, score in self._knowledge.popular())
-        return (Choice(i, 0.0, "catalogue") for i in self._view.all_items())
+        return self._whole_range()
 
     def _from_shelf(self) -> Iterator[Choice]:
         if not self._wish.repeats:
@@ -190,12 +190,25 @@ class _Sources:
         return [(item_id, _STEP_BACK**i) for i, item_id in enumerate(islice(latest, _NEIGHBOURS_OF))]
 
     def _in_categories(self) -> Iterator[Choice]:
+        return _in_turns([(self._popular_in(category), 1) for category in self._categories_at_hand()])
+
+    def _popular_in(self, category: str) -> Iterator[Choice]:
+        known = ((self._knowledge.popularity(i), i) for i in self._view.in_category(category))
+        for score, item_id in nlargest(_PER_CATEGORY, (one for one in known if one[0] > 0)):
+            yield Choice(item_id, score, "category")
+
+    def _whole_range(self) -> Iterator[Choice]:
+        """What lies beside the items at hand first: before a model is released, it is all that can be said."""
+        beside = [(_from_range(self._view.in_category(one)), 1) for one in self._categories_at_hand()]
+        return chain(_in_turns(beside), _from_range(self._view.all_items()))
+
+    def _categories_at_hand(self) -> Iterator[str]:
         at_hand = chain(self._wish.context, (item_id for item_id, _ in self._latest()))
-        categories = dict.fromkeys(filter(None, map(self._view.category, at_hand)))
-        for category in islice(categories, _CATEGORIES):
-            known = ((self._knowledge.popularity(i), i) for i in self._view.in_category(category))
-            for score, item_id in nlargest(_PER_CATEGORY, (one for one in known if one[0] > 0)):
-                yield Choice(item_id, score, "category")
+        return islice(dict.fromkeys(filter(None, map(self._view.category, at_hand))), _CATEGORIES)
+
+
+def _from_range(item_ids: Iterable[str]) -> Iterator[Choice]:
+    return (Choice(item_id, 0.0, "catalogue") for item_id in item_ids)
 
 
 def _in_turns(sources: Sequence[tuple[Iterator[Choice], int]]) -> Iterator[Choice]:

@@ -85,11 +85,11 @@ class Explainer:
         return "because_wished" if item_id in self._facts.wished else None
 
     def _of_source(self, choice: Choice) -> Reason:
-        if choice.source not in ("category", "popular", "catalogue"):
+        if choice.source not in ("category", "popular"):
             category = self._shop.view.category(choice.item_id)
             if category is not None and category in self._facts.categories:
                 return _about_category("because_category", self._language, category)
-            if self._facts.interactions:
+            if self._facts.interactions and choice.source != "catalogue":
                 return _plain("for_you", self._language)
         if self._shop.knowledge.popularity(choice.item_id) <= 0:
             return _plain("from_range", self._language)

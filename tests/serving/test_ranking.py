@@ -222,6 +222,17 @@ def test_a_blend_takes_turns() -> None:
     assert ids(placed) == ["i1", "i2", "i3", "i10", "i4", "i5", "i11"]
 
 
+def test_before_a_model_is_released_the_list_keeps_to_the_categories_at_hand_in_turns() -> None:
+    shop = AShop(frozenset(IDS), categories={"i0": "tea", "i8": "tea", "i9": "tea", "i1": "cake", "i7": "cake"})
+    looks = [Interaction(item_id, "view_item", n) for n, item_id in enumerate(("i0", "i1"))]
+    facts = Facts(interactions=looks, barred={"i0", "i1"}, categories={"tea", "cake"})
+    placed = rank(Wish(SCENARIOS["home"], 5), facts, [], Shop(shop, shop))
+    assert ids(placed) == ["i7", "i8", "i9", "i10", "i11"]
+    reasons = [Explainer(facts, (), Shop(shop, shop), str, "en").reasons(one.choice)[0] for one in placed]
+    assert [one.text for one in reasons[:3]] == [f"Fits your interest in {one}" for one in ("cake", "tea", "tea")]
+    assert [one.code for one in reasons[3:]] == ["from_range", "from_range"]
+
+
 def test_every_reason_is_said_in_both_languages() -> None:
     for texts in TEXTS.values():
         assert texts.keys() == {"en", "zh"}
