@@ -4,7 +4,6 @@ A load is a log of its own, `load-<hash>`, with an offset for each event in its 
 every fence count in it, so a load that was interrupted goes on where it was, and a second one finds all done.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from infra.redis import address, told_as_away
 from infra.settings import Settings
 from streams.batch import Applied, PartitionBatch
 from streams.holds import Hold
+from streams.interruption import step_done
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
 
@@ -199,7 +199,7 @@ class _Held:
         self._taken = self._monotonic()
 
     async def renew(self) -> None:
-        await asyncio.sleep(0)
+        await step_done()
         if self._monotonic() - self._taken > _RENEW_S:
             await self.take()
 

@@ -39,7 +39,8 @@ class Hold:
         if other:
             who = "a worker" if other.startswith(b"shared:") else "another process that needs it for itself"
             raise Refused(
-                f"{self._name!r} is held by {who}; end it (it lets go within {HOLD_MS // 1000} s) and try again",
+                f"the namespace {self._name!r} is held by {who}; end it (it lets go within {HOLD_MS // 1000} s) "
+                "and try again",
                 code="held",
             )
 

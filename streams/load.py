@@ -12,6 +12,7 @@ from datetime import date, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from redis.asyncio import Redis
 from rich.console import Console
@@ -21,15 +22,18 @@ from features.catalog_store import CatalogStore
 from infra.clock import Clock, clock_from
 from infra.embedded.outside import Outside, running
 from infra.errors import BadInput, Refused
+from infra.kafka_admin import check_topics
+from infra.keys import LIVE
 from infra.redis import address, connect
 from infra.settings import Settings
 from infra.shards import agree
 from streams.direct import DirectLoad
+from streams.holds import Hold
 from streams.intake import Intake, Ready
-from streams.load_report import LoadReport, instant, print_report, write_report
+from streams.load_report import LoadReport, instant, print_report, refuse_nothing, write_report
 from streams.mappings.origin import Origin, content_hash, existing
 from streams.mappings.outcomes import Mapping as SourceMapping
-from streams.mappings.table import files_of, named
+from streams.mappings.table import MAPPINGS, PACKAGES, files_of, named
 from streams.progress import Phases
 from streams.spool import Spool, Window
 from streams.through_log import ThroughLog
@@ -90,17 +94,24 @@ def load_command(
     """
     request = LoadRequest(source, mapping, items, direct, live, wait, Window(since, until, limit, moved_to))
     request = _checked(request)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise BadInput(f"--json {json_file}: there is no folder {json_file.parent}", path="json")
     found = settings if settings.kafka or direct else running(settings)
     if found is None:
         raise Refused(
             f"no broker runs for {settings.data_dir}: start `daogou up` first, set DAOGOU_KAFKA, or load with --direct"
         )
     with Outside(found) as outside, Phases() as phases:
-        report = load(outside, request, phases, clock_from(settings.clock_shift_file))
+        try:
+            report = load(outside, request, phases, clock_from(settings.clock_shift_file))
+        except KeyboardInterrupt:
+            phases.say("interrupted; nothing is half done: the same command completes it")
+            raise
     if not quiet:
         print_report(report, Console())
     if json_file is not None:
         write_report(report, json_file)
+    refuse_nothing(report)
     return report
 
 
@@ -110,9 +121,10 @@ def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock)
     Raises:
         DaogouError: as `load_command`.
     """
+    source = _Source.of(request)
+    asyncio.run(_admitted(settings, request))
     with Spool() as spool:
         intake = Intake(spool)
-        source = _Source.of(request)
         origin = source.origin(settings, request, clock)
         lines_read = 0
         if source.mapping is not None:
@@ -179,13 +191,31 @@ class _Job:
     lines_read: int
 
 
+async def _admitted(settings: Settings, request: LoadRequest) -> None:
+    """Before a file is read, for minutes perhaps: whether the load could be written.
+
+    Raises:
+        DaogouError: a server is away, the partitions differ, or a worker runs beside a direct load.
+    """
+    redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
+    try:
+        if not request.direct:
+            await asyncio.to_thread(check_topics, settings.kafka, settings.partition_count)
+        await agree(redis, settings.partition_count, where)
+        if request.direct:
+            hold = Hold(redis, LIVE, uuid4().hex, alone=True, where=where)
+            await hold.take()
+            await hold.release()
+    finally:
+        await redis.aclose()
+
+
 async def _write(job: _Job) -> LoadReport:
     settings, request, phases, intake = job.settings, job.request, job.phases, job.intake
     chosen = intake.spool.choose(request.window)
     records = intake.records(settings.tenant)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
-        await agree(redis, settings.partition_count, address(settings.redis))
         ready = Ready(intake, chosen, await _stored(settings, redis, records, len(chosen)))
         if request.direct:
             log = job.source.log(request, settings, chosen.moved_days)
@@ -235,6 +265,13 @@ def _checked(request: LoadRequest) -> LoadRequest:
     if request.source is None and request.items is None:
         raise BadInput("nothing to load: give a SOURCE, --items FILE, or both", path="source")
     if request.source is not None and request.mapping is None:
+        if request.source not in PACKAGES:
+            readable = " | ".join(name for name in MAPPINGS if name not in PACKAGES)
+            raise BadInput(
+                f"say how {request.source} is read: --mapping {readable}; without one: {', '.join(PACKAGES)}",
+                path="mapping",
+                code="no_mapping",
+            )
         request = replace(request, mapping=request.source)
     if request.live and request.direct:
         raise BadInput("--live needs the worker, --direct goes without: choose one", path="live")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.errors import BadInput
 from streams.mappings.outcomes import Refused, Undescribed
 
 
@@ -125,6 +126,22 @@ def print_report(report: LoadReport, console: Console) -> None:
         say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
     say(f"{report.way}: {seconds}")
+
+
+def refuse_nothing(report: LoadReport) -> None:
+    """A file that gave nothing at all is hardly what somebody wanted to load.
+
+    Raises:
+        BadInput: every line was refused.
+    """
+    if report.lines_read and report.lines_refused == report.lines_read and not report.items:
+        code, refusals = next(iter(report.refused.items()))
+        raise BadInput(
+            f"nothing of {report.source} was taken: all of its {report.lines_read:,} lines were refused, "
+            f"{refusals.count:,} as {code!r}; is --mapping {report.mapping} the right one?",
+            path="mapping",
+            code="nothing_taken",
+        )
 
 
 def write_report(report: LoadReport, file: Path) -> None:

@@ -24,6 +24,7 @@ from infra.redis import address
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 from streams.commit import PartitionStore
+from streams.interruption import step_done
 from streams.progress import Phases
 
 _CHUNK_RECORDS: Final = 500
@@ -100,6 +101,7 @@ class Gate:
                 )
                 silent += 6 * _SILENT_S
             if not enough():
+                await step_done()
                 await asyncio.sleep(_POLL_S)
 
     async def _look(self) -> None:
@@ -162,6 +164,7 @@ class ThroughLog:
                     gate.note(record.partition, offset, _size(record))
                 sent += len(chunk)
                 advance(len(chunk))
+                await step_done()
         return sent
 
     async def _drain(self, what: str, gate: Gate) -> None:

@@ -1,10 +1,13 @@
-"""Brokers for tests that need a log of their own."""
+"""A broker for tests that need a log of their own; an empty Redis and a file for those of loading."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from infra.embedded.kafka_broker import EmbeddedKafka
+from tests.streams.files import RETAIL_HEADER, retail_line, written
 from tests.streams.shop import LOG, PARTITIONS
 
 
@@ -14,3 +17,27 @@ def broker() -> Iterator[str]:
     one = EmbeddedKafka(PARTITIONS, log_id=LOG)
     yield one.start()
     one.stop()
+
+
+@pytest.fixture
+def empty(redis_url: str) -> Iterator[Redis]:
+    """A client of an empty Redis for code that blocks."""
+    client = Redis.from_url(redis_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def retail(tmp_path: Path) -> Path:
+    """Forty invoices of seven customers and some strangers, not in the order of time."""
+    lines = [
+        retail_line(
+            f"5{n:05}", f"8{m}", m + 1, f"{m + 1}.50",
+            at=f"2011-03-{1 + (n * 7) % 28:02} 10:00:00",
+            customer=f"178{n % 7:02}.0" if n % 8 else "",
+        )
+        for n in range(40)
+        for m in range(1 + n % 5)
+    ]  # fmt: skip
+    return written(tmp_path, "retail.csv.gz", RETAIL_HEADER, *lines, lines[0], retail_line("9", "POST"), packed=True)

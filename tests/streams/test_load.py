@@ -1,85 +1,23 @@
 """Loading on a real Redis and the embedded broker: both ways give the same rows, a second load none."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import StringIO
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import pytest
 from redis import Redis
 from rich.console import Console
 
 from features.archive import EventArchive
-from features.catalog import decode_record
-from features.catalog_store import CatalogStore
 from features.events import event_time_ms, to_ms
-from infra import redis as infra_redis
-from infra.clock import ManualClock
-from infra.errors import BadInput, Refused
-from infra.kafka import Follower, log_id
-from infra.keys import LIVE
 from infra.settings import Settings
-from infra.topics import CATALOG, EVENTS
-from streams.batch import PartitionBatch
-from streams.holds import Hold
-from streams.load import LoadRequest, load, load_command
+from streams.load import LoadRequest, load
 from streams.load_report import LoadReport, print_report, write_report
-from streams.pipeline import build_pipeline
 from streams.progress import Phases
-from streams.spool import Window
-from tests.streams.files import REES46_HEADER, RETAIL_HEADER, retail_line, written
-
-NOW = ManualClock(to_ms(datetime(2026, 11, 24, 12, tzinfo=UTC)))
-
-
-@pytest.fixture
-def empty(redis_url: str) -> Iterator[Redis]:
-    """A client of an empty Redis for code that blocks."""
-    client = Redis.from_url(redis_url)
-    client.flushall()
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def retail(tmp_path: Path) -> Path:
-    """Forty invoices of seven customers and some strangers, not in the order of time."""
-    lines = [
-        retail_line(
-            f"5{n:05}", f"8{m}", m + 1, f"{m + 1}.50",
-            at=f"2011-03-{1 + (n * 7) % 28:02} 10:00:00",
-            customer=f"178{n % 7:02}.0" if n % 8 else "",
-        )
-        for n in range(40)
-        for m in range(1 + n % 5)
-    ]  # fmt: skip
-    return written(tmp_path, "retail.csv.gz", RETAIL_HEADER, *lines, lines[0], retail_line("9", "POST"), packed=True)
-
-
-def quietly() -> Phases:
-    return Phases(Console(file=StringIO()))
-
-
-def run(settings: Settings, request: LoadRequest, phases: Phases | None = None) -> LoadReport:
-    with phases or quietly() as shown:
-        return load(settings, request, shown, NOW)
-
-
-def direct(source: Path, **window: object) -> LoadRequest:
-    return LoadRequest(str(source), "online-retail", direct=True, window=msgspec.convert(window, Window))
-
-
-def rows(redis: Redis) -> dict[bytes, bytes | None]:
-    keys: list[Any] = sorted(redis.scan_iter("daogou:*:row:*"))
-    values: Any = redis.mget(keys) if keys else []
-    return dict(zip(keys, values, strict=True))
+from tests.streams.files import REES46_HEADER, written
+from tests.streams.loads import NOW, Consumer, direct, rows, run
 
 
 def test_a_load_and_the_same_again(settings: Settings, empty: Redis, retail: Path) -> None:
@@ -96,49 +34,6 @@ def test_a_load_and_the_same_again(settings: Settings, empty: Redis, retail: Pat
     assert (again.applied["applied"], again.applied["archived"]) == (0, 0)
     assert again.applied["applied before"] == 40
     assert len(list(EventArchive(settings.archive_dir).events())) == 40
-
-
-class PlugPulledError(Exception):
-    """Somebody pulled the plug."""
-
-
-class Plug(Phases):
-    """Is pulled when a phase has come so far."""
-
-    def __init__(self, phase: str, after: int) -> None:
-        super().__init__(Console(file=StringIO()))
-        self._pulled_in, self._after = phase, after
-
-    @contextmanager
-    def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        with super().phase(name, total, unit) as advance:
-            done = 0
-
-            def advanced(more: int) -> None:
-                nonlocal done
-                done += more
-                advance(more)
-                if name == self._pulled_in and done >= self._after:
-                    raise PlugPulledError
-
-            yield advanced
-
-
-@pytest.mark.parametrize(
-    ("phase", "after"), [("read", 1), ("archived", 1), ("catalogue", 3), ("applied", 1), ("applied", 20)]
-)
-def test_a_load_that_was_interrupted_goes_on(
-    phase: str, after: int, settings: Settings, empty: Redis, retail: Path
-) -> None:
-    run(settings.model_copy(update={"data_dir": settings.data_dir / "whole"}), direct(retail))
-    whole = rows(empty)
-    empty.flushall()
-    with pytest.raises(PlugPulledError):
-        run(settings, direct(retail), Plug(phase, after))
-    report = run(settings, direct(retail))
-    assert rows(empty) == whole
-    applied = report.applied
-    assert applied["applied"] + applied["applied before"] == 40
 
 
 def test_overlapping_loads_of_one_file_are_one(settings: Settings, empty: Redis, retail: Path) -> None:
@@ -170,55 +65,6 @@ def test_duplicates_within_a_file_and_times_that_tie(settings: Settings, empty: 
     report = run(settings, LoadRequest(str(path), "rees46", direct=True))
     assert (report.lines_read, report.events, report.lines_repeated) == (4, 2, 2)
     assert report.applied["applied"] == 2
-
-
-def test_refused_while_a_worker_holds_the_namespace(settings: Settings, empty: Redis, retail: Path) -> None:
-    async def held() -> None:
-        client = await infra_redis.connect(settings.redis, 5000)
-        await Hold(client, LIVE, "worker", alone=False).take()
-        await client.aclose()
-
-    asyncio.run(held())
-    with pytest.raises(Refused, match="held by a worker"):
-        run(settings, direct(retail))
-    assert rows(empty) == {}
-
-
-class Consumer:
-    """A worker in a thread: applies what is on the log by the worker's own pipeline and store."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._consume()))
-
-    def __enter__(self) -> "Consumer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    async def _consume(self) -> None:
-        settings = self._settings
-        client = await infra_redis.connect(settings.redis, 5000)
-        logs = {topic: log_id(settings.kafka, topic, settings.embedded_log) for topic in (EVENTS, CATALOG)}
-        followers = {topic: Follower(settings.kafka, topic, "start", embedded=True) for topic in logs}
-        pipeline, items = build_pipeline(settings, client), CatalogStore(client)
-        await pipeline.claim(range(settings.partition_count), logs[EVENTS])
-        while not self._ending.is_set():
-            for topic, follower in followers.items():
-                for record in await asyncio.to_thread(follower.read, 1000, 0.01):
-                    where = record.partition, logs[topic]
-                    if topic == EVENTS:
-                        await pipeline.apply([PartitionBatch(*where, [record])])
-                    else:
-                        facet = decode_record(record.key, record.value)
-                        await items.apply(record.partition, [facet], logs[topic], record.offset)
-        for follower in followers.values():
-            follower.close()
-        await client.aclose()
 
 
 def test_through_the_log_gives_the_same_rows(settings: Settings, empty: Redis, retail: Path) -> None:
@@ -275,30 +121,6 @@ def test_events_are_completed_from_the_catalogue(settings: Settings, empty: Redi
     [event] = EventArchive(settings.archive_dir).events()
     assert (event.items[0].category, event.items[0].brand, str(event.items[0].price)) == ("Tea", "Leaf", "3")
     assert event_time_ms(event) == to_ms(datetime(2020, 1, 1, tzinfo=UTC))
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        LoadRequest(),
-        LoadRequest("a.csv", "nothing"),
-        LoadRequest("a.csv", "taobao", live=True, direct=True),
-        LoadRequest("a.csv", "taobao", window=Window(limit=-1)),
-        LoadRequest("a.csv", "taobao", window=Window(since=datetime(2017, 1, 1))),
-    ],
-)
-def test_requests_that_do_not_fit_together(settings: Settings, request_: LoadRequest) -> None:
-    window = request_.window
-    with pytest.raises(BadInput):
-        load_command(
-            settings,
-            request_.source,
-            request_.mapping,
-            live=request_.live,
-            direct=request_.direct,
-            since=window.since,
-            limit=window.limit,
-        )
 
 
 def test_the_table_and_the_file(settings: Settings, empty: Redis, retail: Path, tmp_path: Path) -> None:
