@@ -4,13 +4,15 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from infra.embedded.outside import Outside
-from infra.errors import DaogouError, SettingWrong, Unavailable
+from infra.errors import DaogouError, NotFound, SettingWrong, Unavailable
 from infra.kafka import create_topics, end_offsets, log_id
+from infra.kafka_admin import check_topics
 from infra.ports import is_loopback, listen, port_of
 from infra.ready import tell_ready
 from infra.redis import address, connect
@@ -149,6 +151,9 @@ def prepare(settings: Settings) -> None:
     Raises:
         KafkaAway, RedisAway, Refused: as their names say.
     """
+    # Both are asked before either is changed: a wrong number would stay in whichever was still empty.
+    with suppress(NotFound):
+        check_topics(settings.kafka, settings.partition_count)
     asyncio.run(_agreed(settings))
     create_topics(settings.kafka, settings.partition_count, settings.replication)
 
