@@ -1,21 +1,22 @@
-"""Events as hypothesis makes them, and JSON that is broken somewhere."""
+"""Events as hypothesis makes them, one with every field, and JSON that is broken somewhere."""
 
 import copy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from features.event_rules import MAX_MONEY, MONEY_PLACES
-from features.events import EVENT_NAMES, MAX_ITEMS, MAX_QUANTITY, Context, Event, EventItem
+from features.events import EVENT_NAMES, MAX_ITEMS, MAX_QUANTITY, Context, Event, EventItem, parse
+from infra.errors import BadInput
 
 RECEIVED = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 ids = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=30)
 amounts = st.decimals(0, MAX_MONEY - 1, places=MONEY_PLACES) | st.sampled_from([Decimal("0"), Decimal("1E+3")])
-offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timedelta(minutes=minutes))
 times = st.datetimes(datetime(1970, 1, 3), datetime(2199, 12, 30), timezones=st.just(UTC))
 
 items = st.builds(
@@ -62,6 +63,48 @@ def sent_events(draw: st.DrawFn) -> Event:
         consent=draw(st.dictionaries(ids, st.booleans(), min_size=1, max_size=3)),
         context=draw(st.none() | contexts),
     )
+
+
+WHOLE: dict[str, Any] = {
+    "event_name": "purchase",
+    "occurred_at": "2026-05-01T11:59:00Z",
+    "sent_at": "2026-05-01T11:59:30Z",
+    "event_id": "e1",
+    "source": "app",
+    "schema_version": 1,
+    "anonymous_id": "a1",
+    "user_id": "u1",
+    "session_id": "s1",
+    "items": [
+        {"item_id": "tea", "price": 4.5, "quantity": 2, "index": 0, "category": "drinks", "brand": "Leaf"},
+        {"item_id": "pot", "price": "19.99"},
+    ],
+    "currency": "EUR",
+    "value": 28.99,
+    "transaction_id": "t1",
+    "search_term": "tea",
+    "recommendation_id": "r1",
+    "rating": 5,
+    "text": "good",
+    "traits": {"name": "Ann"},
+    "consent": {"email": True},
+    "context": {"page": "https://shop.example/", "locale": "de-DE", "time_zone": "Europe/Berlin"},
+}
+
+
+def parsed(obj: object) -> Event:
+    return parse(obj, tenant="default", received_at=RECEIVED, new_id=lambda: "new")
+
+
+def refused(obj: object) -> tuple[str, str]:
+    with pytest.raises(BadInput) as caught:
+        parsed(obj)
+    assert caught.value.message
+    return caught.value.path, caught.value.reason
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in WHOLE.items() if name not in names}
 
 
 leaves = (

@@ -1,6 +1,37 @@
-"""Events as other senders write them, after the examples in their documentation."""
+"""Events as other senders write them, after the examples in their documentation, and what the door makes of them."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+import pytest
+
+from features.events import Event, parse
+from infra.errors import BadInput
+
+RECEIVED = datetime(2026, 5, 1, 10, 0, 4, tzinfo=UTC)
+TEN = datetime(2026, 5, 1, 10, tzinfo=UTC)
+
+
+def parsed(obj: object) -> Event:
+    return parse(obj, tenant="default", received_at=RECEIVED, new_id=lambda: "new")
+
+
+def refused(obj: object) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        parsed(obj)
+    return caught.value
+
+
+def where(obj: object) -> tuple[str, str]:
+    error = refused(obj)
+    return error.path, error.reason
+
+
+def names(obj: Mapping[str, Any]) -> tuple[str, list[str]]:
+    event = parsed(obj)
+    return event.event_name, [item.item_id for item in event.items]
+
 
 SEGMENT_CONTEXT = {
     "ip": "108.0.78.21",
