@@ -71,7 +71,7 @@ class Bench:
                 into.runs[connections].append(figures)
                 into.cpu_us[connections].append(cpu_us)
                 print(
-                    f"{into.name:<10} {connections} connections {figures.rate:>8,.0f} requests/s  "
+                    f"{into.name:<10} {_connections(connections):<13} {figures.rate:>6,.0f} requests/s  "
                     f"p50 {figures.p50_ms:6.2f} ms  p99 {figures.p99_ms:6.2f} ms  CPU {cpu_us:4.0f} µs each  "
                     f"wrong {figures.wrong}",
                     flush=True,
@@ -135,7 +135,7 @@ def _judged(found: Sequence[Measured]) -> int:
                 mine / other for mine, other in zip(ours.cpu_us[connections], theirs.cpu_us[connections], strict=True)
             ]
             print(
-                f"ratio      {connections} connections: {_spread(ratios, '.2f')} times the other's requests/s, "
+                f"ratio      {_connections(connections)}: {_spread(ratios, '.2f')} times the other's requests/s, "
                 f"{_spread(cpu, '.2f')} times its CPU"
             )
     at_8 = ours.runs[CONNECTIONS[0]]
@@ -155,9 +155,13 @@ def _judged(found: Sequence[Measured]) -> int:
 def _line(one: Measured, connections: int) -> str:
     runs = one.runs[connections]
     return (
-        f"{connections} connections {_spread([run.rate for run in runs], ',.0f')} requests/s, "
+        f"{_connections(connections)} {_spread([run.rate for run in runs], ',.0f')} requests/s, "
         f"p50 {_spread([run.p50_ms for run in runs], '.2f')} ms, p99 {_spread([run.p99_ms for run in runs], '.2f')} ms"
     )
+
+
+def _connections(count: int) -> str:
+    return f"{count} connection{'s' if count > 1 else ''}"
 
 
 def _spread(values: Sequence[float], form: str) -> str:
