@@ -21,7 +21,6 @@ from infra.ready import VARIABLE, ReadyListener
 from infra.redis import connect_sync
 from infra.settings import Settings, environment, read_settings
 from tests.benchmarks.machine import on_cores
-from tests.benchmarks.page_shop import forget
 
 _READY_WITHIN_S = 60.0
 _POLL_S = 0.1
@@ -29,8 +28,8 @@ _POLL_S = 0.1
 
 @contextlib.contextmanager
 def outside(folder: Path) -> Iterator[tuple[Settings, str]]:
-    """Settings that name Redis and Kafka, with a tenant of their own; and what the two are, in words."""
-    given = read_settings(data_dir=folder, tenant=f"bench-{uuid.uuid4().hex[:8]}")
+    """Settings that name Redis and Kafka, and what the two are, in words."""
+    given = read_settings(data_dir=folder)
     with contextlib.ExitStack() as stack:
         settings, of_redis = _redis(given, folder, stack)
         settings, of_kafka = _kafka(settings, stack)
@@ -42,7 +41,10 @@ def outside(folder: Path) -> Iterator[tuple[Settings, str]]:
 
 def _redis(settings: Settings, folder: Path, stack: contextlib.ExitStack) -> tuple[Settings, str]:
     if settings.redis.get_secret_value():
-        stack.callback(forget, settings)
+        client = stack.enter_context(connect_sync(settings.redis, 5000))
+        if client.dbsize():
+            raise SystemExit("DAOGOU_REDIS names a database that is not empty; give one that may be filled and emptied")
+        stack.callback(client.flushdb)
         return settings, "DAOGOU_REDIS"
     server = shutil.which("redis-server")
     if server is None:

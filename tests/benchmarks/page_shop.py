@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import redis
 from redis.asyncio import Redis
 
 from features import shoppers
@@ -154,14 +153,6 @@ class PageShop:
             for n, item_id in enumerate(ids)
             for source, because in [self._rng.choice([("tower", None), ("item_to_item", self._rng.choice(met))])]
         ]
-
-
-def forget(settings: Settings) -> None:
-    """Take out of a Redis that is not ours what was put there: all keys of the tenant."""
-    client = redis.Redis.from_url(settings.redis.get_secret_value())
-    for key in client.scan_iter(match=f"daogou:*:{settings.tenant}:*", count=1000):
-        client.delete(key)
-    client.close()
 
 
 def this_hour() -> datetime:

@@ -8,7 +8,7 @@ looked through before and after, at 8 connections: 20 different items with their
 cart, nothing bought, nothing sold out. Ends with one line, and with status 1 when an answer was wrong or a bar missed.
 
 With --against the API of another checkout is measured in turns with this one: what counts is the ratio. Redis is
-DAOGOU_REDIS if set (what was put there is taken out again), else `redis-server` if on PATH, else the embedded one;
+DAOGOU_REDIS if set (an empty database, emptied again), else `redis-server` if on PATH, else the embedded one;
 Kafka is DAOGOU_KAFKA if set, else the embedded broker.
 """
 
