@@ -74,7 +74,7 @@ def item_neighbours(bought: Interactions) -> Any:
     """
     size = len(bought.items)
     counts = np.bincount(bought.item, minlength=size).astype(np.float32)
-    pairs: Any = sp.csr_matrix((size, size), dtype=np.float32)
+    pairs: Any = 0
     for begin in range(1, _REACH + 1, 10):
         pairs = pairs + _pairs_apart(bought, range(begin, min(begin + 10, _REACH + 1)), size)
     together = (pairs + pairs.T).tocoo()
@@ -96,11 +96,17 @@ def _pairs_apart(bought: Interactions, distances: range, size: int) -> Any:
 
 
 def _strongest(table: Any, most: int) -> Any:
-    """The largest entries of each row."""
+    """The `most` largest entries of each row of a CSR table of positive numbers; of equal ones the first columns."""
     row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-    order = np.lexsort((table.indices, -table.data, row))
-    place = np.arange(len(order)) - table.indptr[row[order]]
-    kept = order[place < most]
+    # Positive floats sort like their bits: one key holds the row and, falling, the value.
+    bits = table.data.astype(np.float32).view(np.int32).astype(np.int64)
+    key = (row << 32) | (0x7FFF_FFFF - bits)
+    ends = np.minimum(table.indptr[:-1] + most, table.indptr[1:]) - 1
+    limit = np.sort(key)[np.maximum(ends, 0)] if len(key) else np.zeros(len(ends), np.int64)
+    few = np.flatnonzero(key <= limit[row])
+    few = few[np.lexsort((table.indices[few], key[few]))]
+    begins = np.searchsorted(row[few], np.arange(table.shape[0]))
+    kept = few[np.arange(len(few)) - begins[row[few]] < most]
     return sp.csr_matrix((table.data[kept].astype(np.float32), (row[kept], table.indices[kept])), shape=table.shape)
 
 

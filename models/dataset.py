@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from features.aggregates import SHOPPER_BEHAVIOUR
 from features.archive import EventArchive
 from features.events import Event, event_time_ms, record_key_of
 from features.offline import StoreAt
@@ -17,13 +18,13 @@ from features.training_frames import training_frame
 from infra.errors import BadInput
 from models.interactions import Interactions
 
-BEHAVIOUR: Final = tuple(
-    f"shopper_behaviour:{name}"
-    for name in (
-        "recent_items", "recent_kinds", "recent_times", "orders", "views", "mean_log_price", "last_event_at",
-        "purchased_items", "purchased_weights", "purchased_last_at",
-    )
+HISTORY: Final = (
+    "recent_items", "recent_kinds", "recent_times", "orders", "views", "mean_log_price", "last_event_at",
 )  # fmt: skip
+"""Features that the user tower reads."""
+
+BEHAVIOUR: Final = (*HISTORY, "purchased_items", "purchased_weights", "purchased_last_at")
+"""Features that all sources of the fused score read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Sources:
 def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], None]) -> Interactions:
     """Every purchase of the archive, one row for each item of an order; items outside of `items` are left out.
 
+    `progress` hears how many more orders are read.
+
     Raises:
         BadInput: there are none (`no_events`).
     """
@@ -46,6 +49,7 @@ def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], 
     rows: list[tuple[int, int, int, int]] = []
     shoppers: dict[str, int] = {}
     for number, event in enumerate(_bought(sources)):
+        progress(1)
         key = record_key_of(event)
         identity = (key, event.source, event.event_id)
         if identity in seen:
@@ -55,12 +59,11 @@ def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], 
         at = event_time_ms(event)
         distinct = dict.fromkeys(line.item_id for line in event.items if line.item_id in index)
         rows.extend((shopper, at, number, index[item_id]) for item_id in distinct)
-        if number % 5000 == 0:
-            progress(number)
     if not rows:
         raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
-    columns = np.array(sorted(rows), dtype=np.int64)
-    return Interactions(tuple(shoppers), tuple(items), columns[:, 0], columns[:, 3], columns[:, 1], columns[:, 2])
+    shopper, at, order, item = np.array(rows, dtype=np.int64).T
+    place = np.lexsort((item, order, at, shopper))
+    return Interactions(tuple(shoppers), tuple(items), shopper[place], item[place], at[place], order[place])
 
 
 def _bought(sources: Sources) -> Iterator[Event]:
@@ -71,16 +74,25 @@ def _bought(sources: Sources) -> Iterator[Event]:
     )
 
 
-def states_before(sources: Sources, shoppers: Sequence[str], at_ms: Sequence[int]) -> list[State]:
-    """Each shopper as Feast knew them just before a moment: what the fold had made of the events before it."""
+def states_before(
+    sources: Sources, shoppers: Sequence[str], at_ms: Sequence[int], features: Sequence[str] = BEHAVIOUR
+) -> list[State]:
+    """Each shopper as Feast knew them just before a moment: what the fold had made of the events before it.
+
+    Args:
+        sources: where to read.
+        shoppers: record keys.
+        at_ms: the moments, one for each.
+        features: of `shopper_behaviour`; what is not asked for stays empty in the state.
+    """
     labels = pd.DataFrame(
         {
             "shopper": list(shoppers),
             "event_timestamp": pd.to_datetime(np.asarray(at_ms, dtype=np.int64), unit="ms", utc=True),
         }
     )
-    frame = training_frame(sources.store, labels, BEHAVIOUR)
-    columns = {name.partition(":")[2]: frame[name.partition(":")[2]].tolist() for name in BEHAVIOUR}
+    frame = training_frame(sources.store, labels, [f"{SHOPPER_BEHAVIOUR.name}:{name}" for name in features])
+    columns = {name: frame[name].tolist() for name in features}
     return [_state({name: values[row] for name, values in columns.items()}) for row in range(len(labels))]
 
 
@@ -91,7 +103,8 @@ def _state(values: dict[str, Any]) -> State:
         return State()
     now = int(newest)
     met = zip(values["recent_items"], values["recent_kinds"], values["recent_times"], strict=True)
-    bought = zip(values["purchased_items"], values["purchased_weights"], values["purchased_last_at"], strict=True)
+    lists = ("purchased_items", "purchased_weights", "purchased_last_at")
+    bought = zip(*(values.get(name, ()) for name in lists), strict=True)
     mean = values["mean_log_price"]
     known = mean is not None and not pd.isna(mean)
     return State(

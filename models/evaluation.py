@@ -7,13 +7,15 @@ import msgspec
 import numpy as np
 from rich.table import Table
 
+from models.baselines import Ranker
 from models.interactions import Floats, Interactions, Ints
 
+BATCH: Final = 64
 K: Final = 20
 TASKS: Final = ("all", "new")
 METRICS: Final = ("ndcg", "recall", "mrr")
-_BATCH: Final = 64
 _NOTHING: Final = np.empty(0, np.int64)
+_Line = tuple[float, float, float]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -53,26 +55,35 @@ class Truth:
         return _NOTHING if task == "all" else self.seen.get(shopper, _NOTHING)
 
 
-def evaluate(name: str, score: Callable[[Ints], Floats], truth: Truth, k: int = K) -> Evaluation:
-    """Rank every item for every shopper of the truth.
+def evaluate(rankers: Sequence[Ranker], truth: Truth, progress: Callable[[int], None], k: int = K) -> list[Evaluation]:
+    """Rank every item for every shopper of the truth, with every model.
 
     Args:
-        name: of the model.
-        score: [shoppers] → [shoppers, items].
+        rankers: the models.
         truth: what is to be found.
+        progress: hears how many more shoppers are done.
         k: length of the list.
     """
-    found: dict[str, list[tuple[float, float, float]]] = {task: [] for task in TASKS}
-    for begin in range(0, len(truth.shoppers), _BATCH):
-        shoppers = truth.shoppers[begin : begin + _BATCH]
-        for shopper, scores in zip(shoppers.tolist(), score(shoppers), strict=True):
-            for task in TASKS:
-                wanted = truth.wanted(shopper, task)
-                if len(wanted):
-                    left = np.array(scores, np.float32)
-                    left[truth.barred(shopper, task)] = -np.inf
-                    found[task].append(_metrics(left, wanted, k))
-    return Evaluation(name, {task: np.array(rows).reshape(-1, len(METRICS)) for task, rows in found.items()})
+    found: list[dict[str, list[_Line]]] = [{task: [] for task in TASKS} for _ in rankers]
+    for begin in range(0, len(truth.shoppers), BATCH):
+        shoppers = truth.shoppers[begin : begin + BATCH]
+        for ranker, lines in zip(rankers, found, strict=True):
+            _measure(ranker.score(shoppers), shoppers, truth, lines, k)
+        progress(len(shoppers))
+    return [
+        Evaluation(ranker.name, {task: np.array(rows).reshape(-1, len(METRICS)) for task, rows in lines.items()})
+        for ranker, lines in zip(rankers, found, strict=True)
+    ]
+
+
+def _measure(scores: Floats, shoppers: Ints, truth: Truth, lines: dict[str, list[_Line]], k: int) -> None:
+    for shopper, row in zip(shoppers.tolist(), scores, strict=True):
+        for task in TASKS:
+            wanted = truth.wanted(shopper, task)
+            if len(wanted):
+                left = np.array(row, np.float32)
+                left[truth.barred(shopper, task)] = -np.inf
+                lines[task].append(_metrics(left, wanted, k))
 
 
 def ranks(scores: Floats, items: Ints) -> Any:
@@ -113,7 +124,7 @@ def table(evaluations: Sequence[Evaluation], seed: int = 0) -> Table:
     return shown
 
 
-def _metrics(scores: Floats, bought: Ints, k: int) -> tuple[float, float, float]:
+def _metrics(scores: Floats, bought: Ints, k: int) -> _Line:
     places = ranks(scores, bought)
     within = places[places < k]
     ideal = (1 / np.log2(np.arange(min(k, len(bought))) + 2)).sum()

@@ -42,10 +42,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Orders to learn from: the shopper before each, and the rows of the items bought."""
+    """Orders to learn from: the shopper just before each, the rows of the items bought, and when, in ms."""
 
-    before: Sequence[State]
+    known: Sequence[State]
     bought: Sequence[Ints]
+    at: Ints
+
+    def before(self, at_ms: int) -> "Examples":
+        """The orders before a moment."""
+        chosen = np.flatnonzero(self.at < at_ms).tolist()
+        return Examples([self.known[row] for row in chosen], [self.bought[row] for row in chosen], self.at[chosen])
 
 
 class Negatives:
@@ -63,6 +69,11 @@ class Negatives:
         return np.minimum(drawn, len(self._edges) - 1).astype(np.int64)
 
 
+def steps_of(examples: Examples, options: Options) -> int:
+    """How many steps a fit takes."""
+    return max(1, math.ceil(options.epochs * len(examples.bought) / options.batch))
+
+
 def fit(
     items: ItemTower,
     users: UserTower,
@@ -70,7 +81,7 @@ def fit(
     index: dict[str, int],
     counts: Ints,
     options: Options,
-    progress: Callable[[int, int, float], None],
+    progress: Callable[[int], None],
 ) -> None:
     """Fit both towers in place.
 
@@ -80,15 +91,15 @@ def fit(
         index: item id to row.
         counts: [items] how often each was bought.
         options: how.
-        progress: hears (step, of all, loss).
+        progress: hears how many more steps are done.
 
     Raises:
         Refused: the loss is no number any more (`training_diverged`).
     """
     rng = np.random.default_rng(options.seed)
-    histories = packed(examples.before, index)
+    histories = packed(examples.known, index)
     negatives = Negatives(counts, options.negatives, rng)
-    steps = max(1, math.ceil(options.epochs * len(examples.bought) / options.batch))
+    steps = steps_of(examples, options)
     parameters = [*items.parameters(), *users.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -114,7 +125,7 @@ def fit(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        progress(step, steps, value)
+        progress(1)
 
 
 def _loss(items: ItemTower, users: UserTower, shoppers: Histories, positives: Ints, negatives: Negatives) -> Tensor:

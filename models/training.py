@@ -5,14 +5,14 @@ are fitted on the same prefix as the model that is tested, and nothing looks at 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 import torch
 
-from features.shoppers import State
 from infra.errors import BadInput
 from models.baselines import (
     DAY_MS,
@@ -25,10 +25,11 @@ from models.baselines import (
     popularity,
     recency_item_knn,
 )
-from models.dataset import Sources, states_before
-from models.evaluation import Evaluation, Truth, evaluate
-from models.fitting import Examples, Options, fit
-from models.fusion import Weights, fuse, learn
+from models.dataset import HISTORY, Sources, states_before
+from models.evaluation import TASKS, Evaluation, Truth, evaluate
+from models.fitting import Examples, Options, fit, steps_of
+from models.fusion import Weights, fuse
+from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
 from models.scorer import Fitted, Scorer
@@ -39,39 +40,47 @@ TEST_DAYS: Final = 28
 POPULAR_HALF_LIFE_DAYS: Final = 30.0
 MAX_EXAMPLES: Final = 40_000
 MAX_CANDIDATES: Final = 40_000
+REPEATS_KEPT: Final = 1.0
+"""Share of the purchases of what was bought before that are learned from."""
+
+PartsOf = Callable[[Ints], Mapping[str, Floats]]
+
+
+class Phases(Protocol):
+    """Who hears how far a training is."""
+
+    def phase(self, name: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+        """One phase; what it gives is called with how much more is done."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training leaves: the arrays of the artifact, the fusion weights by task, the table."""
+    """What a training leaves: the fitted model, the table, and the time that lies between the two."""
 
     fitted: Fitted
     evaluations: Sequence[Evaluation]
     fitted_before_ms: int
     tested_until_ms: int
-    events: int
+    orders: int
 
 
-class Steps(msgspec.Struct, frozen=True):
-    """Who hears how far a training is: `stage` begins one, `step` is (done, of all, loss)."""
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a training reads: where shoppers are read as they were known, every purchase, the items' features."""
 
-    stage: Callable[[str], None]
-    step: Callable[[int, int, float], None]
+    sources: Sources
+    bought: Interactions
+    items: ItemFeatures
 
 
-def train(sources: Sources, bought: Interactions, items: ItemFeatures, options: Options, steps: Steps) -> Trained:
+def train(data: Data, options: Options, phases: Phases) -> Trained:
     """The whole training.
-
-    Args:
-        sources: where shoppers are read as they were known.
-        bought: every purchase.
-        items: features of the items of `bought`.
-        options: how to fit, and the seed.
-        steps: who hears.
 
     Raises:
         BadInput: too little history for two splits (`window_too_short`).
     """
+    bought = data.bought
     end = int(bought.at.max()) + 1
     test, validation = end - TEST_DAYS * DAY_MS, end - 2 * TEST_DAYS * DAY_MS
     if int(bought.at.min()) >= validation - TEST_DAYS * DAY_MS:
@@ -80,32 +89,59 @@ def train(sources: Sources, bought: Interactions, items: ItemFeatures, options: 
             "more; load more history",
             code="window_too_short",
         )
-    steps.stage("fit for the fusion weights")
-    early = _fit(sources, bought.before(validation), items, validation, options, steps)
-    steps.stage("learn the fusion weights")
-    weights = _learned(sources, early, bought, validation, test, options.seed)
-    steps.stage("fit")
-    final = msgspec.structs.replace(_fit(sources, bought.before(test), items, test, options, steps), weights=weights)
-    steps.stage("test")
-    evaluations = _table(sources, final, bought, test, end)
+    with phases.phase("features joined", 0, "orders") as advance:
+        examples = _examples(data.sources, bought.before(test), options.seed)
+        advance(len(examples.bought))
+    early = _fit(data, validation, examples.before(validation), options, phases, "fitted for the weights")
+    with phases.phase("weights learned", 0, "shoppers") as advance:
+        weights = _learned(data, early, validation, test, options.seed)
+        advance(1)
+    final = _fit(data, test, examples, options, phases, "fitted")
+    final = msgspec.structs.replace(final, weights=weights)
+    evaluations = table_of(data.sources, final, bought, (test, end), phases)
     return Trained(final, evaluations, test, end, len(np.unique(bought.order)))
 
 
-def _fit(
-    sources: Sources, bought: Interactions, items: ItemFeatures, at_ms: int, options: Options, steps: Steps
-) -> Fitted:
+def table_of(
+    sources: Sources, fitted: Fitted, bought: Interactions, weeks: tuple[int, int], phases: Phases
+) -> list[Evaluation]:
+    """The model beside the baselines on [begin, end) in ms; the baselines are fitted on what came before."""
+    begin, end = weeks
+    before = bought.before(begin)
+    truth = Truth(bought.between(begin, end), before)
+    parts_of = _parts(sources, Scorer(fitted), bought, begin)
+    rankers = [
+        popularity(before),
+        decayed_popularity(before, begin),
+        own_repeats(before, begin),
+        recency_item_knn(before),
+        Ranker("tower alone", lambda shoppers: parts_of(shoppers)["tower"]),
+        *(
+            Ranker(task, lambda shoppers, task=task: fuse(parts_of(shoppers), fitted.weights[task]))  # type: ignore[misc]
+            for task in TASKS
+        ),
+    ]
+    with phases.phase("tested", len(truth.shoppers), "shoppers") as advance:
+        *rows, every, new = evaluate(rankers, truth, advance)
+    fused = {one.name: one.per_shopper[one.name] for one in (every, new)}
+    return [*rows, Evaluation("fused", fused)]
+
+
+def _fit(data: Data, at_ms: int, examples: Examples, options: Options, phases: Phases, name: str) -> Fitted:
     """Both towers and the item-to-item scores, from what happened before `at_ms`."""
     torch.manual_seed(options.seed)
+    bought = data.bought.before(at_ms)
     index = {item_id: row for row, item_id in enumerate(bought.items)}
     counts = np.bincount(bought.item, minlength=len(bought.items))
     popular = decayed_counts(bought, at_ms, POPULAR_HALF_LIFE_DAYS)
-    log_popular = _log_popularity(popular)
-    tower = ItemTower(items, log_popular, counts > 0, options.width, options.id_dropout)
+    tower = ItemTower(data.items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
     tower.start_ids(factorised(bought, at_ms, options.width))
     users = UserTower(options.width)
-    examples = _examples(sources, bought, options.seed)
-    fit(tower, users, examples, index, counts, options, steps.step)
-    neighbours, scores = _packed_neighbours(item_neighbours(bought))
+    with phases.phase(name, steps_of(examples, options), "steps") as advance:
+        fit(tower, users, examples, index, counts, options, advance)
+    with phases.phase("items compared", len(bought.items), "items") as advance:
+        neighbours, scores = _packed_neighbours(item_neighbours(bought))
+        advance(len(bought.items))
     return Fitted(
         version="in training",
         item_ids=list(bought.items),
@@ -114,7 +150,7 @@ def _fit(
         neighbours=neighbours,
         neighbour_scores=scores,
         candidates=_candidates(popular, counts),
-        weights={"all": Weights(), "new": Weights()},
+        weights={task: Weights() for task in TASKS},
         tower={name: value.detach().numpy() for name, value in users.state_dict().items()},
     )
 
@@ -128,61 +164,53 @@ def _examples(sources: Sources, bought: Interactions, seed: int) -> Examples:
     if len(chosen) > MAX_EXAMPLES:
         chosen = np.sort(rng.choice(chosen, MAX_EXAMPLES, replace=False))
     ends = np.append(starts[1:], len(bought))
-    shoppers = [bought.shoppers[row] for row in bought.shopper[starts[chosen]].tolist()]
-    before = states_before(sources, shoppers, bought.at[starts[chosen]].tolist())
-    return Examples(before, [bought.item[starts[one] : ends[one]] for one in chosen.tolist()])
+    kept = _first_time(bought) | (rng.random(len(bought)) < REPEATS_KEPT)
+    spans = [slice(starts[one], ends[one]) for one in chosen.tolist() if kept[starts[one] : ends[one]].any()]
+    begins = np.array([span.start for span in spans], np.int64)
+    shoppers = [bought.shoppers[row] for row in bought.shopper[begins].tolist()]
+    known = states_before(sources, shoppers, bought.at[begins].tolist(), HISTORY)
+    return Examples(known, [bought.item[span][kept[span]] for span in spans], bought.at[begins])
 
 
-def _learned(
-    sources: Sources, early: Fitted, bought: Interactions, begin: int, end: int, seed: int
-) -> dict[str, Weights]:
-    truth = Truth(bought.between(begin, end), bought.before(begin))
-    parts_of = _parts(sources, Scorer(early), bought, begin)
-    return {task: learn(parts_of, truth, task, seed) for task in ("all", "new")}
+def _first_time(bought: Interactions) -> Any:
+    """[rows]: whether the shopper had not bought the item before."""
+    _, first = np.unique(bought.shopper * len(bought.items) + bought.item, return_index=True)
+    new = np.zeros(len(bought), bool)
+    new[first] = True
+    return new
 
 
-def _table(sources: Sources, final: Fitted, bought: Interactions, begin: int, end: int) -> list[Evaluation]:
-    before = bought.before(begin)
-    truth = Truth(bought.between(begin, end), before)
-    parts_of = _parts(sources, Scorer(final), bought, begin)
-    rankers = [
-        popularity(before),
-        decayed_popularity(before, begin),
-        own_repeats(before, begin),
-        recency_item_knn(before),
-        Ranker("tower alone", lambda shoppers: parts_of(shoppers)["tower"]),
-    ]
-    rows = [evaluate(ranker.name, ranker.score, truth) for ranker in rankers]
-    by_task = {
-        task: evaluate("fused", lambda shoppers, w=weights: fuse(parts_of(shoppers), w), truth)
-        for task, weights in final.weights.items()
-    }
-    fused = Evaluation("fused", {task: by_task[task].per_shopper[task] for task in by_task})
-    return [*rows, fused]
+def _learned(data: Data, early: Fitted, begin: int, end: int, seed: int) -> dict[str, Weights]:
+    truth = Truth(data.bought.between(begin, end), data.bought.before(begin))
+    parts_of = _parts(data.sources, Scorer(early), data.bought, begin)
+    return {task: learn(parts_of, truth, task, seed) for task in TASKS}
 
 
-def _parts(
-    sources: Sources, scorer: Scorer, bought: Interactions, at_ms: int
-) -> Callable[[Ints], Mapping[str, Floats]]:
-    """The sources' scores over all items, of shoppers as they were known at a moment; no candidate, no score."""
-    known: dict[int, State] = {}
+def _parts(sources: Sources, scorer: Scorer, bought: Interactions, at_ms: int) -> PartsOf:
+    """The sources' scores over all items, of shoppers as they were known at a moment; no candidate, no score.
+
+    The last answer is kept: several models are made of the same parts.
+    """
+    states = states_before(sources, bought.shoppers, [at_ms] * len(bought.shoppers))
     rows, size = scorer.candidate_rows, len(bought.items)
+    kept: dict[bytes, Mapping[str, Floats]] = {}
 
     def parts_of(shoppers: Ints) -> Mapping[str, Floats]:
-        missing = [shopper for shopper in shoppers.tolist() if shopper not in known]
-        if missing:
-            names = [bought.shoppers[shopper] for shopper in range(len(bought.shoppers))]
-            found = states_before(sources, names, [at_ms] * len(names))
-            known.update(enumerate(found))
-        narrow = scorer.parts([known[shopper] for shopper in shoppers.tolist()], at_ms)
-        wide = {}
-        for name, part in narrow.items():
-            full = np.repeat(part.min(1, keepdims=True), size, axis=1).astype(np.float32)
-            full[:, rows] = part
-            wide[name] = full
-        return wide
+        asked = shoppers.tobytes()
+        if asked not in kept:
+            narrow = scorer.parts([states[shopper] for shopper in shoppers.tolist()], at_ms)
+            kept.clear()
+            kept[asked] = {name: _spread(part, rows, size) for name, part in narrow.items()}
+        return kept[asked]
 
     return parts_of
+
+
+def _spread(part: Floats, rows: Ints, size: int) -> Floats:
+    """[shoppers, candidates] → [shoppers, items]; what is no candidate gets the least."""
+    full = np.repeat(part.min(1, keepdims=True), size, axis=1).astype(np.float32)
+    full[:, rows] = part
+    return full
 
 
 def _log_popularity(popular: Floats) -> Floats:

@@ -11,6 +11,7 @@ import typer
 
 from infra.errors import BadInput, DaogouError, OwnershipLost
 from streams.data_commands import features_app, load, topics_app
+from streams.model_commands import evaluate, release, train
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
 
 FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 1, 2, 75, 130
@@ -96,6 +97,9 @@ def doctor(
 
 _LOAD_EXAMPLE = "Example: daogou load history.jsonl --mapping jsonlines --items catalogue.csv --direct"
 app.command(epilog=_LOAD_EXAMPLE)(load)
+app.command(epilog="Example: daogou train --release")(train)
+app.command(epilog="Example: daogou evaluate")(evaluate)
+app.command(epilog="Example: daogou release 20261124-053400, or daogou release --rollback")(release)
 
 
 def main() -> None:

@@ -1,0 +1,140 @@
+"""The commands for models: train, evaluate, release. Each imports what it needs itself, when it runs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.errors import BadInput
+from streams.terminal import DataDir, say, settings_from
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from infra.settings import Settings
+    from streams.trainer import Report
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON, too.")]
+Version = Annotated[str | None, typer.Argument(help="An artifact; the newest, or for evaluate the released one.")]
+
+
+def train(
+    release: Annotated[bool, typer.Option("--release", help="Put it into service if the gate lets it.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 1,
+    epochs: Annotated[float, typer.Option(min=0.01, max=100, help="Passes over the orders that are learned from.")] = 1,
+    rebuild: Annotated[
+        bool, typer.Option("--features/--no-features", help="Make the offline features anew from the archive first.")
+    ] = True,
+    json_file: JsonFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Train the two towers and print them beside the baselines.
+
+    Reads the event archive and the catalogue in Redis; leaves an artifact in the models folder.
+    """
+    report = train_command(settings_from(data_dir=data_dir), seed=seed, epochs=epochs, rebuild=rebuild)
+    _tell(report, json_file)
+    if release:
+        _release(settings_from(data_dir=data_dir), report.manifest.version, None)
+
+
+def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
+    """Test an artifact again, beside the baselines, on the weeks after those it was fitted on."""
+    _quiet_threads()
+    from streams.progress import Phases
+    from streams.trainer import evaluate as run
+
+    with Phases() as phases:
+        report = run(settings_from(data_dir=data_dir), version, phases)
+    _tell(report, json_file)
+
+
+def release(
+    version: Version = None,
+    force: Annotated[str | None, typer.Option(help="Pass the gate over; give the reason, it is kept.")] = None,
+    back: Annotated[bool, typer.Option("--rollback", help="Put the release before into service again.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Only list artifacts and releases.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Put an artifact into service, by default the newest one.
+
+    One that did worse on the same weeks than the one in service is refused. Workers and API take it up within seconds.
+    """
+    from models.release import rollback
+
+    settings = settings_from(data_dir=data_dir)
+    if back and (version or force):
+        raise BadInput("--rollback goes to the release before: give no version and no --force", path="rollback")
+    if listed:
+        _list(settings)
+    elif back:
+        say(f"released {rollback(settings.models_dir, _now(settings)).version} again")
+    else:
+        _release(settings, version or _newest(settings), force)
+
+
+def train_command(settings: "Settings", *, seed: int = 1, epochs: float = 1.0, rebuild: bool = True) -> "Report":
+    """Train with the servers that the settings name, else the embedded ones.
+
+    Raises:
+        BadInput: as `streams.trainer.train`.
+    """
+    _quiet_threads()
+    from infra.embedded.outside import Outside
+    from models.fitting import Options
+    from streams.progress import Phases
+    from streams.trainer import train as run
+
+    options = Options(seed=seed, epochs=epochs)
+    with Outside(settings) as outside, Phases() as phases:
+        return run(outside, options, phases, _now(settings), rebuild=rebuild)
+
+
+def _tell(report: "Report", json_file: Path | None) -> None:
+    from rich.console import Console
+
+    from streams.trainer import print_report, write_report
+
+    print_report(report, Console())
+    if json_file is not None:
+        json_file.write_bytes(write_report(report))
+
+
+def _release(settings: "Settings", version: str, force: str | None) -> None:
+    from models.release import release as swap
+
+    say(f"released {swap(settings.models_dir, version, _now(settings), force=force).version}")
+
+
+def _newest(settings: "Settings") -> str:
+    from models.release import artifacts
+
+    found = artifacts(settings.models_dir)
+    if not found:
+        raise BadInput(f"there is no artifact in {settings.models_dir}: daogou train makes one", path="version")
+    return found[-1]
+
+
+def _list(settings: "Settings") -> None:
+    from models.artifact import Artifact
+    from models.release import GATE, artifacts, pointer
+
+    live = pointer(settings.models_dir).live
+    for name in artifacts(settings.models_dir):
+        metrics = Artifact.open(settings.models_dir / name, verify=False).manifest.metrics
+        mark = "in service" if name == live else ""
+        say(f"{name}  {GATE[1]} {metrics[GATE[0]][GATE[1]]:.4f}  {mark}".rstrip())
+
+
+def _now(settings: "Settings") -> "datetime":
+    from datetime import UTC, datetime
+
+    from infra.clock import clock_from
+
+    return datetime.fromtimestamp(clock_from(settings.clock_shift_file).now_ms() / 1000, UTC)
+
+
+def _quiet_threads() -> None:
+    """Before torch comes in: threads that wait for each other give the processor away instead of burning it."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

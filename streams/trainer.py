@@ -1,0 +1,184 @@
+"""What `daogou train` and `daogou evaluate` do: from the archive to an artifact, and a table beside the baselines."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from features.catalog import Item
+from features.catalog_store import CatalogStore
+from features.offline import StoreAt
+from features.offline_build import build
+from infra.errors import BadInput, NotFound
+from infra.redis import connect, told_as_away
+from infra.settings import Settings
+from models.artifact import FORMAT, Artifact, Manifest, write
+from models.dataset import Sources, day_of, purchases
+from models.evaluation import Evaluation, table
+from models.fitting import Options
+from models.fusion import Weights
+from models.item_features import features_of, text_of
+from models.release import pointer
+from models.scorer import opened
+from models.text import encode, encoder_name, whitened
+from models.training import Data, Trained, table_of
+from models.training import train as train_model
+from streams.progress import Phases
+
+_REDIS_TIMEOUT_MS: Final = 30_000
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A model and how it did."""
+
+    manifest: Manifest
+    evaluations: Sequence[Evaluation]
+
+
+def train(settings: Settings, options: Options, phases: Phases, made_at: datetime, *, rebuild: bool) -> Report:
+    """Features, towers, table, artifact; nothing is released.
+
+    Args:
+        settings: with an address of Redis, where the catalogue is.
+        options: how to fit.
+        phases: who hears how far it is.
+        made_at: gives the version its name.
+        rebuild: make the offline features anew from the archive first.
+
+    Raises:
+        BadInput: there is no catalogue, no purchase, or too little history.
+    """
+    if rebuild:
+        with phases.phase("features", 0, "events") as advance:
+            build(settings.archive_dir, settings.offline_dir, settings.lateness_h * _HOUR_MS, advance)
+    catalogue = asyncio.run(_catalogue(settings))
+    if not catalogue:
+        raise BadInput("there is no catalogue: load items first (daogou load --items FILE)", code="no_catalogue")
+    items = [catalogue[item_id] for item_id in sorted(catalogue)]
+    sources = sources_of(settings)
+    with phases.phase("purchases read", 0, "orders") as advance:
+        bought = purchases(sources, sorted(catalogue), advance)
+    texts = [text_of(item) for item in items]
+    with phases.phase("texts encoded", 0, "new texts") as advance:
+        vectors = encode(texts, settings.text_encoder, settings.data_dir / "text", advance)
+    data = Data(sources, bought, features_of(items, whitened(vectors)))
+    trained = train_model(data, options, phases)
+    manifest = _manifest(settings, options, trained, made_at)
+    _write(settings, trained, manifest)
+    return Report(manifest, trained.evaluations)
+
+
+def evaluate(settings: Settings, chosen: str | None, phases: Phases) -> Report:
+    """An artifact, by default the released one, tested again on the weeks after those it was fitted on.
+
+    Raises:
+        NotFound: there is no such artifact, or none is released.
+        BadInput: the archive holds no purchase of those weeks.
+    """
+    name = chosen or pointer(settings.models_dir).live
+    if name is None:
+        raise NotFound("no model is released: daogou train --release makes one", path="version")
+    if not (settings.models_dir / name).is_dir():
+        raise NotFound(f"there is no artifact {name!r} in {settings.models_dir}", path="version")
+    artifact = Artifact.open(settings.models_dir / name)
+    sources = sources_of(settings)
+    with phases.phase("purchases read", 0, "orders") as advance:
+        bought = purchases(sources, artifact.item_ids, advance)
+    weeks = (_ms(artifact.manifest.fitted_before), _ms(artifact.manifest.tested_until))
+    if not len(bought.between(*weeks)):
+        raise BadInput("the archive holds no purchase of the weeks that this artifact was tested on", code="no_events")
+    return Report(artifact.manifest, table_of(sources, opened(artifact), bought, weeks, phases))
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The table and the fusion weights."""
+    manifest = report.manifest
+    console.print(table(report.evaluations))
+    console.print(
+        f"fitted before {manifest.fitted_before:%Y-%m-%d}, tested until {manifest.tested_until:%Y-%m-%d}; in brackets "
+        "95 % of bootstrap draws over shoppers"
+    )
+    console.print(_weights_table(manifest.weights))
+    console.print(f"artifact {manifest.version}")
+
+
+def write_report(report: Report) -> bytes:
+    """The figures as JSON: metrics by model, fusion weights by task."""
+    manifest = report.manifest
+    figures = {
+        "version": manifest.version,
+        "fitted_before": manifest.fitted_before,
+        "tested_until": manifest.tested_until,
+        "seed": manifest.seed,
+        "metrics": {one.name: one.means() for one in report.evaluations},
+        "weights": manifest.weights,
+    }
+    return msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
+
+
+def sources_of(settings: Settings) -> Sources:
+    """Where training reads."""
+    registry = settings.data_dir / "feast" / f"{settings.tenant}.db"
+    return Sources(settings.archive_dir, StoreAt(settings.offline_dir, registry), settings.tenant)
+
+
+def _manifest(settings: Settings, options: Options, trained: Trained, made_at: datetime) -> Manifest:
+    return Manifest(
+        version=f"{made_at.astimezone(UTC):%Y%m%d-%H%M%S}",
+        format=FORMAT,
+        made_at=made_at,
+        fitted_before=day_of(trained.fitted_before_ms),
+        tested_until=day_of(trained.tested_until_ms),
+        events=trained.orders,
+        code=version("daogou"),
+        seed=options.seed,
+        text_encoder=encoder_name(settings.text_encoder),
+        weights=trained.fitted.weights,
+        metrics={one.name: one.means() for one in trained.evaluations},
+        shape={"items": len(trained.fitted.item_ids), "width": options.width},
+        checksums={},
+    )
+
+
+def _write(settings: Settings, trained: Trained, manifest: Manifest) -> None:
+    fitted = trained.fitted
+    arrays = {
+        "vectors": fitted.vectors,
+        "popularity": fitted.popularity,
+        "neighbours": fitted.neighbours,
+        "neighbour_scores": fitted.neighbour_scores,
+        "candidates": fitted.candidates,
+    }
+    write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids)
+
+
+def _weights_table(weights: Mapping[str, Weights]) -> Table:
+    shown = Table(title="fusion weights, learned on the weeks before the test", title_justify="left")
+    shown.add_column("task")
+    for name in Weights.__struct_fields__:
+        shown.add_column(name, justify="right")
+    for task, line in weights.items():
+        shown.add_row(task, *(f"{value:g}" for value in msgspec.structs.astuple(line)))
+    return shown
+
+
+async def _catalogue(settings: Settings) -> dict[str, Item]:
+    client = await connect(settings.redis, _REDIS_TIMEOUT_MS)
+    try:
+        with told_as_away("Redis"):
+            items, _ = await CatalogStore(client).load(settings.tenant, range(settings.partition_count))
+    finally:
+        await client.aclose()
+    return items
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
