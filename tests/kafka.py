@@ -115,11 +115,11 @@ class Cluster:
             self._state = None
 
     def _fetch(self) -> None:
-        if self._jars.exists():
-            return
-        for tool in ("java", "mvn"):
+        for tool in ("java",) if self._jars.exists() else ("java", "mvn"):
             if shutil.which(tool) is None:
                 raise SystemExit(f"a real Kafka needs {tool}, which is not on the PATH (Java 17 and Maven)")
+        if self._jars.exists():
+            return
         self._jars.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._jars.parent) as work:
             Path(work, "pom.xml").write_text(_POM)

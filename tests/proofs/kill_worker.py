@@ -31,7 +31,7 @@ from infra.embedded.redis_server import free_port
 from infra.settings import Settings
 from streams.terminal import sigterm_as_ctrl_c
 from tests.proofs.feeds import Feed, FileLoad, MadeEvents
-from tests.proofs.left import Left, differing
+from tests.proofs.left import Left, differing, told
 from tests.proofs.made_events import CORRUPT, records
 from tests.proofs.outside import Broker, Embedded, Real, redis_server
 from tests.proofs.runs import Run
@@ -118,7 +118,7 @@ class Proof:
         self.outcome.said |= {"archived": len(killed.archive), "dead_letters": len(killed.letters)}
         self.outcome.said["differing"] = len(different)
         expect(whole.count("row") > 0, "there are no rows")
-        expect(not different, f"{len(different)} entries differ, such as {different[:3]}")
+        expect(not different, f"entries differ: {told(different)}")
         expect(whole.archive == killed.archive, "the archives differ")
         expect(whole.letters.keys() == killed.letters.keys(), "the dead letters differ")
         expect(corrupt == len(whole.letters), "there are dead letters besides the corrupt records")
@@ -134,7 +134,7 @@ class Proof:
         for report in feed.reports:
             expect(report.lines_read > 0 and report.lines_unaccounted == 0, "the lines do not add up")
             expect(report.events == first.events, "the loads gave different numbers of events")
-        expect(not changed, f"the second load changed {len(changed)} entries, such as {changed[:3]}")
+        expect(not changed, f"the second load changed {told(changed)}")
         expect(len(after.archive) == 2 * len(before.archive), "the second load did not go through the log")
 
 
@@ -142,17 +142,24 @@ def main() -> int:
     """Run the proof; 0 when nothing differs."""
     options = _options()
     sigterm_as_ctrl_c()
+    try:
+        outcome = _proved(options)
+    except KeyboardInterrupt:
+        return 130
+    said = {"source": Path(options.source).name if options.source else "made", "seed": options.seed} | outcome.said
+    words = " ".join(f"{name}={value}" for name, value in said.items())
+    print(f"kill_worker: {words} {'FAILED: ' + '; '.join(outcome.wrong) if outcome.wrong else 'ok'}")
+    return 1 if outcome.wrong else 0
+
+
+def _proved(options: argparse.Namespace) -> Outcome:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daogou-proof-")))
         real = options.kafka or not options.quick
         broker = Real(options.kafka, folder / "kafka", PARTITIONS, stack) if real else Embedded(PARTITIONS, stack)
         proof = Proof(options, folder, broker, stack)
         proof.run()
-    outcome = proof.outcome
-    said = {"source": Path(options.source).name if options.source else "made", "seed": options.seed} | outcome.said
-    words = " ".join(f"{name}={value}" for name, value in said.items())
-    print(f"kill_worker: {words} {'FAILED: ' + '; '.join(outcome.wrong) if outcome.wrong else 'ok'}")
-    return 1 if outcome.wrong else 0
+        return proof.outcome
 
 
 def _feed(options: argparse.Namespace, folder: Path) -> Feed:

@@ -57,6 +57,12 @@ def differing(one: Values, other: Values, families: Sequence[str] = ()) -> list[
     )
 
 
+def told(entries: Sequence[Entry]) -> str:
+    """How many entries of which family, and the first of them."""
+    families = Counter(map(family_of, entries))
+    return ", ".join(f"{count} of {family}" for family, count in families.items()) + f", such as {entries[:1]}"
+
+
 def values_in(client: "redis.Redis", logs: Sequence[str]) -> Values:
     """Everything in Redis that must not depend on how the log was applied.
 
