@@ -40,8 +40,8 @@ TEST_DAYS: Final = 28
 POPULAR_HALF_LIFE_DAYS: Final = 30.0
 MAX_EXAMPLES: Final = 40_000
 MAX_CANDIDATES: Final = 40_000
-REPEATS_KEPT: Final = 1.0
-"""Share of the purchases of what was bought before that are learned from."""
+REPEATS_KEPT: Final = 0.3
+"""Share of the repeat purchases that are learned from: all of them would drown what is new to a shopper."""
 
 PartsOf = Callable[[Ints], Mapping[str, Floats]]
 

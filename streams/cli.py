@@ -5,13 +5,14 @@ that lost what it owned, 1 for the rest.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from infra.errors import BadInput, DaogouError, OwnershipLost
 from streams.data_commands import features_app, load, topics_app
-from streams.model_commands import evaluate, release, train
+from streams.model_commands import evaluate, quiet_threads, release, train
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
 
 FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 1, 2, 75, 130
@@ -100,6 +101,28 @@ app.command(epilog=_LOAD_EXAMPLE)(load)
 app.command(epilog="Example: daogou train --release")(train)
 app.command(epilog="Example: daogou evaluate")(evaluate)
 app.command(epilog="Example: daogou release 20261124-053400, or daogou release --rollback")(release)
+
+
+@app.command(epilog="Example: daogou demo --once --json report.json")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the story.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+) -> None:
+    """A shop with a year behind it, a model, and one visit told step by step; then a page to try.
+
+    Embedded Redis and Kafka, unless DAOGOU_REDIS and DAOGOU_KAFKA name real ones. What it makes is kept in the data
+    folder, and a second start takes it up.
+    """
+    quiet_threads()
+    from streams.demo.command import demo_command
+
+    sigterm_as_ctrl_c()
+    try:
+        demo_command(settings_from(port=port, data_dir=data_dir), once=once, json_file=json_file)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED if once else 0) from None
 
 
 def main() -> None:

@@ -33,15 +33,26 @@ def train(
 
     Reads the event archive and the catalogue in Redis; leaves an artifact in the models folder.
     """
-    report = train_command(settings_from(data_dir=data_dir), seed=seed, epochs=epochs, rebuild=rebuild)
+    quiet_threads()
+    from infra.embedded.outside import Outside
+    from models.fitting import Options
+    from streams.progress import Phases
+    from streams.trainer import build_features
+    from streams.trainer import train as run
+
+    settings = settings_from(data_dir=data_dir)
+    with Outside(settings) as outside, Phases() as phases:
+        if rebuild:
+            build_features(outside, phases)
+        report = run(outside, Options(seed=seed, epochs=epochs), phases, _now(settings))
     _tell(report, json_file)
     if release:
-        _release(settings_from(data_dir=data_dir), report.manifest.version, None)
+        _release(settings, report.manifest.version, None)
 
 
 def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     """Test an artifact again, beside the baselines, on the weeks after those it was fitted on."""
-    _quiet_threads()
+    quiet_threads()
     from streams.progress import Phases
     from streams.trainer import evaluate as run
 
@@ -72,23 +83,6 @@ def release(
         say(f"released {rollback(settings.models_dir, _now(settings)).version} again")
     else:
         _release(settings, version or _newest(settings), force)
-
-
-def train_command(settings: "Settings", *, seed: int = 1, epochs: float = 1.0, rebuild: bool = True) -> "Report":
-    """Train with the servers that the settings name, else the embedded ones.
-
-    Raises:
-        BadInput: as `streams.trainer.train`.
-    """
-    _quiet_threads()
-    from infra.embedded.outside import Outside
-    from models.fitting import Options
-    from streams.progress import Phases
-    from streams.trainer import train as run
-
-    options = Options(seed=seed, epochs=epochs)
-    with Outside(settings) as outside, Phases() as phases:
-        return run(outside, options, phases, _now(settings), rebuild=rebuild)
 
 
 def _tell(report: "Report", json_file: Path | None) -> None:
@@ -135,6 +129,6 @@ def _now(settings: "Settings") -> "datetime":
     return datetime.fromtimestamp(clock_from(settings.clock_shift_file).now_ms() / 1000, UTC)
 
 
-def _quiet_threads() -> None:
+def quiet_threads() -> None:
     """Before torch comes in: threads that wait for each other give the processor away instead of burning it."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from features.catalog import Item
 from features.catalog_store import CatalogStore
+from features.history import Counts
 from features.offline import StoreAt
 from features.offline_build import build
 from infra.errors import BadInput, NotFound
@@ -43,22 +44,24 @@ class Report:
     evaluations: Sequence[Evaluation]
 
 
-def train(settings: Settings, options: Options, phases: Phases, made_at: datetime, *, rebuild: bool) -> Report:
-    """Features, towers, table, artifact; nothing is released.
+def build_features(settings: Settings, phases: Phases) -> Counts:
+    """Make the offline features anew from the archive; what was folded."""
+    with phases.phase("features", 0, "events") as advance:
+        return build(settings.archive_dir, settings.offline_dir, settings.lateness_h * _HOUR_MS, advance)
+
+
+def train(settings: Settings, options: Options, phases: Phases, made_at: datetime) -> Report:
+    """Towers, table, artifact, from the offline features as they are; nothing is released.
 
     Args:
         settings: with an address of Redis, where the catalogue is.
         options: how to fit.
         phases: who hears how far it is.
         made_at: gives the version its name.
-        rebuild: make the offline features anew from the archive first.
 
     Raises:
         BadInput: there is no catalogue, no purchase, or too little history.
     """
-    if rebuild:
-        with phases.phase("features", 0, "events") as advance:
-            build(settings.archive_dir, settings.offline_dir, settings.lateness_h * _HOUR_MS, advance)
     catalogue = asyncio.run(_catalogue(settings))
     if not catalogue:
         raise BadInput("there is no catalogue: load items first (daogou load --items FILE)", code="no_catalogue")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streams.demo.site import Site
+from streams.trainer import Report
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -29,6 +30,11 @@ class Figures(msgspec.Struct):
     fusion_weights: dict[str, dict[str, float]] = {}
     page_view: Latency | None = None
     event_to_changed_list: Latency | None = None
+
+    def take(self, report: Report) -> None:
+        """Note how a training did."""
+        self.models = {one.name: one.means() for one in report.evaluations}
+        self.fusion_weights = {task: msgspec.structs.asdict(line) for task, line in report.manifest.weights.items()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

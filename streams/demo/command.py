@@ -1,0 +1,88 @@
+"""`daogou demo` itself: prepare the shop, tell the visit, measure, and stay up."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+
+from infra.clock import clock_from
+from infra.embedded.outside import Outside
+from infra.settings import Settings
+from streams.demo.figures import Figures, measure_changes, measure_page_views
+from streams.demo.shop import PreparedShop, next_visit, prepared_shop, shift_file
+from streams.demo.site import Site
+from streams.demo.visit import Cast, Visit
+from streams.supervisor import kept
+
+_POLL_S: Final = 0.5
+
+
+def demo_command(settings: Settings, *, once: bool = False, json_file: Path | None = None) -> None:
+    """The whole demo.
+
+    Args:
+        settings: Kafka and Redis may be empty: embedded ones are started and ended.
+        once: end after the story instead of staying up.
+        json_file: where the figures are written.
+
+    Raises:
+        StoryBroken: a step of the visit did not turn out as it should.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    figures = Figures()
+    begin = time.monotonic()
+    try:
+        with Outside(settings) as outside, prepared_shop(outside, figures, console) as shop:
+            _tell(shop, figures, console)
+            figures.seconds["all"] = round(time.monotonic() - begin, 1)
+            if json_file is not None:
+                json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+                console.print(f"\nfigures in {json_file}")
+            if not once:
+                _stay(shop, console)
+    finally:
+        for line in kept(settings):
+            console.print(line)
+
+
+def _tell(shop: PreparedShop, figures: Figures, console: Console) -> None:
+    settings = shop.settings
+    site = Site(shop.host, shop.port, clock_from(settings.clock_shift_file))
+    number = next_visit(settings)
+    names = shop.shoppers
+    cast = Cast(names[(2 * number - 2) % len(names)], names[(2 * number - 1) % len(names)])
+    console.print("\n[bold]A visit[/bold]")
+    with figures.stage("visit"):
+        Visit(site, console, shift_file(settings), settings.cart_abandoned_s).tell(cast)
+    with figures.stage("latencies"):
+        figures.page_view = measure_page_views(site, list(names))
+        figures.event_to_changed_list = measure_changes(site, list(names), shop.items)
+    page, change = figures.page_view, figures.event_to_changed_list
+    console.print(
+        f"\npage view p50 {page.p50_ms} ms, p99 {page.p99_ms} ms; "
+        f"event to changed list p50 {change.p50_ms} ms, p99 {change.p99_ms} ms (one client, one call after the other)"
+    )
+
+
+def _stay(shop: PreparedShop, console: Console) -> None:
+    """Until Ctrl-C."""
+    url, shopper, item = shop.url, shop.shoppers[0], shop.items[0]
+    post = f"curl -s {url}/v1/%s -H 'Content-Type: application/json' -d"
+    event = (
+        f'{{"event_id": "mine-1", "event_name": "view_item", "occurred_at": "\'$(date -u +%FT%TZ)\'", '
+        f'"user_id": "{shopper}", "items": [{{"item_id": "{item}"}}]}}'
+    )
+    asked = f'{{"user_id": "{shopper}", "count": 5, "include_properties": ["name", "price"]}}'
+    console.print(f"\n[bold]Try it[/bold]: {url}/ in a browser, or", markup=True)
+    for line in (
+        f"  {post % 'recommendations'} '{asked}'",
+        f"  {post % 'events'} '{event}'",
+        f"  curl -s {url}/v1/items/{item}/similar",
+        f"  curl -s {url}/v1/triggers",
+    ):
+        console.print(line, markup=False)
+    console.print("Ctrl-C ends everything.")
+    while True:
+        time.sleep(_POLL_S)
