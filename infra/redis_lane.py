@@ -98,7 +98,7 @@ class RedisLane:
         patience_s = max(self._timeout_s, _GREETING_S)
         async with asyncio.timeout(patience_s):
             line = await self._open(parts.scheme, parts.hostname or "", parts.port or 6379, parts.path)
-            line.patience_s = patience_s
+            line.be_patient(patience_s)
             greeting: list[tuple[Word, ...]] = []
             if parts.password is not None:
                 user = (unquote(parts.username),) if parts.username else ()
@@ -111,7 +111,7 @@ class RedisLane:
             except BaseException:
                 line.end("refused")
                 raise
-        line.patience_s = self._timeout_s
+        line.be_patient(self._timeout_s)
         line.when_lost = self._lost
         return line
 
@@ -129,13 +129,13 @@ class RedisLane:
 class _Line(asyncio.Protocol):
     """The wire: commands out, answers back in the order of the commands.
 
-    What several callers send in one turn of the event loop goes out in one write. Whoever has waited for
-    `patience_s` ends the line.
+    What several callers send in one turn of the event loop goes out in one write. A caller who has waited too long
+    ends the line.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.patience_s = 0.0
+        self._patience_s = 0.0
         self.when_lost: Any = None
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
@@ -169,12 +169,19 @@ class _Line(asyncio.Protocol):
         if self.when_lost is not None:
             self.when_lost(self)
 
+    def be_patient(self, within_s: float) -> None:
+        """How long those who send from now on may wait; nobody is waiting at this moment."""
+        self._patience_s = within_s
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
     def send(self, commands: Sequence[tuple[Word, ...]]) -> "asyncio.Future[list[Any]]":
         """Write commands; the future of their answers."""
         future: asyncio.Future[list[Any]] = self.loop.create_future()
-        self._waiting.append(_Waiter(future, len(commands), self.loop.time() + self.patience_s))
+        self._waiting.append(_Waiter(future, len(commands), self.loop.time() + self._patience_s))
         if self._watch is None:
-            self._watch = self.loop.call_later(self.patience_s, self._look_at_the_clock)
+            self._watch = self.loop.call_later(self._patience_s, self._look_at_the_clock)
         if not self._outgoing:
             self.loop.call_soon(self._flush)
         self._outgoing += [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # any length
