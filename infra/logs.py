@@ -33,6 +33,7 @@ _QUIET: Final = {
     "aiokafka": logging.WARNING,
     "asyncio": logging.INFO,
     "faust": logging.INFO,
+    "feast": logging.WARNING,
     "httpx": logging.WARNING,
     "mode": logging.INFO,
     "uvicorn.access": logging.WARNING,

@@ -75,7 +75,9 @@ def whitened(vectors: Floats) -> Floats:
 def _encoded(texts: list[str], folder: str, progress: Callable[[int], None]) -> Floats:
     import torch
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # of loading some weights, in a second; the texts have one of ours
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModel.from_pretrained(folder).eval()
     # Alike lengths together: little is padded.

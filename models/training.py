@@ -78,7 +78,8 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
     """The whole training.
 
     Raises:
-        BadInput: too little history for two splits (`window_too_short`).
+        BadInput: too little history for two splits (`window_too_short`), or no shopper in it who came back
+            (`nobody_came_back`).
     """
     bought = data.bought
     end = int(bought.at.max()) + 1
@@ -92,10 +93,16 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
     with phases.phase("features joined", 0, "orders") as advance:
         examples = _examples(data.sources, bought.before(test), options.seed)
         advance(len(examples.bought))
-    early = _fit(data, validation, examples.before(validation), options, phases, "fitted for the weights")
-    with phases.phase("weights learned", 0, "shoppers") as advance:
-        weights = _learned(data, early, validation, test, options.seed)
-        advance(1)
+    earlier = examples.before(validation)
+    if not earlier.bought:
+        raise BadInput(
+            f"no shopper ordered a second time more than {2 * TEST_DAYS} days before the last purchase, so there is "
+            "nothing to learn from; load more history",
+            code="nobody_came_back",
+        )
+    early = _fit(data, validation, earlier, options, phases, "fitted for the weights")
+    with phases.phase("fusion weights learned", len(TASKS), "tasks") as advance:
+        weights = _learned(data, early, (validation, test), options.seed, advance)
     final = _fit(data, test, examples, options, phases, "fitted")
     final = msgspec.structs.replace(final, weights=weights)
     evaluations = table_of(data.sources, final, bought, (test, end), phases)
@@ -139,7 +146,7 @@ def _fit(data: Data, at_ms: int, examples: Examples, options: Options, phases: P
     users = UserTower(options.width)
     with phases.phase(name, steps_of(examples, options), "steps") as advance:
         fit(tower, users, examples, index, counts, options, advance)
-    with phases.phase("items compared", len(bought.items), "items") as advance:
+    with phases.phase("item-to-item scores", len(bought.items), "items") as advance:
         neighbours, scores = _packed_neighbours(item_neighbours(bought))
         advance(len(bought.items))
     return Fitted(
@@ -166,6 +173,8 @@ def _examples(sources: Sources, bought: Interactions, seed: int) -> Examples:
     ends = np.append(starts[1:], len(bought))
     kept = _first_time(bought) | (rng.random(len(bought)) < REPEATS_KEPT)
     spans = [slice(starts[one], ends[one]) for one in chosen.tolist() if kept[starts[one] : ends[one]].any()]
+    if not spans:
+        return Examples([], [], np.empty(0, np.int64))
     begins = np.array([span.start for span in spans], np.int64)
     shoppers = [bought.shoppers[row] for row in bought.shopper[begins].tolist()]
     known = states_before(sources, shoppers, bought.at[begins].tolist(), HISTORY)
@@ -180,10 +189,16 @@ def _first_time(bought: Interactions) -> Any:
     return new
 
 
-def _learned(data: Data, early: Fitted, begin: int, end: int, seed: int) -> dict[str, Weights]:
-    truth = Truth(data.bought.between(begin, end), data.bought.before(begin))
-    parts_of = _parts(data.sources, Scorer(early), data.bought, begin)
-    return {task: learn(parts_of, truth, task, seed) for task in TASKS}
+def _learned(
+    data: Data, early: Fitted, weeks: tuple[int, int], seed: int, progress: Callable[[int], None]
+) -> dict[str, Weights]:
+    truth = Truth(data.bought.between(*weeks), data.bought.before(weeks[0]))
+    parts_of = _parts(data.sources, Scorer(early), data.bought, weeks[0])
+    weights = {}
+    for task in TASKS:
+        weights[task] = learn(parts_of, truth, task, seed)
+        progress(1)
+    return weights
 
 
 def _parts(sources: Sources, scorer: Scorer, bought: Interactions, at_ms: int) -> PartsOf:

@@ -79,4 +79,5 @@ class _Lines:
         now = self._monotonic()
         if now - self._told >= _EVERY_S:
             self._told = now
-            self._phases.say(f"{self._name}: {self.done:,} of {self._total:,} {self._unit}")
+            of = f" of {self._total:,}" if self._total else ""  # 0: not known
+            self._phases.say(f"{self._name}: {self.done:,}{of} {self._unit}")

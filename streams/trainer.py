@@ -21,7 +21,7 @@ from infra.redis import connect, told_as_away
 from infra.settings import Settings
 from models.artifact import FORMAT, Artifact, Manifest, write
 from models.dataset import Sources, day_of, purchases
-from models.evaluation import Evaluation, table
+from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
 from models.fusion import Weights
 from models.item_features import features_of, text_of
@@ -104,13 +104,13 @@ def evaluate(settings: Settings, chosen: str | None, phases: Phases) -> Report:
 def print_report(report: Report, console: Console) -> None:
     """The table and the fusion weights."""
     manifest = report.manifest
-    console.print(table(report.evaluations))
-    console.print(
-        f"fitted before {manifest.fitted_before:%Y-%m-%d}, tested until {manifest.tested_until:%Y-%m-%d}; in brackets "
-        "95 % of bootstrap draws over shoppers"
-    )
+    for task in TASKS:
+        console.print(table(report.evaluations, task))
     console.print(_weights_table(manifest.weights))
-    console.print(f"artifact {manifest.version}")
+    console.print(
+        f"artifact {manifest.version}: fitted before {manifest.fitted_before:%Y-%m-%d}, "
+        f"tested until {manifest.tested_until:%Y-%m-%d}"
+    )
 
 
 def write_report(report: Report) -> bytes:
@@ -164,7 +164,7 @@ def _write(settings: Settings, trained: Trained, manifest: Manifest) -> None:
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:
-    shown = Table(title="fusion weights, learned on the weeks before the test", title_justify="left")
+    shown = Table(title="fusion weights, learned on the weeks before the test", title_justify="left", title_style="")
     shown.add_column("task")
     for name in Weights.__struct_fields__:
         shown.add_column(name, justify="right")
