@@ -36,6 +36,7 @@ _QUIET: Final = {
     "feast": logging.WARNING,
     "httpx": logging.WARNING,
     "mode": logging.INFO,
+    "torch.fx": logging.ERROR,  # tells each process once of a name that TorchRec uses
     "uvicorn.access": logging.WARNING,
 }
 
