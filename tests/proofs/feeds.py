@@ -56,10 +56,10 @@ class MadeEvents:
 
 
 class FileLoad:
-    """`daogou load FILE --mapping NAME`, through the log, as a process of its own."""
+    """`daogou load FILE --mapping NAME` as a process of its own; `more` are options, none: through the log."""
 
-    def __init__(self, source: Path, mapping: str, folder: Path) -> None:
-        self._arguments = [str(source), "--mapping", mapping]
+    def __init__(self, source: Path, mapping: str, folder: Path, *more: str) -> None:
+        self._arguments = [str(source), "--mapping", mapping, *more]
         self._said = folder / "load.log"
         self._json = folder / "load.json"
         self._process: subprocess.Popen[bytes] | None = None
