@@ -144,7 +144,7 @@ def operations(services: Services) -> list[Operation]:
         Operation(
             "POST",
             "/v1/identify",
-            "Say that a visitor is a user: an event of this moment. 202 as for events.",
+            "Say that a visitor is a user: an event of this moment; with the same Idempotency-Key the same event.",
             do.identify,
             Accepted,
             access="publishable",
