@@ -144,7 +144,7 @@ class Artifact:
     def _alike(self, row: int, k: int) -> list[tuple[str, float]]:
         cosines = self._directions @ self._directions[row]
         cosines[row] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[:k]
+        best = np.argsort(-cosines, kind="stable")[: min(k, len(cosines) - 1)]  # itself comes last
         return [(self.item_ids[other], float(cosines[other])) for other in best]
 
     @cached_property

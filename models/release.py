@@ -76,19 +76,21 @@ def release(models_dir: Path, version: str, at: datetime, *, force: str | None =
 
 
 def rollback(models_dir: Path, at: datetime) -> Release:
-    """Put the artifact of the release before back into service.
+    """Put the artifact that was in service before this one back into service; again: the one before that.
 
     Raises:
         BadInput: there was none before.
         ArtifactBroken: a file of it is missing or altered.
     """
     before = pointer(models_dir)
-    if len(before.releases) < 2:
+    others = [place for place, one in enumerate(before.releases) if one.version != before.live]
+    if not others:
         raise BadInput("there is no release before this one", path="version", code="no_release_before")
-    version = before.releases[-2].version
+    kept = before.releases[: others[-1] + 1]
+    version = kept[-1].version
     Artifact.open(models_dir / version)
     done = Release(version, at, "rollback")
-    _write(models_dir, Pointer((*before.releases[:-1], done)))
+    _write(models_dir, Pointer((*kept, done)[-_HISTORY:]))
     return done
 
 

@@ -73,14 +73,14 @@ class _Block(nn.Module):
         normed = self.before(x)
         asking = normed if last is None else normed[rows, last][:, None]
         kept = x if last is None else x[rows, last][:, None]
-        query = self.query(asking).view(batch, -1, HEADS, width // HEADS).transpose(1, 2)
+        query = self.query(asking).view(batch, asking.shape[1], HEADS, width // HEADS).transpose(1, 2)
         key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
         if last is None:
             heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
             seen = (torch.arange(length)[None] <= last[:, None])[:, None, None]
             heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        kept = kept + self.drop(self.out(heard.transpose(1, 2).reshape(batch, -1, width)))
+        kept = kept + self.drop(self.out(heard.transpose(1, 2).reshape(asking.shape)))
         out: Tensor = kept + self.drop(self.narrow(functional.gelu(self.wide(self.between(kept)))))
         return out
 
