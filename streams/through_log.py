@@ -20,11 +20,12 @@ from features.events import Event, encode, record_key_of
 from infra.errors import KafkaAway
 from infra.kafka import Outgoing, Producer, end_offsets, log_id
 from infra.keys import partition_of, record_key
-from infra.redis import address
+from infra.redis import address, told_as_away
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 from streams.commit import PartitionStore
 from streams.interruption import step_done
+from streams.patience import patiently
 from streams.progress import Phases
 
 _CHUNK_RECORDS: Final = 500
@@ -105,7 +106,7 @@ class Gate:
                 await asyncio.sleep(_POLL_S)
 
     async def _look(self) -> None:
-        for partition, offset in (await self._applied()).items():
+        for partition, offset in (await patiently("asking how far the worker is", self._applied)).items():
             records = self._open.get(partition)
             while records and records[0][0] <= offset:
                 self._bytes -= records.popleft()[1]
@@ -187,7 +188,8 @@ class ThroughLog:
         return await self._store.fences(range(self._partitions), log)
 
     async def _catalogue_positions(self, log: str) -> Mapping[int, int]:
-        found = await self._items.positions(range(self._partitions), log)
+        with told_as_away(self._store.where):
+            found = await self._items.positions(range(self._partitions), log)
         return {partition: offset for partition, (_, offset) in found.items()}
 
     def _event(self, event: Event) -> Outgoing:

@@ -6,6 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from infra.errors import RedisAway
 from infra.kafka import Outgoing
 from infra.topics import EVENTS
 from streams.progress import Phases
@@ -18,9 +19,13 @@ class Consumer:
     def __init__(self) -> None:
         self.applied: dict[int, int] = {}
         self.looked_at = asyncio.Event()
+        self.away_for = 0
 
     async def positions(self) -> Mapping[int, int]:
         self.looked_at.set()
+        if self.away_for:
+            self.away_for -= 1
+            raise RedisAway("Redis is started again")
         return self.applied
 
     def gate(self, records: int, bytes_: int) -> Gate:
@@ -59,6 +64,16 @@ async def test_bytes_count_until_they_are_applied() -> None:
     told: list[int] = []
     await gate.drained(told.append)
     assert told == [2]
+
+
+async def test_a_load_outlives_a_redis_that_is_started_again() -> None:
+    consumer = Consumer()
+    consumer.away_for = 2
+    gate = consumer.gate(records=100, bytes_=1000)
+    gate.note(0, 0, 10)
+    consumer.applied[0] = 0
+    await gate.drained(lambda _: None)
+    assert (gate.waiting, consumer.away_for) == (0, 0)
 
 
 def test_a_chunk_is_few_records_or_few_bytes() -> None:
