@@ -77,7 +77,8 @@ def _encoded(texts: list[str], folder: str, progress: Callable[[int], None]) -> 
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # of loading some weights, in a second; the texts have one of ours
+    # Of loading some weights, in a second; the texts have one of ours.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModel.from_pretrained(folder).eval()
     # Alike lengths together: little is padded.
