@@ -22,7 +22,9 @@ Version = Annotated[str | None, typer.Argument(help="An artifact; the newest, or
 def train(
     release: Annotated[bool, typer.Option("--release", help="Put it into service if the gate lets it.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 1,
-    epochs: Annotated[float, typer.Option(min=0.01, max=100, help="Passes over the orders that are learned from.")] = 1,
+    epochs: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Passes over the orders that are learned from.")
+    ] = 0.6,
     rebuild: Annotated[
         bool, typer.Option("--features/--no-features", help="Make the offline features anew from the archive first.")
     ] = True,
