@@ -21,9 +21,7 @@ def normalised(scores: Floats) -> Floats:
     """Scores [shoppers, items] with mean 0 and deviation 1 for each shopper; a source that says nothing is 0."""
     centred = scores - scores.mean(1, keepdims=True)
     spread = centred.std(1, keepdims=True)
-    # Equal scores may differ from their own mean by a rounding error.
-    speaks = scores.max(1, keepdims=True) > scores.min(1, keepdims=True)
-    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=speaks), np.float32)
+    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0), np.float32)
 
 
 def weighted(parts: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:

@@ -19,7 +19,7 @@ NOW = 1_780_000_000_000
 WIDTH = 4
 IDS = ["cup", "jar", "old", "pot", "tea"]  # "old" is no candidate
 CUP, JAR, POT, TEA = range(4)  # the candidates in their order
-_NEIGHBOURS = {"cup": {"tea": 0.5, "pot": 0.25}, "tea": {"cup": 0.5, "old": 0.4}, "old": {"jar": 1.0}}
+_NEIGHBOURS = {"cup": {"tea": 0.5, "pot": 0.25}, "tea": {"cup": 0.5, "old": 0.4, "pot": 0.25}, "old": {"jar": 1.0}}
 POPULARITY = {"cup": 3.0, "jar": 0.5, "old": 9.0, "pot": 1.0, "tea": 2.0}
 
 
@@ -67,7 +67,7 @@ def test_item_to_item_adds_up_what_the_items_met_say_the_newest_loudest() -> Non
     (line,) = Scorer(fitted()).parts([met("cup", "hat", "tea")], NOW)["item_to_item"]
     assert line[CUP] == pytest.approx(0.5)
     assert line[TEA] == pytest.approx(0.5 * RECENCY**2)
-    assert line[POT] == pytest.approx(0.25 * RECENCY**2)
+    assert line[POT] == pytest.approx(0.25 * RECENCY**2 + 0.25)
     assert line[JAR] == 0
     (line,) = Scorer(fitted()).parts([met("cup", "cup")], NOW)["item_to_item"]
     assert line[TEA] == pytest.approx(0.5 * (1 + RECENCY))
@@ -118,6 +118,7 @@ def by_id(listed: list[Candidate]) -> dict[str, Candidate]:
 
 
 def test_because_is_the_item_met_that_spoke_loudest() -> None:
+    """Tea says as much for pot as cup does, but was met before it."""
     (listed,) = Scorer(fitted()).score([met("tea", "cup", "old", "jar")], 4, NOW)
     assert {one.item_id: one.because for one in listed} == {"tea": "cup", "pot": "cup", "cup": "tea", "jar": "old"}
 

@@ -8,7 +8,7 @@ import torch
 
 from features.shoppers import Interaction, State
 from infra.errors import Refused
-from models.fitting import Examples, Negatives, Options, fit, steps_of
+from models.fitting import Examples, Negatives, Options, _loss, fit, steps_of
 from models.interactions import Floats
 from models.item_features import ItemFeatures
 from models.scorer import packed
@@ -196,6 +196,22 @@ def test_negatives_are_drawn_as_often_as_they_say() -> None:
     expected = 20_000 * np.array([0.525, 0.125, 0.225, 0.125])
     assert negatives.log_expected.numpy() == pytest.approx(np.log(expected), abs=1e-4)
     assert np.bincount(negatives.draw(), minlength=4) == pytest.approx(expected, rel=0.05)
+
+
+def test_who_knows_nothing_has_the_logarithm_of_the_shop_as_loss() -> None:
+    """All scores are 0: however unevenly negatives are drawn, corrected they stand for every other item once."""
+    count = 10
+    tower = ItemTower(features(count, distinct=True), np.zeros(count, np.float32), np.ones(count), WIDTH, 0.0)
+    users = UserTower(WIDTH)
+    for parameter in users.parameters():
+        torch.nn.init.zeros_(parameter)
+    negatives = Negatives(np.array([90] + [1] * (count - 1), np.int64), 20_000, np.random.default_rng(1))
+    shoppers = packed([State(), State()], {})
+    for wanted in ([[0, -1], [3, -1]], [[0, -1], [0, -1]]):
+        loss_ = _loss(tower, users, shoppers, np.array(wanted, np.int64), negatives)
+        assert float(loss_.detach()) == pytest.approx(np.log(count), abs=0.02)
+    both = _loss(tower, users, packed([State()], {}), np.array([[0, 3]], np.int64), negatives)
+    assert float(both.detach()) == pytest.approx(np.log(count - 1), abs=0.02), "what is wanted too is no negative"
 
 
 def test_orders_before_a_moment() -> None:
