@@ -1,11 +1,15 @@
 """The score that ranks: the sources' scores, each brought to one scale per shopper, added up with learned weights."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from models.interactions import Floats
+
+
+_ROUNDING: Final = 1e-6  # what a mean of equal numbers may miss them by
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -19,17 +23,21 @@ class Weights(msgspec.Struct, frozen=True):
 
 def normalised(scores: Floats) -> Floats:
     """Scores [shoppers, items] with mean 0 and deviation 1 for each shopper; a source that says nothing is 0."""
-    centred = scores - scores.mean(1, keepdims=True)
-    spread = centred.std(1, keepdims=True)
-    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0), np.float32)
+    mean = scores.mean(1, keepdims=True)
+    centred = scores - mean
+    spread = np.sqrt(np.einsum("ij,ij->i", centred, centred)[:, None] / max(scores.shape[1], 1))
+    return np.asarray(
+        np.divide(centred, spread, out=np.zeros_like(centred), where=spread > _ROUNDING * np.abs(mean)), np.float32
+    )
 
 
-def weighted(parts: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:
-    """What each source adds to the fused score: [shoppers, items] each."""
-    shares = msgspec.structs.asdict(weights)
-    return {name: np.float32(shares[name]) * normalised(part) for name, part in parts.items()}
+def weighted(shares: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:
+    """What each source, `normalised`, adds to the fused score: [shoppers, items] each."""
+    counts = msgspec.structs.asdict(weights)
+    return {name: np.float32(counts[name]) * share for name, share in shares.items()}
 
 
 def fuse(parts: Mapping[str, Floats], weights: Weights) -> Floats:
-    """The fused score: [shoppers, items]."""
-    return np.asarray(sum(weighted(parts, weights).values()), np.float32)
+    """The fused score of raw parts: [shoppers, items]."""
+    shares = {name: normalised(part) for name, part in parts.items()}
+    return np.asarray(sum(weighted(shares, weights).values()), np.float32)

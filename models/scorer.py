@@ -14,7 +14,7 @@ import torch
 from features.shoppers import State, purchase_weight_at
 from models.artifact import Artifact
 from models.candidates import Candidate, Source
-from models.fusion import Weights, fuse, weighted
+from models.fusion import Weights, normalised, weighted
 from models.interactions import Floats, Ints
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
@@ -78,12 +78,12 @@ class Scorer:
             k: how many of each.
             at_ms: the time that decays are taken at.
         """
-        parts = self.parts(states, at_ms)
-        shares = weighted(parts, self._weights["new"])
-        new = np.asarray(sum(shares.values()), np.float32)
-        again = fuse(parts, self._weights["all"])
+        shares = {name: normalised(part) for name, part in self.parts(states, at_ms).items()}
+        adds = weighted(shares, self._weights["new"])
+        new = np.asarray(sum(adds.values()), np.float32)
+        again = np.asarray(sum(weighted(shares, self._weights["all"]).values()), np.float32)
         return [
-            self._listed(state, {name: share[row] for name, share in shares.items()}, new[row], again[row], k)
+            self._listed(state, {name: add[row] for name, add in adds.items()}, new[row], again[row], k)
             for row, state in enumerate(states)
         ]
 
@@ -143,14 +143,14 @@ class Scorer:
         chosen = np.union1d(_best(new, k), _best(again, k))
         chosen = chosen[np.lexsort((chosen, -new[chosen]))]
         loudest = np.stack([share[chosen] for share in shares.values()]).argmax(0)
-        names = tuple(shares)
+        sources = tuple(map(_source, shares))
         because = self._because(state, chosen)
         return [
             Candidate(
                 self._ids[self._rows[at]],
                 float(new[at]),
                 float(again[at]),
-                _source(names[loudest[i]]),
+                sources[loudest[i]],
                 because[i],
             )
             for i, at in enumerate(chosen.tolist())

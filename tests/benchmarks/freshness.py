@@ -16,22 +16,24 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from infra.clock import clock_from
 from infra.embedded.outside import Outside
 from infra.settings import Settings, read_settings
 from infra.topics import EVENTS
 from streams.demo.figures import Figures
-from streams.demo.shop import prepared_shop
+from streams.demo.shop import PreparedShop, prepared_shop
 
 MAX_WAIT_MS = 2000
-SPARE_CONNECTIONS = 64
+IDLE_S = 2.0
+HOUSEHOLDS = 2500
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,21 @@ class Connections:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def post(self, path: str, body: Any) -> dict[str, Any]:
-        """One call; anything but success is an error."""
-        reader, writer = self._idle.pop() if self._idle else await self._open()
+        """One call; anything but success is an error. Connections that lay idle for seconds may be closed: not used."""
+        while self._idle and time.monotonic() - self._idle[0][2] > IDLE_S:
+            self._idle.pop(0)[1].close()
+        reader, writer = self._idle.pop()[:2] if self._idle else await self._open()
         raw = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
         answer = await reader.readuntil(b"\r\n\r\n")
         status, headers = int(answer[9:12]), answer.lower()
         begin = headers.index(b"content-length:") + 15
         content = await reader.readexactly(int(headers[begin : headers.index(b"\r", begin)]))
-        self._idle.append((reader, writer))
+        self._idle.append((reader, writer, time.monotonic()))
         if status >= 300:
             raise RuntimeError(f"{path}: {status} {content[:200]!r}")
         found: dict[str, Any] = json.loads(content)
@@ -72,25 +76,27 @@ class Connections:
 
 @dataclass
 class Seen:
-    """What came of the events: milliseconds from the timetable to the answer, and lists that were not fresh."""
+    """What came of the events: milliseconds from the timetable to the answer, lists that were not fresh, failures."""
 
     changed_ms: list[float]
     accepted_ms: list[float]
     stale: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
 
 
-async def drive(site: Connections, plan: Plan, shoppers: Sequence[str], items: Sequence[str]) -> Seen:
+async def drive(site: Connections, plan: Plan, shop: PreparedShop) -> Seen:
     """Post the events on their timetable, ask for each list."""
+    clock = clock_from(shop.settings.clock_shift_file)
     chance = random.Random(plan.seed)
     seen = Seen([], [])
     run = f"fresh-{time.time_ns()}"
 
     async def one(index: int, due: float) -> None:
-        shopper, item = chance.choice(shoppers), chance.choice(items)
+        shopper, item = str(chance.randint(1, HOUSEHOLDS)), chance.choice(shop.items)
         event = {
             "event_id": f"{run}-{index}",
             "event_name": "view_item",
-            "occurred_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "occurred_at": datetime.fromtimestamp(clock.now_ms() / 1000, UTC).isoformat(),
             "user_id": shopper,
             "items": [{"item_id": item}],
         }
@@ -102,14 +108,13 @@ async def drive(site: Connections, plan: Plan, shoppers: Sequence[str], items: S
         seen.stale += bool(answer["freshness"]["stale"])
 
     begin = time.perf_counter() + 0.1
-    running: set[asyncio.Task[None]] = set()
+    running: list[asyncio.Task[None]] = []
     for index in range(plan.rate * plan.seconds):
         due = begin + index / plan.rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.create_task(one(index, due))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
+        running.append(asyncio.create_task(one(index, due)))
+    for failed in (end for end in await asyncio.gather(*running, return_exceptions=True) if end is not None):
+        seen.failures[repr(failed)] = seen.failures.get(repr(failed), 0) + 1
     return seen
 
 
@@ -117,9 +122,8 @@ def measure(settings: Settings, plan: Plan) -> Seen:
     """The shop up, a second to warm, then the plan."""
     console = Console(stderr=True)
     with prepared_shop(settings, Figures(), console) as shop:
-        site = Connections(shop.host, shop.port)
-        asyncio.run(drive(Connections(shop.host, shop.port), Plan(20, 2, plan.seed), shop.shoppers, shop.items))
-        return asyncio.run(drive(site, plan, shop.shoppers, shop.items))
+        asyncio.run(drive(Connections(shop.host, shop.port), Plan(20, 2, plan.seed), shop))
+        return asyncio.run(drive(Connections(shop.host, shop.port), plan, shop))
 
 
 def main() -> int:
@@ -141,6 +145,8 @@ def main() -> int:
     for name, taken in (("accepted (202)", accepted), ("changed list", changed)):
         p50, p95, p99 = np.percentile(taken, (50, 95, 99))
         print(f"  {name:<15} p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, max {taken.max():.1f} ms")
+    for failure, count in sorted(seen.failures.items(), key=lambda entry: -entry[1])[:5]:
+        print(f"  {count} calls failed: {failure}")
     good = len(changed) == wanted and not seen.stale
     print(f"freshness: {'ok' if good else 'FAILED'}, {len(changed)} of {wanted} seen, {seen.stale} stale")
     return 0 if good else 1

@@ -43,7 +43,7 @@ def test_the_shares_add_up_to_the_fused_score() -> None:
     rng = np.random.default_rng(1)
     parts = {name: rng.normal(size=(3, 7)).astype(np.float32) for name in NAMES}
     weights = Weights(tower=1.0, item_to_item=0.5, popular=0.1, repeat=2.0)
-    shares = weighted(parts, weights)
+    shares = weighted({name: normalised(part) for name, part in parts.items()}, weights)
     assert set(shares) == set(NAMES)
     assert shares["item_to_item"] == pytest.approx(0.5 * normalised(parts["item_to_item"]), abs=1e-6)
     assert fuse(parts, weights) == pytest.approx(np.sum(list(shares.values()), 0), abs=1e-5)
