@@ -8,7 +8,6 @@ import numpy as np
 
 from models.interactions import Floats
 
-
 _ROUNDING: Final = 1e-6  # what a mean of equal numbers may miss them by
 
 
