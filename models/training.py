@@ -39,7 +39,7 @@ from models.user_tower import UserTower
 TEST_DAYS: Final = 28
 POPULAR_HALF_LIFE_DAYS: Final = 30.0
 MAX_EXAMPLES: Final = 40_000
-MAX_CANDIDATES: Final = 10_000
+MAX_CANDIDATES: Final = 20_000
 REPEATS_KEPT: Final = 0.3
 """Share of the repeat purchases that are learned from: all of them would drown what is new to a shopper."""
 
