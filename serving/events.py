@@ -94,7 +94,7 @@ class Collector:
             BadInput: none was good, or their number is out of bounds.
             KafkaAway: not acknowledged; some may be on the log, which their ids make harmless.
         """
-        return await self._taken(_objects(bodies.decode(_decoder, raw)), caller, trace)
+        return await self._taken(_objects(bodies.decode(_decoder, raw)), caller, trace, self._clock.now_ms())
 
     async def identify(self, who: Identity, caller: Caller, trace: str | None, event_id: str | None) -> Accepted:
         """Put a login on the log, as an event of this moment; `event_id` lets it be sent again.
@@ -104,12 +104,12 @@ class Collector:
             KafkaAway: as `collect`.
         """
         given = {name: value for name, value in msgspec.structs.asdict(who).items() if value is not None}
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
-        event = given | {"event_name": "identify", "event_id": event_id, "occurred_at": now}
-        return await self._taken((event,), caller, trace)
-
-    async def _taken(self, objects: Sequence[Any], caller: Caller, trace: str | None) -> Accepted:
         now_ms = self._clock.now_ms()
+        occurred_at = datetime.fromtimestamp(now_ms / 1000, UTC)
+        event = given | {"event_name": "identify", "event_id": event_id, "occurred_at": occurred_at}
+        return await self._taken((event,), caller, trace, now_ms)
+
+    async def _taken(self, objects: Sequence[Any], caller: Caller, trace: str | None, now_ms: int) -> Accepted:
         good, rejected = self._sorted_out(objects, caller, datetime.fromtimestamp(now_ms / 1000, UTC))
         for one in rejected:
             self._metrics.count(EVENTS_REFUSED, code=one.code)
@@ -179,5 +179,5 @@ def _place(one: Rejected) -> str:
 
 
 def _event_id(obj: Any) -> str | None:
-    given = obj.get("event_id", obj.get("messageId")) if isinstance(obj, dict) else None
+    given = obj.get("event_id", obj.get("messageId", obj.get("eventId"))) if isinstance(obj, dict) else None
     return given if isinstance(given, str) and len(given) <= events.MAX_ID else None
