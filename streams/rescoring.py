@@ -68,25 +68,28 @@ class Rescoring:
         self._some.set()
 
     async def follow_releases(self, every_s: float = POLL_S) -> None:
-        """Load the released model whenever it changes, until cancelled. One that cannot be loaded is passed
-        over.
-        """
+        """Take the released model over whenever it changes, until cancelled."""
         while True:
-            artifact = await asyncio.to_thread(self._releases.released)
-            if artifact is not None and artifact != self._artifact:
-                self._artifact = artifact
-                try:
-                    scorer = await asyncio.to_thread(self._releases.load, artifact)
-                except ArtifactBroken as error:
-                    _log.error("the released model cannot be used", why=error.message)
-                except Exception:  # the model in service is better than a worker that starts again and again
-                    _log.exception("the released model cannot be loaded", artifact=artifact.name)
-                else:
-                    self._pipeline.derived.scorer = scorer
-                    self._metrics.set(metrics.MODEL_RELEASED, 1, version=scorer.version)
-                    _log.info("scoring with a released model", version=scorer.version)
-                    self.sweep()
+            await self.look()
             await asyncio.sleep(every_s)
+
+    async def look(self) -> None:
+        """Load the released model if it is another one. One that cannot be loaded is passed over."""
+        artifact = await asyncio.to_thread(self._releases.released)
+        if artifact is None or artifact == self._artifact:
+            return
+        self._artifact = artifact
+        try:
+            scorer = await asyncio.to_thread(self._releases.load, artifact)
+        except ArtifactBroken as error:
+            _log.error("the released model cannot be used", why=error.message)
+        except Exception:  # the model in service is better than a worker that starts again and again
+            _log.exception("the released model cannot be loaded", artifact=artifact.name)
+        else:
+            self._pipeline.derived.scorer = scorer
+            self._metrics.set(metrics.MODEL_RELEASED, 1, version=scorer.version)
+            _log.info("scoring with a released model", version=scorer.version)
+            self.sweep()
 
     async def run(self) -> None:
         """Make lists until cancelled.

@@ -111,6 +111,10 @@ class Parts:
             _every(_HOLD_S, self.hold.take, "holding the namespace"),
         )
 
+    async def load_model(self) -> None:
+        """Before anything is read: events that are applied without the model would leave lists older than rows."""
+        await self._rescoring.look()
+
     async def settle(self) -> None:
         """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
         if self._logs.embedded:

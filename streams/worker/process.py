@@ -84,6 +84,7 @@ async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:
         Whatever the first part that failed raised.
     """
     async with asyncio.timeout(_START_WITHIN_S):
+        await parts.load_model()
         await parts.app.start()
     asked, ready = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_ready(parts))
     tasks = [asyncio.ensure_future(loop) for loop in parts.loops()]
