@@ -95,7 +95,7 @@ class Endpoint:
             return
         except DaogouError as error:
             status = await send_problem(send, error)
-        except Exception:
+        except Exception:  # the edge of the process: the caller gets a problem, the log gets what it was
             _log.exception("a request failed", route=operation.path)
             status = await send_problem(send, unexpected())
         taken = time.perf_counter() - began

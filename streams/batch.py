@@ -154,7 +154,7 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
     tally = Applied()
     try:
         visit.row = _fold(row, visit.steps, rules, tally)
-    except Exception:
+    except Exception:  # whichever step it was goes to the dead letters, by itself
         tally = Applied()
         visit.row = _fold_one_by_one(share, visit, raw, rules, tally)
     counts.add(tally)

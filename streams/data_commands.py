@@ -65,12 +65,12 @@ def features_build(data_dir: DataDir = None) -> None:
 
     The one in use serves until the new one is complete.
     """
-    from features.offline_build import build
+    from streams.offline_features import build_features
     from streams.progress import Phases
 
     settings = settings_from(data_dir=data_dir)
-    with Phases() as phases, phases.phase("features", 0, "events") as advance:
-        built = build(settings.archive_dir, settings.offline_dir, settings.lateness_h * 3_600_000, advance)
+    with Phases() as phases:
+        built = build_features(settings, phases)
     for name, count in asdict(built).items():
         say(f"{count:>12,} {name.replace('_', ' ')}")
     say(f"built  {settings.offline_dir}")

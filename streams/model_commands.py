@@ -38,8 +38,8 @@ def train(
     quiet_threads()
     from infra.embedded.outside import Outside
     from models.fitting import Options
+    from streams.offline_features import build_features
     from streams.progress import Phases
-    from streams.trainer import build_features
     from streams.trainer import train as run
 
     settings = settings_from(data_dir=data_dir)

@@ -13,9 +13,7 @@ from rich.table import Table
 
 from features.catalog import Item
 from features.catalog_store import CatalogStore
-from features.history import Counts
 from features.offline import StoreAt
-from features.offline_build import build
 from infra.errors import BadInput, NotFound
 from infra.redis import connect, told_as_away
 from infra.settings import Settings
@@ -33,7 +31,6 @@ from models.training import train as train_model
 from streams.progress import Phases
 
 _REDIS_TIMEOUT_MS: Final = 30_000
-_HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,6 @@ class Report:
 
     manifest: Manifest
     evaluations: Sequence[Evaluation]
-
-
-def build_features(settings: Settings, phases: Phases) -> Counts:
-    """Make the offline features anew from the archive; what was folded."""
-    with phases.phase("features", 0, "events") as advance:
-        return build(settings.archive_dir, settings.offline_dir, settings.lateness_h * _HOUR_MS, advance)
 
 
 def train(settings: Settings, options: Options, phases: Phases, made_at: datetime) -> Report:

@@ -29,9 +29,10 @@ from streams.demo.figures import Figures
 from streams.demo.site import Site
 from streams.load import load_command
 from streams.load_report import LoadReport
+from streams.offline_features import build_features
 from streams.progress import Phases
 from streams.supervisor import Shop, prepare
-from streams.trainer import build_features, print_report, train
+from streams.trainer import print_report, train
 
 SOURCE: Final = "completejourney"
 LIVE_DAYS: Final = 28

@@ -76,11 +76,11 @@ class Connections:
 
 @dataclass
 class Seen:
-    """What came of the events: milliseconds from the timetable to the answer, lists that were not fresh, failures."""
+    """What came of the events: milliseconds from the timetable to the answer, stale lists and failures by reason."""
 
     changed_ms: list[float]
     accepted_ms: list[float]
-    stale: int = 0
+    stale: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
 
 
@@ -105,7 +105,9 @@ async def drive(site: Connections, plan: Plan, shop: PreparedShop) -> Seen:
         asked = {"user_id": shopper, "min_token": token, "max_wait_ms": MAX_WAIT_MS}
         answer = await site.post("/v1/recommendations", asked)
         seen.changed_ms.append((time.perf_counter() - due) * 1000)
-        seen.stale += bool(answer["freshness"]["stale"])
+        if answer["freshness"]["stale"]:
+            why = str(answer["fallback"]["why"] or "the list is older than the row, or the wait ended")
+            seen.stale[why] = seen.stale.get(why, 0) + 1
 
     begin = time.perf_counter() + 0.1
     running: list[asyncio.Task[None]] = []
@@ -145,10 +147,12 @@ def main() -> int:
     for name, taken in (("accepted (202)", accepted), ("changed list", changed)):
         p50, p95, p99 = np.percentile(taken, (50, 95, 99))
         print(f"  {name:<15} p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, max {taken.max():.1f} ms")
+    for why, count in seen.stale.items():
+        print(f"  {count} lists stale: {why}")
     for failure, count in sorted(seen.failures.items(), key=lambda entry: -entry[1])[:5]:
         print(f"  {count} calls failed: {failure}")
     good = len(changed) == wanted and not seen.stale
-    print(f"freshness: {'ok' if good else 'FAILED'}, {len(changed)} of {wanted} seen, {seen.stale} stale")
+    print(f"freshness: {'ok' if good else 'FAILED'}, {len(changed)} of {wanted} seen, {sum(seen.stale.values())} stale")
     return 0 if good else 1
 
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from infra.children import end_child, start_child
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.redis_server import EmbeddedRedis, free_port
+from infra.errors import RedisAway
 from infra.kafka import create_topics
 from infra.ports import listen, port_of
 from infra.ready import VARIABLE, ReadyListener
@@ -66,7 +67,7 @@ def _until_it_answers(url: SecretStr) -> None:
         try:
             connect_sync(url, 1000).close()
             return
-        except Exception:
+        except RedisAway:
             if time.monotonic() > until:
                 raise
             time.sleep(_POLL_S)

@@ -22,6 +22,7 @@ from models.fitting import Options
 from models.release import artifacts, pointer, release, released, rollback
 from models.scorer import Scorer, opened
 from streams import trainer
+from streams.offline_features import build_features
 from streams.progress import Phases
 from streams.trainer import Report
 from tests.features.past import archived
@@ -75,7 +76,7 @@ class Shop:
         self.url = url
         archived(settings.archive_dir, visits())
         with quiet() as phases:
-            self.counts = trainer.build_features(settings, phases)
+            self.counts = build_features(settings, phases)
         self.report = self.trained(MADE_AT)
 
     def trained(self, made_at: datetime) -> Report:
