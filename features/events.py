@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from features.aliases.canonical import canonical
 from features.event_rules import check, check_sent, rounded
+from features.event_versions import SCHEMA_VERSION, UNNAMED_VERSION, VERSIONS, Versions
 from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
 from infra.keys import record_key
@@ -45,7 +46,6 @@ MAX_TEXT: Final = 4000
 MAX_SEARCH_TERM: Final = 500
 MAX_QUANTITY: Final = 100_000
 MAX_AGE_MS: Final = 30 * 86_400_000
-SCHEMA_VERSION: Final = 1
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -85,7 +85,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     occurred_at: Time
     event_id: Id
     source: Id = "site"
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = UNNAMED_VERSION
     tenant: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")] = "default"
     anonymous_id: Id | None = None
     user_id: Id | None = None
@@ -110,12 +110,13 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class _Version(msgspec.Struct):
     """What can be read of an event of any version."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = UNNAMED_VERSION
 
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Event)
 _version_decoder: Final = msgspec.json.Decoder(_Version)
+_fields_decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 # Set by the receiver, never by the sender.
 _OURS: Final = ("received_at", "tenant", "replay_id", "load_id")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,24 +124,27 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 def encode(event: Event) -> bytes:
-    """The event as it stands on the log."""
+    """The event as it stands on the log: always of the present version, whatever made it."""
+    if event.schema_version != SCHEMA_VERSION:
+        event = msgspec.structs.replace(event, schema_version=SCHEMA_VERSION)
     return _encoder.encode(event)
 
 
-def decode(raw: bytes) -> Event:
-    """The event that bytes of the log hold.
+def decode(raw: bytes, versions: Versions = VERSIONS) -> Event:
+    """The event that bytes of the log hold; one of an older version is brought up to the present.
 
     Raises:
         BadInput: they hold none that can be processed; `reason` says why.
     """
     try:
         event = _decoder.decode(raw)
+        version = event.schema_version
     except UNREADABLE as error:
-        if _version_of(raw) != SCHEMA_VERSION:
-            raise _unknown_version() from None
-        raise _named(refusal(error)) from None
-    if event.schema_version != SCHEMA_VERSION:
-        raise _unknown_version()
+        version = _version_of(raw)
+        if version == versions.present:
+            raise _named(refusal(error)) from None
+    if version != versions.present:
+        event = _brought_up(raw, versions)
     check(event)
     return event
 
@@ -200,7 +204,7 @@ def record_key_of(event: Event) -> str:
 
 def _sent(fields: dict[str, Any]) -> Event:
     if fields.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise _unknown_version()
+        raise VERSIONS.unknown()
     try:
         event = msgspec.convert(fields, Event)
     except UNREADABLE as error:
@@ -217,12 +221,11 @@ def _version_of(raw: bytes) -> int:
         return SCHEMA_VERSION
 
 
-def _unknown_version() -> BadInput:
-    return BadInput(
-        f"This version reads events of schema_version {SCHEMA_VERSION}.",
-        path="schema_version",
-        code="unknown_version",
-    )
+def _brought_up(raw: bytes, versions: Versions) -> Event:
+    try:
+        return msgspec.convert(versions.up(_fields_decoder.decode(raw)), Event)
+    except UNREADABLE as error:
+        raise _named(refusal(error)) from None
 
 
 def _named(error: BadInput) -> BadInput:
