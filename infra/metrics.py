@@ -70,6 +70,9 @@ ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "even
 MODEL_RELEASED: Final = Metric(
     "daogou_model_released", "gauge", "1 for the version that this process scores with", ("version",)
 )
+MODEL_WAITS: Final = Metric(
+    "daogou_model_waits", "gauge", "1 while the released model cannot be taken into service, else 0"
+)
 HTTP_SECONDS: Final = Metric("daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST)
 PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
@@ -104,6 +107,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     CATALOG_ITEMS,
     ARCHIVED_EVENTS,
     MODEL_RELEASED,
+    MODEL_WAITS,
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,

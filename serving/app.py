@@ -206,7 +206,7 @@ class _Wiring:
             model=model,
             reader=reader,
             triggers=triggers,
-            health=Health(lane, follower, model, self._ask_kafka, self._ended),
+            health=Health(lane, follower, model, triggers, self._ask_kafka, self._ended),
             metrics=self._metrics,
         )
 
@@ -234,10 +234,7 @@ class _Wiring:
 
     async def _model(self) -> ModelInService:
         model = ModelInService(lambda: released(self._settings.models_dir), Artifact.open, self._metrics)
-        try:
-            await model.look()
-        except DaogouError as error:  # lists are made without it, until another is released
-            _log.error("the released model cannot be opened", why=error.message)
+        await model.try_to_look()  # when it cannot be opened, lists are made without it
         self._in_background("model", model.follow())
         return model
 

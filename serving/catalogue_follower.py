@@ -7,18 +7,18 @@ from typing import Final
 from features import catalog
 from features.catalog import FacetRecord
 from features.catalog_store import CatalogStore
-from infra.errors import BadInput, DaogouError, Refused
+from infra.errors import BadInput
 from infra.kafka import Follower, Record
 from infra.logs import logger
 from infra.metrics import CATALOG_ITEMS, CATALOG_RECORDS, Metrics
 from infra.redis import told_as_away
 from serving.catalogue import Catalogue
+from serving.following import PAUSE_S, Following
 from serving.topic import Topic, read
 
 _READ_MOST: Final = 200  # records applied in one go: pages wait meanwhile
 _READ_S: Final = 0.2
 _CHECK_LOADS_EVERY: Final = 25  # reads
-_PAUSE_S: Final = 1.0
 
 _log = logger(__name__)
 
@@ -35,8 +35,9 @@ class CatalogueFollower:
         *,
         where: str,
         metrics: Metrics,
+        pause_s: float = PAUSE_S,
     ) -> None:
-        """`where` is Redis' address, for messages."""
+        """`where` is Redis' address, for messages; `pause_s` is waited after trouble."""
         self._where = where
         self._catalogue = catalogue
         self._store = store
@@ -47,6 +48,13 @@ class CatalogueFollower:
         self._follower: Follower | None = None
         self._loads: dict[int, tuple[str, int]] = {}
         self._ends: dict[int, int] = {}
+        self._rounds = 0
+        self._following = Following("the catalogue", self._once, self.load, pause_s=pause_s)
+
+    @property
+    def trouble(self) -> str:
+        """Why changes of items do not arrive at this moment; empty when they do."""
+        return self._following.trouble
 
     @property
     def caught_up(self) -> bool:
@@ -85,20 +93,9 @@ class CatalogueFollower:
         self._metrics.set(CATALOG_ITEMS, len(self._catalogue))
 
     async def run(self) -> None:
-        """Apply records as they come; after trouble, load anew. Ends when cancelled."""
-        rounds = 0
+        """Apply records as they come; after trouble, load anew. Ends only when cancelled."""
         try:
-            while True:
-                try:
-                    await self._once()
-                    rounds += 1
-                    if rounds % _CHECK_LOADS_EVERY == 0 and await self._foreign_loads() != self._loads:
-                        await self.load()
-                except Refused:  # what was to come next is not on the log any more
-                    await self.load()
-                except DaogouError as error:
-                    _log.warning("the catalogue cannot be followed at the moment", why=error.message)
-                    await asyncio.sleep(_PAUSE_S)
+            await self._following.run()
         finally:
             self._end_follower()
 
@@ -109,16 +106,20 @@ class CatalogueFollower:
             self._apply(record)
         if records:
             self._metrics.set(CATALOG_ITEMS, len(self._catalogue))
+        self._rounds += 1
+        if self._rounds % _CHECK_LOADS_EVERY == 0 and await self._foreign_loads() != self._loads:
+            await self.load()
 
     def _apply(self, record: Record) -> None:
         try:
             facet: FacetRecord = catalog.decode_record(record.key, record.value)
-        except BadInput as error:  # the worker keeps it as a dead letter
-            _log.warning("a catalogue record was passed over", code=error.reason, offset=record.offset)
-        else:
             if facet.tenant == self._tenant:
                 self._catalogue.apply(facet)
                 self._metrics.count(CATALOG_RECORDS)
+        except BadInput as error:  # the worker keeps it as a dead letter
+            _log.warning("a catalogue record was passed over", code=error.reason, offset=record.offset)
+        except Exception:  # one record may not keep all that come after it away
+            _log.exception("a catalogue record was passed over", partition=record.partition, offset=record.offset)
         self._catalogue.positions[record.partition] = record.offset
 
     async def _foreign_loads(self) -> dict[int, tuple[str, int]]:

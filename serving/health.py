@@ -12,6 +12,7 @@ from infra.redis_lane import RedisLane
 from serving.catalogue_follower import CatalogueFollower
 from serving.model import ModelInService
 from serving.problems import Fault, NotReady
+from serving.triggers import TriggerLog
 
 _KAFKA_ANSWER_HOLDS_S: Final = 1.0
 
@@ -24,12 +25,13 @@ class Liveness(msgspec.Struct, frozen=True):
 
 class Readiness(msgspec.Struct, frozen=True):
     """Everything that is needed is there; `model` may be `none`, then lists are of what is popular or in the
-    range.
+    range. `model_wanted` is a release that could not be taken into service; lists go on without it.
     """
 
     status: Literal["ready"]
     items: int
     model: str
+    model_wanted: str | None = None
 
 
 class Health:
@@ -40,12 +42,14 @@ class Health:
         lane: RedisLane,
         catalogue: CatalogueFollower,
         model: ModelInService,
+        triggers: TriggerLog,
         ask_kafka: Callable[[], None],
         ended: Sequence[str],
     ) -> None:
         self._lane = lane
         self._catalogue = catalogue
         self._model = model
+        self._triggers = triggers
         self._ask_kafka = ask_kafka
         self._ended = ended
         self._kafka_said: tuple[float, str] = (-_KAFKA_ANSWER_HOLDS_S, "")
@@ -67,10 +71,13 @@ class Health:
             faults.append(Fault("kafka", kafka))
         if not self._catalogue.caught_up:
             faults.append(Fault("catalogue", "it is being read from the log"))
+        for name, trouble in (("catalogue", self._catalogue.trouble), ("triggers", self._triggers.trouble)):
+            if trouble:
+                faults.append(Fault(name, f"it is not followed at this moment: {trouble}"))
         faults += [Fault(name, "it is not followed any more; the server's log says why") for name in self._ended]
         if faults:
             raise NotReady(tuple(faults))
-        return Readiness("ready", self._catalogue.items, self._model.version)
+        return Readiness("ready", self._catalogue.items, self._model.version, self._model.wanted)
 
     async def _kafka(self) -> str:
         """What is wrong with Kafka; asked once a second at most, however many ask here."""

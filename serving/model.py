@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from infra.errors import DaogouError
+from infra.errors import ArtifactBroken, DaogouError
 from infra.logs import logger
-from infra.metrics import MODEL_RELEASED, Metrics
+from infra.metrics import MODEL_RELEASED, MODEL_WAITS, Metrics
 
 NO_MODEL: Final = "none"
 MAX_SIMILAR: Final = 250
@@ -56,7 +56,9 @@ class ModelInService:
         self._released = released
         self._open = open_artifact
         self._metrics = metrics
-        self._path: Path | None = None
+        self._path: Path | None = None  # in service
+        self._broken: Path | None = None
+        self._failed: tuple[Path | None, str] | None = None
         self._artifact: Knowledge | None = None
         self._similar: dict[str, Sequence[tuple[str, float]]] = {}
         self._popular: list[tuple[str, float]] = []
@@ -66,6 +68,11 @@ class ModelInService:
     def version(self) -> str:
         """Of the release in service; `none` before the first."""
         return self._artifact.version if self._artifact else NO_MODEL
+
+    @property
+    def wanted(self) -> str | None:
+        """The release that could not be taken into service; None when the one in service is the one wanted."""
+        return None if self._failed is None else (self._failed[0].name if self._failed[0] else "unknown")
 
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         """Items that go with it, best first."""
@@ -89,31 +96,62 @@ class ModelInService:
         return self._popularity.get(item_id, 0.0)
 
     async def look(self) -> bool:
-        """Take over the release if it is another one; whether it was."""
-        path = await asyncio.to_thread(self._released)
-        if path is None or path == self._path:
-            return False
-        self._path = path  # a broken one is not tried again and again
+        """Take over the release if it is another one; whether it was.
+
+        Raises:
+            ArtifactBroken: it is incomplete or altered; this one is not tried again.
+            DaogouError, OSError: it cannot be read at the moment.
+        """
+        path: Path | None = None
+        try:
+            path = await asyncio.to_thread(self._released)
+            if path == self._broken and path is not None:
+                return False
+            self._broken = None
+            if path is None or path == self._path:
+                self._note(None)
+                return False
+            await self._take_over(path)
+        except Exception as error:
+            if isinstance(error, ArtifactBroken):
+                self._broken = path
+            self._note((path, f"{type(error).__name__}: {error}"))
+            raise
+        self._note(None)
+        return True
+
+    async def try_to_look(self) -> None:
+        """The same; a release that cannot be opened leaves the one before in service, and the log says why."""
+        failed_before = self._failed
+        try:
+            await self.look()
+        except (DaogouError, OSError) as error:
+            if self._failed != failed_before:  # once, not each second
+                _log.error("the released model cannot be opened", wanted=self.wanted, why=str(error))
+        except Exception:  # an edge of the process: this loop has nobody above it
+            if self._failed != failed_before:
+                _log.exception("the released model cannot be opened", wanted=self.wanted)
+
+    async def follow(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            await self.try_to_look()
+
+    async def _take_over(self, path: Path) -> None:
         before = self.version
         artifact, popular = await asyncio.to_thread(self._take, path)
         self._artifact, self._popular, self._popularity = artifact, popular, dict(popular)
         self._similar = {}
+        self._path = path
         if before != NO_MODEL:
             self._metrics.set(MODEL_RELEASED, 0, version=before)
         self._metrics.set(MODEL_RELEASED, 1, version=self.version)
         _log.info("a model is in service", version=self.version)
-        return True
 
-    async def follow(self) -> None:
-        """Look again and again until cancelled. A release that cannot be opened leaves the one before in
-        service.
-        """
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            try:
-                await self.look()
-            except (DaogouError, OSError) as error:
-                _log.error("the released model cannot be opened", why=str(error))
+    def _note(self, failed: tuple[Path | None, str] | None) -> None:
+        self._failed = failed
+        self._metrics.set(MODEL_WAITS, 0 if failed is None else 1)
 
     def _take(self, path: Path) -> tuple[Knowledge, list[tuple[str, float]]]:
         """In a thread: open it, and have it make what it makes at its first use."""

@@ -15,11 +15,12 @@ import msgspec
 from msgspec import Meta
 
 from features.messages import Trigger
-from infra.errors import DaogouError, KafkaAway, Refused
+from infra.errors import KafkaAway
 from infra.kafka import Follower, Record
 from infra.keys import split_record_key
 from infra.logs import logger
 from serving import tokens
+from serving.following import PAUSE_S, Following
 from serving.topic import Topic, read
 
 MAX_LIMIT: Final = 500
@@ -27,7 +28,6 @@ _HELD: Final = 1000  # per partition
 _READ_MOST: Final = 500
 _READ_S: Final = 0.2
 _OLDER_S: Final = 5.0
-_PAUSE_S: Final = 1.0
 
 _log = logger(__name__)
 _decoder: Final = msgspec.json.Decoder(Trigger)
@@ -50,8 +50,8 @@ class Triggers(msgspec.Struct, frozen=True):
 class TriggerLog:
     """Follows the topic: `start` once, `run` until cancelled; `page` at any time between."""
 
-    def __init__(self, topic: Topic, tenant: str, held: int = _HELD) -> None:
-        """`held`: records per partition that are kept in this process."""
+    def __init__(self, topic: Topic, tenant: str, held: int = _HELD, *, pause_s: float = PAUSE_S) -> None:
+        """`held`: records per partition that are kept in this process; `pause_s` is waited after trouble."""
         self._most = held
         self._topic = topic
         self._tenant = tenant
@@ -60,6 +60,12 @@ class TriggerLog:
         self._held_from: dict[int, int] = {}
         self._follower: Follower | None = None
         self._one_reader = asyncio.Semaphore(1)
+        self._following = Following("messages", self._once, self.start, pause_s=pause_s)
+
+    @property
+    def trouble(self) -> str:
+        """Why new messages do not arrive at this moment; empty when they do."""
+        return self._following.trouble
 
     async def start(self) -> None:
         """Begin to follow, a page's worth before the end.
@@ -75,16 +81,9 @@ class TriggerLog:
         self._follower = self._topic.follow(self._held_from)
 
     async def run(self) -> None:
-        """Take records up as they come, until cancelled."""
+        """Take records up as they come; after trouble, start anew. Ends only when cancelled."""
         try:
-            while True:
-                try:
-                    await self._once()
-                except Refused:  # what was to come next is not on the log any more
-                    await self.start()
-                except DaogouError as error:
-                    _log.warning("messages cannot be followed at the moment", why=error.message)
-                    await asyncio.sleep(_PAUSE_S)
+            await self._following.run()
         finally:
             self._end_follower()
 

@@ -1,0 +1,183 @@
+"""Following a log: whatever goes wrong, it goes on, and it says so meanwhile."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from features.catalog_store import CatalogStore
+from infra.errors import KafkaAway, RedisAway, Refused
+from infra.kafka import Record
+from infra.keys import record_key
+from infra.metrics import Metrics
+from serving.catalogue import Catalogue
+from serving.catalogue_follower import CatalogueFollower
+from serving.following import Following
+from serving.topic import Topic
+from serving.triggers import TriggerLog, TriggersQuery
+from tests.serving.test_interface import a_trigger
+
+TENANT = "following"
+
+
+@dataclass
+class Script:
+    """What comes next, in order: an error to raise, or records to read; nothing at its end."""
+
+    reads: list[Exception | list[Record]] = field(default_factory=list)
+    asks: list[Exception] = field(default_factory=list)
+    exhausted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def read(self, most: int, within_s: float) -> list[Record]:
+        if not self.reads:
+            self.loop.call_soon_threadsafe(self.exhausted.set)
+            return []
+        return raised(self.reads.pop(0))
+
+    def close(self) -> None:
+        pass
+
+    def __post_init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+
+def raised(step: Any) -> Any:
+    if isinstance(step, Exception):
+        raise step
+    return step
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedTopic(Topic):
+    """A log of one partition that behaves as the script says."""
+
+    script: Script | None = None
+
+    def starts(self) -> dict[int, int]:
+        assert self.script is not None
+        if self.script.asks:
+            raise self.script.asks.pop(0)
+        return {0: 0}
+
+    def ends(self) -> dict[int, int]:
+        return {0: 0}
+
+    def follow(self, positions: Mapping[int, int]) -> Any:
+        return self.script
+
+
+def topic(script: Script) -> Topic:
+    return ScriptedTopic("k:1", "t", "log", embedded=True, script=script)
+
+
+def facet(offset: int, item_id: str, name: str) -> Record:
+    value = {"tenant": TENANT, "item_id": item_id, "content": {"name": name}}
+    key = record_key(TENANT, item_id).encode()
+    return Record("t", 0, offset, key, json.dumps(value).encode(), 0)
+
+
+def troubles() -> list[Exception]:
+    return [KafkaAway("k"), RedisAway("r"), msgspec.DecodeError("d"), ResponseError("WRONGTYPE")]
+
+
+async def done(work: "asyncio.Task[None]", script: Script) -> None:
+    """Run until the script is used up; the work must not have ended by then."""
+    async with asyncio.timeout(30):
+        waiting = asyncio.ensure_future(script.exhausted.wait())
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    assert not work.done()
+    work.cancel()
+    await asyncio.wait({work})
+
+
+async def test_the_catalogue_is_followed_again_whatever_happened_while_it_was_loaded_anew(redis: Redis) -> None:
+    script, catalogue = Script(), Catalogue()
+    follower = CatalogueFollower(
+        catalogue, CatalogStore(redis), topic(script), TENANT, where="r:1", metrics=Metrics(), pause_s=0
+    )
+    await follower.load()
+    script.reads = [Refused("gone"), [facet(0, "tea", "Tea")], ValueError("odd"), [facet(0, "tea", "Green tea")]]
+    script.asks = troubles()
+    await done(asyncio.ensure_future(follower.run()), script)
+    item = catalogue.item("tea")
+    assert item is not None
+    assert catalogue.name("tea") == "Green tea"
+    assert follower.trouble == ""
+
+
+async def test_one_record_that_cannot_be_read_is_passed_over(redis: Redis) -> None:
+    script, catalogue = Script(), Catalogue()
+    follower = CatalogueFollower(
+        catalogue, CatalogStore(redis), topic(script), TENANT, where="r:1", metrics=Metrics(), pause_s=0
+    )
+    await follower.load()
+    script.reads = [[Record("t", 0, 0, b"\xff", b"\xff", 0), Record("t", 0, 1, None, None, 0), facet(2, "tea", "Tea")]]
+    await done(asyncio.ensure_future(follower.run()), script)
+    assert (catalogue.name("tea"), catalogue.positions[0]) == ("Tea", 2)
+
+
+async def test_messages_are_followed_again_whatever_happened_at_the_new_start() -> None:
+    script = Script()
+    log = TriggerLog(topic(script), TENANT, pause_s=0)
+    await log.start()
+    sent = a_trigger(TENANT, "u-ann", 1)
+    script.reads = [Refused("gone"), [Record("t", 0, 0, sent.key.encode(), sent.value, 0)]]
+    script.asks = troubles()
+    await done(asyncio.ensure_future(log.run()), script)
+    assert [one.trigger_id for one in (await log.page(TriggersQuery())).triggers] == ["t-u-ann-1"]
+
+
+async def test_trouble_is_told_while_it_lasts() -> None:
+    failing, mended, tried = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def once() -> None:
+        if not failing.is_set():
+            failing.set()
+            raise Refused("the position is gone")
+        tried.set()
+        await asyncio.sleep(0)
+
+    async def anew() -> None:
+        if not mended.is_set():
+            tried.set()
+            raise KafkaAway("Kafka is away")
+
+    following = Following("the log", once, anew, pause_s=0)
+    assert following.trouble == ""
+    work = asyncio.ensure_future(following.run())
+    async with asyncio.timeout(30):
+        await tried.wait()
+        assert following.trouble == "Kafka is away"
+        tried.clear()
+        mended.set()
+        await tried.wait()
+        while following.trouble:
+            await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.wait({work})
+
+
+async def test_an_error_of_the_program_is_told_without_its_text() -> None:
+    told = asyncio.Event()
+
+    async def once() -> None:
+        if following.trouble:
+            told.set()
+            await asyncio.Event().wait()
+        raise LookupError("u-ann")
+
+    async def anew() -> None: ...
+
+    following = Following("the log", once, anew, pause_s=0)
+    work = asyncio.ensure_future(following.run())
+    async with asyncio.timeout(30):
+        await told.wait()
+    assert "LookupError" in following.trouble
+    assert "ann" not in following.trouble
+    work.cancel()
+    await asyncio.wait({work})
