@@ -1,7 +1,5 @@
 """One shopper's live row and shelf, with the partition's fence and live namespace: one Redis round trip."""
 
-import asyncio
-import time
 from typing import Final
 
 import msgspec
@@ -11,10 +9,10 @@ from infra.errors import RedisAway
 from infra.keys import LIVE, ShardKeys, split_row_key
 from infra.redis_lane import RedisLane
 from serving import shelf
+from serving.fence_watch import FenceWatch
 from serving.shelf import OpenShelf
 
 NO_FENCE: Final = -1
-_POLL_S: Final = 0.002
 _SCANS: Final = 4  # per partition
 
 
@@ -41,6 +39,7 @@ class ShopperReader:
         self._lane = lane
         self._log = log
         self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
+        self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence)
 
     async def read(self, ref: ShopperRef) -> Known:
         """The shopper as it stands; a second round trip only when another namespace has gone live.
@@ -92,14 +91,7 @@ class ShopperReader:
         Raises:
             RedisAway.
         """
-        until = time.monotonic() + within_ms / 1000
-        while True:
-            (raw,) = await self._lane.ask((("HGET", self._keys[partition].fence, log),))
-            if raw is not None and int(raw) >= offset:
-                return True
-            if time.monotonic() >= until:
-                return False
-            await asyncio.sleep(_POLL_S)
+        return await self._fences.wait_for(partition, log, offset, within_ms)
 
 
 def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known:
