@@ -1,6 +1,7 @@
 """What is asked of the brokers: topics, their offsets, the identity of a log."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -92,6 +93,23 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     return _offsets(bootstrap, topic, _SPECS.latest())
 
 
+class EndOffsets:
+    """The same for some partitions of one topic, again and again over one connection."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._admin = AdminClient(client_config(bootstrap))
+
+    def of(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset after the last record, by partition; blocks for ten seconds at most.
+
+        Raises:
+            KafkaAway, NotFound: no broker answers; it has no such topic.
+        """
+        return _listed(self._admin, self._bootstrap, self._topic, partitions, _SPECS.latest())
+
+
 def start_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     """The offset of the first record that is kept, by partition.
 
@@ -123,7 +141,11 @@ def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
         raise _away(bootstrap, error) from None
     if listed.error is not None or not listed.partitions:
         raise _no_topic(bootstrap, topic)
-    wanted = {TopicPartition(topic, partition): spec for partition in listed.partitions}
+    return _listed(admin, bootstrap, topic, listed.partitions, spec)
+
+
+def _listed(admin: AdminClient, bootstrap: str, topic: str, partitions: Iterable[int], spec: Any) -> dict[int, int]:
+    wanted = {TopicPartition(topic, partition): spec for partition in partitions}
     answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
     return {where.partition: int(_result(bootstrap, topic, f).offset) for where, f in answers.items()}
 

@@ -9,7 +9,7 @@ call twice is applying it once, so a call whose answer was lost is repeated.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -50,6 +50,31 @@ class PartitionWrite:
     values: Mapping[str, bytes] = field(default_factory=dict)
     timers: Mapping[str, int | None] = field(default_factory=dict)
     outbox: Sequence[bytes] = ()
+
+
+class Due(NamedTuple):
+    """A timer that is due."""
+
+    partition: int
+    member: str
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFire:
+    """Timers of one partition that fire, each with its packed effect; None: it goes without one."""
+
+    partition: int
+    epoch: int
+    timers: Sequence[tuple[Due, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """How long the outbox is now, and for each timer whether this call took it."""
+
+    outbox: int
+    taken: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +183,24 @@ class PartitionStore:
                 raise _lost(write, int(status), bytes(held))
         return {write.partition: int(answer[1]) for write, answer in zip(writes, answers, strict=True)}
 
-    async def fire(self, partition: int, epoch: int, due: Mapping[str, int], effects: Sequence[bytes]) -> int:
-        """Take timers away and put their effects into the outbox, in one call; how many timers went.
+    async def fire(self, fires: Sequence[PartitionFire]) -> list[Fired]:
+        """Take timers away and put their effects into the outbox: one call a partition, one round trip.
 
-        Nothing happens when any of them is gone or due at another time by now.
+        A timer that is gone, or due at another time by now, is left as it is.
 
         Raises:
-            Fenced, WentBack, RedisAway: as `commit`.
+            Fenced, WentBack: as `commit`.
+            RedisAway: they may or may not have been taken; the outboxes may be longer than was known.
         """
-        keys = self.keys(partition)
-        pairs = [text for member, at in due.items() for text in (member, str(at))]
-        arguments: list[str | bytes] = [str(epoch), self._namespace, str(len(due)), *pairs, *effects]
-        call: Call = (FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments)
-        [(status, held)] = await run_scripts(self._redis, self.where, [call])
-        if status != _STORED:
-            write = PartitionWrite(partition, "", epoch, NO_FENCE, NO_FENCE)
-            raise _lost(write, int(status), bytes(held))
-        return int(held)
+        answers = await run_scripts(self._redis, self.where, [self._fire_call(fire) for fire in fires])
+        for fire, (status, held, *_) in zip(fires, answers, strict=True):
+            if status != _STORED:
+                write = PartitionWrite(fire.partition, "", fire.epoch, NO_FENCE, NO_FENCE)
+                raise _lost(write, int(status), bytes(held))
+        return [Fired(int(length), [letter == "1" for letter in taken.decode()]) for _, length, taken in answers]
 
-    async def due(self, partitions: Sequence[int], now_ms: int, most: int) -> list[tuple[int, str, int]]:
-        """Timers that are due, (partition, member, due ms), earliest first, at most so many of each
-        partition.
+    async def due(self, partitions: Sequence[int], now_ms: int, most: int) -> list[Due]:
+        """Timers that are due, earliest first, at most so many of each partition.
 
         Raises:
             RedisAway.
@@ -188,11 +210,18 @@ class PartitionStore:
             pipe.zrangebyscore(self.keys(partition).timers, "-inf", now_ms, start=0, num=most, withscores=True)
         with told_as_away(self.where):
             found = await pipe.execute()
-        return [
-            (partition, member.decode(), int(score))
+        due = [
+            Due(partition, member.decode(), int(score))
             for partition, timers in zip(partitions, found, strict=True)
             for member, score in timers
         ]
+        return sorted(due, key=lambda timer: timer.due_ms)
+
+    def _fire_call(self, fire: PartitionFire) -> Call:
+        keys = self.keys(fire.partition)
+        timers = [part for due, effect in fire.timers for part in (due.member, str(due.due_ms), effect or b"")]
+        arguments = (str(fire.epoch), self._namespace, *timers)
+        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments
 
     def _commit_call(self, write: PartitionWrite) -> Call:
         keys = self.keys(write.partition)

@@ -31,13 +31,12 @@ class Drainer:
         self._below.set()
 
     async def look(self) -> None:
-        """Learn what the partitions just claimed have left to send.
+        """Learn what the owned partitions have left to send: they were just claimed, or an answer was lost.
 
         Raises:
             RedisAway.
         """
-        self._lengths = await self._outbox.lengths(list(self._pipeline.owned))
-        self._signal()
+        await self._read(None)
 
     def note(self, lengths: Mapping[int, int]) -> None:
         """Outboxes have these lengths now."""
@@ -84,7 +83,16 @@ class Drainer:
             raise
         if refused:
             _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
-        self.note(await patiently("reading an outbox", self._outbox.lengths, [partition]))
+        await patiently("reading an outbox", self._read, partition)
+
+    async def _read(self, partition: int | None) -> None:
+        """Read one length, or all. Under the lock: a commit in between would have its length overwritten."""
+        async with self._pipeline.lock:
+            if partition is None:
+                self._lengths = await self._outbox.lengths(list(self._pipeline.owned))
+                self._signal()
+            else:
+                self.note(await self._outbox.lengths([partition]))
 
     def _signal(self) -> None:
         lengths = self._lengths.values()

@@ -56,21 +56,25 @@ if ARGV[3] ~= ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return {0, redis.call('LLEN', KEYS[5])}
 """)
 
-# KEYS epoch, live, timers, outbox · ARGV epoch, namespace, count of timers, member and due of each, outbox
-# entries → {0, timers taken} or as COMMIT
+# KEYS epoch, live, timers, outbox · ARGV epoch, namespace, then member, due and effect ('' for none) of each timer
+# → {0, outbox length, a letter for each timer: 1 taken, 0 gone or due at another time by now} or as COMMIT
 FIRE: Final = Script("""
 local epoch = redis.call('GET', KEYS[1]) or '0'
 if epoch ~= ARGV[1] then return {1, epoch} end
 local live = redis.call('GET', KEYS[2]) or 'live'
 if live ~= ARGV[2] then return {2, live} end
-local last = 3 + 2 * tonumber(ARGV[3])
-for i = 4, last, 2 do
+local taken = {}
+for i = 3, #ARGV, 3 do
   local due = redis.call('ZSCORE', KEYS[3], ARGV[i])
-  if not due or tonumber(due) ~= tonumber(ARGV[i + 1]) then return {0, '0'} end
+  if due and tonumber(due) == tonumber(ARGV[i + 1]) then
+    redis.call('ZREM', KEYS[3], ARGV[i])
+    if ARGV[i + 2] ~= '' then redis.call('RPUSH', KEYS[4], ARGV[i + 2]) end
+    taken[#taken + 1] = '1'
+  else
+    taken[#taken + 1] = '0'
+  end
 end
-for i = 4, last, 2 do redis.call('ZREM', KEYS[3], ARGV[i]) end
-for i = last + 1, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
-return {0, ARGV[3]}
+return {0, redis.call('LLEN', KEYS[4]), table.concat(taken)}
 """)
 
 # KEYS epoch, outbox · ARGV epoch, digest of the first entry, how many to remove · → entries left, or -1

@@ -4,24 +4,27 @@ once.
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from features.catalog import Item
 from features.catalog_store import CatalogStore
 from features.messages import Trigger
 from features.shoppers import State, decode_state
 from infra import metrics
 from infra.clock import Clock
-from infra.errors import DaogouError
+from infra.errors import DaogouError, KafkaAway
 from infra.kafka import Outgoing
 from infra.keys import record_key
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.redis import told_as_away
 from infra.topics import TRIGGERS
-from streams.commit import RowRef
+from streams.commit import Due, PartitionFire, RowRef
 from streams.draining import Drainer
+from streams.marketing.backlog import Backlog, LogEnds
 from streams.marketing.decision import cart_abandoned
 from streams.marketing.timers import CART_ABANDONED, split_member
 from streams.outbox import pack
@@ -30,7 +33,7 @@ from streams.pipeline import Pipeline
 
 _log = logger(__name__)
 
-# Timers of one partition that one turn looks at: the micro-batches wait meanwhile.
+# Timers that one turn decides, of all partitions together: the micro-batches wait meanwhile.
 PER_TURN: Final = 50
 _TURN_S: Final = 0.25
 
@@ -38,13 +41,17 @@ _encoder = msgspec.json.Encoder()
 
 
 class Firing:
-    """Fires the timers of the partitions that the pipeline owns."""
+    """Fires the timers of the partitions that the pipeline owns, once they are applied to the log's end."""
 
-    def __init__(self, pipeline: Pipeline, catalogue: CatalogStore, drainer: Drainer, clock: Clock) -> None:
+    def __init__(
+        self, pipeline: Pipeline, catalogue: CatalogStore, drainer: Drainer, clock: Clock, log_ends: LogEnds
+    ) -> None:
         self._pipeline = pipeline
         self._catalogue = catalogue
         self._drainer = drainer
         self._clock = clock
+        self._backlog = Backlog(log_ends)
+        self._answer_lost = False
 
     async def run(self, measured: Metrics) -> None:
         """Look every quarter of a second until cancelled; at once again while there is more.
@@ -62,40 +69,93 @@ class Firing:
             await asyncio.sleep(0 if decided.total() >= PER_TURN else _TURN_S)
 
     async def turn(self) -> Counter[str]:
-        """Decide what is due now, some of each partition; how many by reason, `ok` for those that say
-        something.
+        """Decide some of what is due now; how many by reason, `ok` for those that say something.
 
         Raises:
             OwnershipLost, RedisAway.
         """
-        decided: Counter[str] = Counter()
-        async with self._pipeline.lock:
-            now_ms = self._clock.now_ms()
-            due = await self._pipeline.store.due(list(self._pipeline.owned), now_ms, PER_TURN)
-            refs = [RowRef(partition, *_whose(name)) for partition, name, _ in due]
-            rows = await self._pipeline.store.rows(refs)
-            for (partition, name, due_ms), ref, raw in zip(due, refs, rows, strict=True):
-                decision = await self._decide(ref, raw, due_ms, now_ms)
-                effects = [pack(_record(partition, decision))] if isinstance(decision, Trigger) else []
-                epoch = self._pipeline.owned[partition].epoch
-                if await self._pipeline.store.fire(partition, epoch, {name: due_ms}, effects):
-                    decided["ok" if effects else str(decision)] += 1
-        if due:
+        if self._answer_lost:  # timers may have gone and left effects that the drainer has not heard of
             await self._drainer.look()
+            self._answer_lost = False
+        owned, now_ms = dict(self._pipeline.owned), self._clock.now_ms()
+        due = await self._pipeline.store.due(list(owned), now_ms, PER_TURN)
+        if not due:
+            return Counter()
+        try:
+            await self._backlog.look(due, owned, now_ms)
+        except KafkaAway as error:
+            _log.warning("messages wait: nobody says where the log ends", why=error.message)
+            return Counter()
+        async with self._pipeline.lock:
+            ready = self._backlog.ready(due, self._pipeline.owned)[:PER_TURN]
+            return await self._fire(ready, now_ms) if ready else Counter()
+
+    async def _fire(self, timers: Sequence[Due], now_ms: int) -> Counter[str]:
+        decisions = await self._decisions(timers, now_ms)
+        fires: dict[int, list[tuple[Due, bytes | None]]] = {}
+        reasons: dict[int, list[str]] = {}
+        for timer, decision in zip(timers, decisions, strict=True):
+            said = isinstance(decision, Trigger)
+            effect = pack(_record(timer.partition, decision)) if isinstance(decision, Trigger) else None
+            fires.setdefault(timer.partition, []).append((timer, effect))
+            reasons.setdefault(timer.partition, []).append("ok" if said else str(decision))
+        owned = self._pipeline.owned
+        self._answer_lost = True
+        fired = await self._pipeline.store.fire([PartitionFire(p, owned[p].epoch, its) for p, its in fires.items()])
+        self._answer_lost = False
+        self._drainer.note({partition: it.outbox for partition, it in zip(fires, fired, strict=True)})
+        decided: Counter[str] = Counter()
+        for partition, it in zip(fires, fired, strict=True):
+            decided.update(reason for reason, taken in zip(reasons[partition], it.taken, strict=True) if taken)
         return decided
 
-    async def _decide(self, ref: RowRef, raw: bytes | None, due_ms: int, now_ms: int) -> Trigger | str:
+    async def _decisions(self, timers: Sequence[Due], now_ms: int) -> list[Trigger | str]:
+        """What becomes of each, by two reads: the rows, and all items that lie in their carts."""
+        refs = [RowRef(timer.partition, *_whose(timer.member)) for timer in timers]
+        states = [_state(ref, raw) for ref, raw in zip(refs, await self._pipeline.store.rows(refs), strict=True)]
+        carts = [(ref.tenant, state.cart) for ref, state in zip(refs, states, strict=True) if state is not None]
         try:
-            state = State() if raw is None else decode_state(raw)
-            with told_as_away(self._pipeline.store.where):
-                partitions = self._pipeline.rules.partitions
-                items = await self._catalogue.get(ref.tenant, list(state.cart), partitions)
-            return cart_abandoned(ref.tenant, ref.shopper_id, state, items, due_ms, now_ms)
+            items = await self._items(carts)
+        except DaogouError:
+            raise
+        except Exception:  # an item that cannot be read: only the messages that name it are lost
+            _log.exception("items could not be read; one cart at a time")
+            items = None
+        return [
+            await self._decide(ref, state, timer.due_ms, now_ms, items)
+            for ref, state, timer in zip(refs, states, timers, strict=True)
+        ]
+
+    async def _decide(
+        self, ref: RowRef, state: State | None, due_ms: int, now_ms: int, items: Mapping[str, Mapping[str, Item]] | None
+    ) -> Trigger | str:
+        if state is None:
+            return "failed"
+        try:
+            known = items if items is not None else await self._items([(ref.tenant, state.cart)])
+            return cart_abandoned(ref.tenant, ref.shopper_id, state, known.get(ref.tenant, {}), due_ms, now_ms)
         except DaogouError:
             raise
         except Exception:  # one timer that cannot be decided must not stop those behind it
             _log.exception("a message could not be made", partition=ref.partition)
             return "failed"
+
+    async def _items(self, carts: Sequence[tuple[str, Mapping[str, object]]]) -> dict[str, dict[str, Item]]:
+        """Those of the items in these carts that there are, by tenant: one read each."""
+        wanted: dict[str, dict[str, None]] = {}
+        for tenant, cart in carts:
+            wanted.setdefault(tenant, {}).update(dict.fromkeys(cart))
+        partitions = self._pipeline.rules.partitions
+        with told_as_away(self._pipeline.store.where):
+            return {tenant: await self._catalogue.get(tenant, list(ids), partitions) for tenant, ids in wanted.items()}
+
+
+def _state(ref: RowRef, raw: bytes | None) -> State | None:
+    try:
+        return State() if raw is None else decode_state(raw)
+    except Exception:  # one row that cannot be read must not stop the timers behind it
+        _log.exception("a message could not be made", partition=ref.partition)
+        return None
 
 
 def _whose(member: str) -> tuple[str, str]:

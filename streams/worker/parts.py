@@ -12,6 +12,7 @@ from features.online import OnlineWriter
 from infra.clock import clock_from
 from infra.errors import DaogouError
 from infra.kafka import Producer
+from infra.kafka_admin import EndOffsets
 from infra.keys import LIVE, feast_project
 from infra.metrics import Metrics
 from infra.redis import address
@@ -78,7 +79,9 @@ class Parts:
         self._archiver = Archiver(
             Source(logs.bootstrap, logs.events, logs.embedded), settings.archive_dir, Filing(), measured
         )
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock)
+        self._ends = EndOffsets(logs.bootstrap, EVENTS)
+        self._began: dict[int, int] = {}
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._keeper = CatalogueKeeper(catalogue, online, producer, settings.partition_count, where)
         around = Around(
@@ -141,6 +144,7 @@ class Parts:
         fences = {partition: owned.fence for partition, owned in claimed.items()}
         positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences)
         await patiently("reading outboxes", self._drainer.look)
+        self._began = positions
         self._applying.begin(positions)
         return {(EVENTS, partition): offset for partition, offset in positions.items()}
 
@@ -160,6 +164,13 @@ class Parts:
         for partition, fence in fences.items():
             note_applied(self.app, EVENTS, partition, fence)
         self._rescoring.add(counts.unscored)
+
+    async def _log_ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Where the log of events ends; 0 where it still ends where reading began, whatever the fence says: what
+        retention took before it was applied is waited for by nobody.
+        """
+        ends = await asyncio.to_thread(self._ends.of, partitions)
+        return {p: 0 if end <= self._began.get(p, 0) else end for p, end in ends.items()}
 
     async def _watch(self) -> None:
         await self.pipeline.check()

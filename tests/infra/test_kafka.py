@@ -5,7 +5,7 @@ import pytest
 from infra import topics
 from infra.errors import KafkaAway, NotFound, Refused, TooLarge
 from infra.kafka import BulkProducer, Follower, Outgoing, Producer, end_offsets, log_id, start_offsets
-from infra.kafka_admin import check_topics, create_topics, partition_counts
+from infra.kafka_admin import EndOffsets, check_topics, create_topics, partition_counts
 
 
 def outgoing(partition: int, value: bytes | None, key: str = "default|u-1") -> Outgoing:
@@ -38,6 +38,8 @@ async def test_offsets_come_back_in_order_and_a_follower_reads_what_was_sent(kaf
     assert [s for s in seen if s[0] == 5] == [(5, before[5], None)]
     after = end_offsets(kafka, topics.EVENTS)
     assert after == before | {3: before[3] + 3, 5: before[5] + 1}
+    some = EndOffsets(kafka, topics.EVENTS)
+    assert [some.of(partitions) for partitions in ([3, 5], [3], [])] == [{3: after[3], 5: after[5]}, {3: after[3]}, {}]
 
 
 def test_a_follower_from_the_end_reads_only_what_comes_after(kafka: str) -> None:

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from infra.errors import Fenced, Refused, WentBack
 from infra.keys import ShardKeys
-from streams.commit import PartitionStore, PartitionWrite, RowRef
+from streams.commit import Due, Fired, PartitionFire, PartitionStore, PartitionWrite, RowRef
 from streams.holds import Hold
 
 LOG = "a-log"
@@ -70,7 +70,7 @@ async def test_an_earlier_owner_is_shut_out(redis: Redis) -> None:
     with pytest.raises(Fenced):
         await store.commit([write(old, -1, 7)])
     with pytest.raises(Fenced):
-        await store.fire(3, old, {"m": 1}, [b"a"])
+        await store.fire([PartitionFire(3, old, [(Due(3, "m", 1), b"a")])])
     assert await everything(redis) == before
 
 
@@ -105,11 +105,18 @@ async def test_each_log_has_a_fence_and_those_of_ended_embedded_brokers_go(redis
 async def test_a_timer_fires_once_and_only_at_its_time(redis: Redis) -> None:
     store = PartitionStore(redis)
     epoch = (await store.claim([3], LOG))[3].epoch
-    await store.commit([write(epoch, -1, 7, timers={"m": 500})])
-    assert await store.fire(3, epoch, {"m": 499}, [b"a"]) == 0
-    assert await store.fire(3, epoch, {"m": 500}, [b"a"]) == 1
-    assert await store.fire(3, epoch, {"m": 500}, [b"a"]) == 0
+    await store.commit([write(epoch, -1, 7, timers={"m": 500, "n": 600, "o": 700})])
+
+    def fire(*timers: tuple[str, int, bytes | None]) -> PartitionFire:
+        return PartitionFire(3, epoch, [(Due(3, member, due), effect) for member, due, effect in timers])
+
+    assert await store.fire([fire(("m", 499, b"a"))]) == [Fired(0, [False])]
+    assert await store.fire([fire(("m", 500, b"a"), ("gone", 1, b"b"), ("n", 600, None))]) == [
+        Fired(1, [True, False, True])
+    ]
+    assert await store.fire([fire(("m", 500, b"a"))]) == [Fired(1, [False])]
     assert await redis.lrange(ShardKeys(3).outbox, 0, -1) == [b"a"]
+    assert await store.due([3], 10_000, 10) == [Due(3, "o", 700)]
 
 
 async def test_redis_may_forget_its_scripts(redis: Redis) -> None:

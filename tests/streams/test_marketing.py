@@ -1,6 +1,8 @@
 """Carts left alone: when a message is due, what it says, and that it is made once or not at all."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -13,15 +15,17 @@ from features.events import to_ms
 from features.messages import Trigger, TriggerItem
 from features.shoppers import CartLine, State
 from infra.clock import ManualClock
+from infra.errors import KafkaAway, RedisAway
 from infra.kafka import Producer
-from infra.keys import ShardKeys, partition_of, record_key
+from infra.keys import ShardKeys, items, partition_of, record_key
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import TRIGGERS
+from streams.commit import Fired, PartitionFire, PartitionStore
 from streams.draining import Drainer
 from streams.marketing import copy
 from streams.marketing.decision import LIFETIME_MS, cart_abandoned
-from streams.marketing.firing import Firing
+from streams.marketing.firing import PER_TURN, Firing
 from streams.marketing.timers import cart_due
 from streams.outbox import Outbox, unpack
 from streams.pipeline import Pipeline, build_pipeline
@@ -121,10 +125,30 @@ async def shop(settings: Settings, redis: Redis) -> Pipeline:
     return pipeline
 
 
+class Till:
+    """Fires timers at a minute after T0; `ends` are those of the log, `asked` how often they were asked for."""
+
+    def __init__(self, pipeline: Pipeline, redis: Redis, settings: Settings) -> None:
+        self.ends: dict[int, int] = {}
+        self.asked: list[list[int]] = []
+        self.away = False
+        self.drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 1, Metrics())
+        self._clock = ManualClock(to_ms(T0))
+        self._firing = Firing(pipeline, CatalogStore(redis), self.drainer, self._clock, self._log_ends)
+
+    async def turn(self, minutes: float) -> Counter[str]:
+        self._clock.move_ms(to_ms(T0) + int(minutes * 60_000) - self._clock.now_ms())
+        return await self._firing.turn()
+
+    async def _log_ends(self, partitions: Sequence[int]) -> dict[int, int]:
+        self.asked.append(list(partitions))
+        if self.away:
+            raise KafkaAway("away")
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
+
 async def turn(pipeline: Pipeline, redis: Redis, settings: Settings, minutes: float) -> Counter[str]:
-    drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 100, Metrics())
-    clock = ManualClock(to_ms(T0) + int(minutes * 60_000))
-    return await Firing(pipeline, CatalogStore(redis), drainer, clock).turn()
+    return await Till(pipeline, redis, settings).turn(minutes)
 
 
 async def messages(redis: Redis) -> list[Trigger]:
@@ -183,3 +207,164 @@ async def test_an_old_timer_is_dropped_with_its_reason(shop: Pipeline, redis: Re
     assert await turn(shop, redis, settings, 60 * 26) == {"expired": 1}
     assert await messages(redis) == []
     assert await turn(shop, redis, settings, 60 * 26) == {}
+
+
+HOME = partition_of_event(event("ann", "page_view"))
+# Another shopper of the same partition.
+BOB = next(name for name in map("bob{}".format, range(100)) if partition_of_event(event(name, "page_view")) == HOME)
+
+
+async def test_a_purchase_that_waits_on_the_log_stops_the_message(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    log.append(event("ann", "purchase", "tea", minute=20))
+    till.ends = {HOME: len(log.records[HOME])}
+    assert await till.turn(90) == {}
+    await shop.apply(log.batches())
+    assert await till.turn(90) == {}
+    assert await messages(redis) == []
+
+
+async def test_a_cart_fires_once_its_partition_has_reached_the_end(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    log.append(event(BOB, "view_item", "cup", minute=20))
+    till.ends = {HOME: 2}
+    assert await till.turn(90) == {}
+    assert await till.turn(90) == {}
+    assert till.asked == [[HOME]]
+    await shop.apply(log.batches())
+    assert await till.turn(90.01) == {"ok": 1}
+    assert till.asked == [[HOME]]
+
+
+async def test_an_end_asked_for_long_ago_is_asked_for_anew(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    till.ends = {HOME: 2}
+    assert await till.turn(90) == {}
+    log.append(event(BOB, "view_item", "cup", minute=20), event("ann", "purchase", "tea", minute=95))
+    till.ends = {HOME: 3}
+    assert await till.turn(96) == {}
+    await shop.apply(log.batches(stop=2))
+    assert await till.turn(96) == {}
+    await shop.apply(log.batches())
+    assert await till.turn(96) == {}
+    assert await messages(redis) == []
+
+
+async def test_a_timer_set_after_the_end_was_asked_for_waits_for_the_next(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    till.ends = {HOME: 2}
+    assert await till.turn(90) == {}
+    log.append(event(BOB, "view_item", "cup", minute=-5), event(BOB, "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    log.append(event(BOB, "purchase", "tea", minute=30))
+    till.ends = {HOME: 4}
+    assert await till.turn(90) == {"ok": 1}
+    assert await till.turn(90) == {}
+    await shop.apply(log.batches())
+    assert [made.shopper_id for made in await messages(redis)] == ["u-ann"]
+
+
+async def test_nobody_is_asked_when_nothing_is_due(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    till = Till(shop, redis, settings)
+    assert await till.turn(90) == {}
+    assert till.asked == []
+
+
+async def test_with_kafka_away_messages_wait(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    till.away = True
+    assert await till.turn(90) == {}
+    till.away = False
+    assert await till.turn(90) == {"ok": 1}
+
+
+async def test_a_claim_meanwhile_asks_anew(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    till.ends = {HOME: 2}
+    assert await till.turn(90) == {}
+    await shop.claim(range(PARTITIONS), LOG)
+    till.ends = {HOME: 1}
+    assert await till.turn(90) == {"ok": 1}
+
+
+class AnswerLost(PartitionStore):
+    """Loses the answer to the first call that fires."""
+
+    lost = False
+
+    async def fire(self, fires: Sequence[PartitionFire]) -> list[Fired]:
+        fired = await super().fire(fires)
+        if not self.lost:
+            self.lost = True
+            raise RedisAway("the answer was lost")
+        return fired
+
+
+async def test_a_message_whose_answer_was_lost_is_sent(shop: Pipeline, redis: Redis, settings: Settings) -> None:
+    shop.store = AnswerLost(redis)
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(event("ann", "add_to_cart", "tea"))
+    await shop.apply(log.batches())
+    with pytest.raises(RedisAway):
+        await till.turn(60)
+    assert await till.turn(60) == {}
+    assert len(await messages(redis)) == 1
+    waiting = asyncio.create_task(till.drainer.until_below_bound())
+    done, _ = await asyncio.wait([waiting], timeout=0)
+    assert not done  # the drainer knows that one effect waits: its bound is one
+    waiting.cancel()
+
+
+class Counting(PartitionStore):
+    """Counts the calls that a turn makes."""
+
+    fired: list[int]
+
+    async def fire(self, fires: Sequence[PartitionFire]) -> list[Fired]:
+        self.fired = [len(fire.timers) for fire in fires]
+        return await super().fire(fires)
+
+
+async def test_a_turn_is_bounded_over_all_partitions_and_fires_each_once(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    store = shop.store = Counting(redis)
+    log, till = Log(), Till(shop, redis, settings)
+    log.append(*(event(f"s{number}", "add_to_cart", "tea") for number in range(2 * PER_TURN + 10)))
+    await shop.apply(log.batches())
+    assert await till.turn(60) == {"ok": PER_TURN}
+    assert len(store.fired) <= PARTITIONS
+    assert sum(store.fired) == PER_TURN
+    assert await till.turn(60) == {"ok": PER_TURN}
+    assert await till.turn(60) == {"ok": 10}
+    assert await till.turn(60) == {}
+    assert len(await messages(redis)) == 2 * PER_TURN + 10
+
+
+async def test_an_item_that_cannot_be_read_takes_only_its_own_message(
+    shop: Pipeline, redis: Redis, settings: Settings
+) -> None:
+    broken = partition_of(record_key("default", "broken"), PARTITIONS)
+    await redis.hset(items("default", broken), "broken", b"\xff")
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"), event("bob", "add_to_cart", "broken"))
+    await shop.apply(log.batches())
+    assert await turn(shop, redis, settings, 60) == {"ok": 1, "failed": 1}
