@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format kafka kafka-stop chaos-load bench-serving bench-freshness clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load bench-serving bench-freshness clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,12 +37,16 @@ demo: .venv/installed ## one shop, one visit, from a click to a message; ARGS="-
 test: .venv/installed ## all quick tests; ARGS="tests/features -x"
 	@$(RUN) -m pytest $(ARGS)
 
-check: .venv/installed ## format, lint, types, floors, documents
+check: .venv/installed ## format, lint, types, floors, documents, schemas
 	@.venv/bin/ruff format --check --quiet . && echo "format   ok"
 	@.venv/bin/ruff check --quiet . && echo "lint     ok"
 	@.venv/bin/mypy --no-error-summary && echo "types    ok"
 	@.venv/bin/lint-imports --no-cache >.tools-lint.log 2>&1 && echo "floors   ok" && rm .tools-lint.log || { cat .tools-lint.log; rm .tools-lint.log; exit 1; }
 	@$(RUN) -m tests.docs.check && echo "docs     ok"
+	@$(RUN) -m tests.docs.schemas --check && echo "schemas  ok"
+
+schemas: .venv/installed ## the JSON Schemas of the events, into docs/schemas
+	@$(RUN) -m tests.docs.schemas
 
 format: .venv/installed ## put the code into form
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
