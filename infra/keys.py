@@ -17,6 +17,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
 | owner     | zset   | 30 s     | who holds a namespace: holder → until, ms           | streams.holds            |
+| stopped   | hash   | for good | topic → a stop for too many bad records             | streams.bad_stop         |
 """
 
 import re
@@ -120,6 +121,11 @@ def items_at(partition: int) -> str:
 def shards() -> str:
     """The number of partitions that everything in this Redis is spread over."""
     return f"daogou:{{shards}}:{_NONE}:{_NONE}:shards"
+
+
+def stopped() -> str:
+    """The topics whose bad records stopped the workers."""
+    return f"daogou:{{stopped}}:{_NONE}:{_NONE}:stopped"
 
 
 def owner(namespace: str) -> str:

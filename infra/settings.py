@@ -45,6 +45,12 @@ class Settings(BaseSettings):
         3600, ge=1, le=30 * 86_400, description="seconds a cart is left alone before a message"
     )
     outbox_max: int = Field(10_000, ge=100, description="effects waiting per partition before the worker pauses")
+    bad_share_max: float = Field(
+        0.5, gt=0, le=1, description="share of bad records of a topic that stops the worker, above 0; 1: no limit"
+    )
+    bad_share_window: int = Field(
+        10_000, ge=1000, le=1_000_000, description="newest records of a topic that the share of bad ones is counted in"
+    )
     group: str = Field("daogou", min_length=1, max_length=100, description="Kafka consumer group of the workers")
 
     # The API.

@@ -22,6 +22,8 @@ DEFAULTS = {
     "shelf_size": 200,
     "cart_abandoned_s": 3600,
     "outbox_max": 10_000,
+    "bad_share_max": 0.5,
+    "bad_share_window": 10_000,
     "group": "daogou",
     "host": "127.0.0.1",
     "port": 8000,
