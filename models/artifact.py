@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import numpy as np
 from infra.errors import ArtifactBroken
 from models.fusion import Weights
 from models.interactions import Floats
+from models.on_disk import alone, synced
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -161,26 +163,41 @@ def write(
 ) -> Path:
     """Write an artifact below `folder`, under its version; it appears whole or not at all.
 
+    Where there is one of that version, this one becomes `VERSION-2`, then `-3`: two trainings that began in one second.
+
     Args:
         folder: of all artifacts.
-        manifest: its checksums are filled in here.
+        manifest: its checksums and, where need be, its version are filled in here.
         arrays: the .npy files by name.
         tower: the user tower's parameters.
         ids: item ids.
+
+    Returns:
+        The directory, named as the version.
     """
-    final = folder / manifest.version
-    work = folder / f".{manifest.version}.new"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(work / f"{name}.npy", array, allow_pickle=False)
-    np.savez(work / "user_tower.npz", **tower)
-    (work / "items.json").write_bytes(msgspec.json.encode(ids))
-    sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
-    full = msgspec.structs.replace(manifest, checksums=sums)
-    (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))
-    os.replace(work, final)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        final = _free(folder, manifest.version)
+        work = folder / f".{final.name}.new"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        for name, array in arrays.items():
+            np.save(work / f"{name}.npy", array, allow_pickle=False)
+        np.savez(work / "user_tower.npz", **tower)
+        (work / "items.json").write_bytes(msgspec.json.encode(ids))
+        sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
+        full = msgspec.structs.replace(manifest, version=final.name, checksums=sums)
+        (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))
+        for path in (*work.iterdir(), work):
+            synced(path)
+        os.replace(work, final)
+        synced(folder)
     return final
+
+
+def _free(folder: Path, version: str) -> Path:
+    names = chain([version], (f"{version}-{number}" for number in count(2)))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def checksum(file: Path) -> str:

@@ -6,21 +6,22 @@ from typing import Final
 
 import msgspec
 
-from infra.errors import BadInput, NotFound, Refused
+from infra.errors import ArtifactBroken, BadInput, Conflict, NotFound
 from models.artifact import MANIFEST, Artifact
+from models.gate import Compared, judge
+from models.on_disk import alone, replaced
 
 POINTER: Final = "live.json"
-GATE: Final = ("fused", "all/ndcg")
-_TOLERANCE: Final = 0.01
 _HISTORY: Final = 100
 
 
 class Release(msgspec.Struct, frozen=True):
-    """One swap; `forced` is the reason why the gate was passed over."""
+    """One swap: `forced` is the reason why the gate was passed over, `compared` what it was decided on."""
 
     version: str
     at: datetime
     forced: str | None = None
+    compared: Compared | None = None
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -35,15 +36,30 @@ class Pointer(msgspec.Struct, frozen=True):
 
 
 def pointer(models_dir: Path) -> Pointer:
-    """The pointer as it stands."""
+    """The pointer as it stands.
+
+    Raises:
+        ArtifactBroken: the file is there and cannot be read.
+    """
+    file = models_dir / POINTER
     try:
-        return msgspec.json.decode((models_dir / POINTER).read_bytes(), type=Pointer)
+        return msgspec.json.decode(file.read_bytes(), type=Pointer)
     except FileNotFoundError:
         return Pointer()
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ArtifactBroken(
+            f"{file}, which names the model in service, cannot be read ({error}); put a copy back, or remove it and "
+            "release a version (daogou release --list shows them)",
+            code="pointer_broken",
+        ) from None
 
 
 def released(models_dir: Path) -> Path | None:
-    """The directory of the artifact in service; None before the first release."""
+    """The directory of the artifact in service; None before the first release.
+
+    Raises:
+        ArtifactBroken: the pointer cannot be read.
+    """
     live = pointer(models_dir).live
     return None if live is None else models_dir / live
 
@@ -53,25 +69,49 @@ def artifacts(models_dir: Path) -> list[str]:
     return sorted(file.parent.name for file in models_dir.glob(f"[!.]*/{MANIFEST}"))
 
 
-def release(models_dir: Path, version: str, at: datetime, *, force: str | None = None) -> Release:
-    """Put an artifact into service, if its files are whole and the gate lets it.
-
-    The gate compares the fused NDCG with that of the artifact in service where both were tested on the same weeks;
-    more than 1 % worse is refused.
+def candidate(models_dir: Path, version: str) -> Artifact:
+    """An artifact that may be released, its files whole.
 
     Raises:
         NotFound: no such artifact.
         ArtifactBroken: a file of it is missing or altered.
-        Refused: it is worse than the one in service; `force` with a reason passes.
     """
-    if not (models_dir / version).is_dir():
+    if version not in artifacts(models_dir):
         raise NotFound(f"there is no artifact {version!r} in {models_dir}", path="version")
-    candidate = Artifact.open(models_dir / version)
-    in_service = released(models_dir)
-    if in_service is not None and force is None:
-        _gate(candidate, Artifact.open(in_service, verify=False))
-    done = Release(version, at, force)
-    _write(models_dir, Pointer((*pointer(models_dir).releases, done)[-_HISTORY:]))
+    return Artifact.open(models_dir / version)
+
+
+def release(
+    models_dir: Path, version: str, at: datetime, compared: Compared | None, *, force: str | None = None
+) -> Release:
+    """Put an artifact into service, if its files are whole and the gate lets it.
+
+    Args:
+        models_dir: of all artifacts.
+        version: the candidate.
+        at: now.
+        compared: how it does beside the one in service; kept in the record. None only with `force`.
+        force: the reason why the gate is passed over.
+
+    Raises:
+        NotFound: no such artifact.
+        ArtifactBroken: a file of it is missing or altered.
+        Refused: the gate's; `force` passes.
+        Conflict: another release came between the comparison and this one.
+    """
+    if force is not None and not force.strip():
+        raise BadInput("--force needs a reason; it is kept", path="force", code="reason_required")
+    candidate(models_dir, version)
+    if force is None:
+        if compared is None:
+            raise BadInput("nothing is released without a comparison", path="compared", code="not_compared")
+        judge(version, compared)
+    with alone(models_dir):
+        before = pointer(models_dir)
+        if force is None and compared is not None and compared.in_service != before.live:
+            raise Conflict(f"{before.live} was released meanwhile: release {version} again to compare it with that")
+        done = Release(version, at, force, compared)
+        _write(models_dir, Pointer((*before.releases, done)[-_HISTORY:]))
     return done
 
 
@@ -80,35 +120,26 @@ def rollback(models_dir: Path, at: datetime) -> Release:
 
     Raises:
         BadInput: there was none before.
-        ArtifactBroken: a file of it is missing or altered.
+        ArtifactBroken: a file of it is missing or altered, or the pointer cannot be read.
     """
-    before = pointer(models_dir)
-    others = [place for place, one in enumerate(before.releases) if one.version != before.live]
-    if not others:
-        raise BadInput("there is no release before this one", path="version", code="no_release_before")
-    kept = before.releases[: others[-1] + 1]
-    version = kept[-1].version
-    Artifact.open(models_dir / version)
-    done = Release(version, at, "rollback")
-    _write(models_dir, Pointer((*kept, done)[-_HISTORY:]))
+    if not models_dir.is_dir():
+        raise _nothing_before()
+    with alone(models_dir):
+        before = pointer(models_dir)
+        others = [place for place, one in enumerate(before.releases) if one.version != before.live]
+        if not others:
+            raise _nothing_before()
+        kept = before.releases[: others[-1] + 1]
+        version = kept[-1].version
+        Artifact.open(models_dir / version)
+        done = Release(version, at, "rollback")
+        _write(models_dir, Pointer((*kept, done)[-_HISTORY:]))
     return done
 
 
-def _gate(candidate: Artifact, in_service: Artifact) -> None:
-    ours, theirs = candidate.manifest, in_service.manifest
-    if (ours.fitted_before, ours.tested_until) != (theirs.fitted_before, theirs.tested_until):
-        return  # figures of other weeks say nothing about each other
-    model, metric = GATE
-    new, old = ours.metrics[model][metric], theirs.metrics[model][metric]
-    if new < old * (1 - _TOLERANCE):
-        raise Refused(
-            f"{ours.version} has {metric} {new:.4f}, {theirs.version} in service {old:.4f}: not released. "
-            "Give --force with a reason to release it all the same",
-            code="worse_than_in_service",
-        )
+def _nothing_before() -> BadInput:
+    return BadInput("there is no release before this one", path="version", code="no_release_before")
 
 
 def _write(models_dir: Path, new: Pointer) -> None:
-    work = models_dir / f"{POINTER}.new"
-    work.write_bytes(msgspec.json.format(msgspec.json.encode(new)))
-    work.replace(models_dir / POINTER)
+    replaced(models_dir / POINTER, msgspec.json.format(msgspec.json.encode(new)))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from infra.settings import Settings
+    from models.release import Release
     from streams.trainer import Report
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON, too.")]
@@ -49,7 +50,7 @@ def train(
         report = run(outside, Options(seed=seed, epochs=epochs), phases, _now(settings))
     _tell(report, json_file)
     if release:
-        _release(settings, report.manifest.version, None)
+        _release(settings, report.manifest.version, None, report)
 
 
 def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
@@ -72,7 +73,8 @@ def release(
 ) -> None:
     """Put an artifact into service, by default the newest one.
 
-    One that did worse on the same weeks than the one in service is refused. Workers and API take it up within seconds.
+    It is tested beside the one in service, on the weeks that it was not fitted on; one that does worse there, or worse
+    than decayed popularity, is refused. Workers and API take it up within seconds.
     """
     from models.release import rollback
 
@@ -84,6 +86,7 @@ def release(
     elif back:
         say(f"released {rollback(settings.models_dir, _now(settings)).version} again")
     else:
+        quiet_threads()
         _release(settings, version or _newest(settings), force)
 
 
@@ -97,10 +100,31 @@ def _tell(report: "Report", json_file: Path | None) -> None:
         json_file.write_bytes(write_report(report))
 
 
-def _release(settings: "Settings", version: str, force: str | None) -> None:
-    from models.release import release as swap
+def _release(settings: "Settings", version: str, force: str | None, tested: "Report | None" = None) -> None:
+    from streams.progress import Phases
+    from streams.releasing import release as swap
 
-    say(f"released {swap(settings.models_dir, version, _now(settings), force=force).version}")
+    with Phases() as phases:
+        done = swap(settings, version, phases, _now(settings), force=force, tested=tested)
+    for line in _figures(done):
+        say(line)
+    say(f"released {done.version}")
+
+
+def _figures(done: "Release") -> list[str]:
+    from models.gate import FLOOR, METRIC
+
+    one = done.compared
+    if one is None:
+        return []
+    lines = [f"{METRIC} from {one.begin:%Y-%m-%d} to {one.end:%Y-%m-%d}: {done.version} {one.fused:.4f}"]
+    lines.append(f"  {FLOOR} {one.floor:.4f}")
+    if one.in_service_fused is not None:
+        saw = ", fitted on some of these weeks" if one.in_service_saw else ""
+        lines.append(f"  {one.in_service} in service {one.in_service_fused:.4f}{saw}")
+    if one.untested is not None:
+        lines.append(f"  {one.in_service} in service could not be tested: {one.untested}")
+    return lines
 
 
 def _newest(settings: "Settings") -> str:
@@ -113,14 +137,22 @@ def _newest(settings: "Settings") -> str:
 
 
 def _list(settings: "Settings") -> None:
+    from infra.errors import DaogouError
     from models.artifact import Artifact
-    from models.release import GATE, artifacts, pointer
+    from models.gate import METRIC, MODEL
+    from models.release import artifacts, pointer
 
-    live = pointer(settings.models_dir).live
+    known = pointer(settings.models_dir)
     for name in artifacts(settings.models_dir):
-        metrics = Artifact.open(settings.models_dir / name, verify=False).manifest.metrics
-        mark = "in service" if name == live else ""
-        say(f"{name}  {GATE[1]} {metrics[GATE[0]][GATE[1]]:.4f}  {mark}".rstrip())
+        try:
+            metrics = Artifact.open(settings.models_dir / name, verify=False).manifest.metrics
+            told = f"{METRIC} {metrics[MODEL][METRIC]:.4f}"
+        except DaogouError as error:
+            told = error.message
+        mark = "in service" if name == known.live else ""
+        say(f"{name}  {told}  {mark}".rstrip())
+    for one in known.releases:
+        say(f"released {one.at:%Y-%m-%d %H:%M}  {one.version}  {one.forced or ''}".rstrip())
 
 
 def _now(settings: "Settings") -> "datetime":

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -17,14 +18,15 @@ from features.offline import StoreAt
 from infra.errors import BadInput, NotFound
 from infra.redis import connect, told_as_away
 from infra.settings import Settings
-from models.artifact import FORMAT, Artifact, Manifest, write
+from models.artifact import FORMAT, Manifest, write
 from models.dataset import Sources, day_of, purchases
 from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
 from models.fusion import Weights
+from models.interactions import Interactions
 from models.item_features import features_of, text_of
-from models.release import pointer
-from models.scorer import opened
+from models.release import candidate, pointer
+from models.rivals import usable
 from models.text import encode, encoder_name, whitened
 from models.training import Data, Trained, table_of
 from models.training import train as train_model
@@ -66,8 +68,8 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     data = Data(sources, bought, features_of(items, whitened(vectors)))
     trained = train_model(data, options, phases)
     manifest = _manifest(settings, options, trained, made_at)
-    _write(settings, trained, manifest)
-    return Report(manifest, trained.evaluations)
+    written = _write(settings, trained, manifest)
+    return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
 
 
 def evaluate(settings: Settings, chosen: str | None, phases: Phases) -> Report:
@@ -75,21 +77,18 @@ def evaluate(settings: Settings, chosen: str | None, phases: Phases) -> Report:
 
     Raises:
         NotFound: there is no such artifact, or none is released.
+        ArtifactBroken: a file of it is missing or altered.
         BadInput: the archive holds no purchase of those weeks.
     """
     name = chosen or pointer(settings.models_dir).live
     if name is None:
         raise NotFound("no model is released: daogou train --release makes one", path="version")
-    if not (settings.models_dir / name).is_dir():
-        raise NotFound(f"there is no artifact {name!r} in {settings.models_dir}", path="version")
-    artifact = Artifact.open(settings.models_dir / name)
-    sources = sources_of(settings)
-    with phases.phase("purchases read", 0, "orders") as advance:
-        bought = purchases(sources, artifact.item_ids, advance)
-    weeks = (_ms(artifact.manifest.fitted_before), _ms(artifact.manifest.tested_until))
-    if not len(bought.between(*weeks)):
-        raise BadInput("the archive holds no purchase of the weeks that this artifact was tested on", code="no_events")
-    return Report(artifact.manifest, table_of(sources, opened(artifact), bought, weeks, phases))
+    artifact = candidate(settings.models_dir, name)
+    manifest = artifact.manifest
+    weeks = (ms_of(manifest.fitted_before), ms_of(manifest.tested_until))
+    fitted = usable(artifact)
+    bought = bought_in(settings, artifact.item_ids, weeks, phases)
+    return Report(manifest, table_of(sources_of(settings), fitted, bought, weeks, phases))
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -142,7 +141,16 @@ def _manifest(settings: Settings, options: Options, trained: Trained, made_at: d
     )
 
 
-def _write(settings: Settings, trained: Trained, manifest: Manifest) -> None:
+def bought_in(settings: Settings, items: Sequence[str], weeks: tuple[int, int], phases: Phases) -> Interactions:
+    """Every purchase of the items, some of them in the weeks that a model is tested on."""
+    with phases.phase("purchases read", 0, "orders") as advance:
+        bought = purchases(sources_of(settings), items, advance)
+    if not len(bought.between(*weeks)):
+        raise BadInput("the archive holds no purchase of the weeks that this artifact was tested on", code="no_events")
+    return bought
+
+
+def _write(settings: Settings, trained: Trained, manifest: Manifest) -> Path:
     fitted = trained.fitted
     arrays = {
         "vectors": fitted.vectors,
@@ -151,7 +159,7 @@ def _write(settings: Settings, trained: Trained, manifest: Manifest) -> None:
         "neighbour_scores": fitted.neighbour_scores,
         "candidates": fitted.candidates,
     }
-    write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids)
+    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids)
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:
@@ -174,5 +182,6 @@ async def _catalogue(settings: Settings) -> dict[str, Item]:
     return items
 
 
-def _ms(at: datetime) -> int:
+def ms_of(at: datetime) -> int:
+    """A time in ms since the epoch."""
     return round(at.timestamp() * 1000)

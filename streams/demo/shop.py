@@ -24,13 +24,14 @@ from infra.redis import connect
 from infra.settings import Settings
 from infra.topics import EVENTS
 from models.fitting import Options
-from models.release import release, released
+from models.release import released
 from streams.demo.figures import Figures
 from streams.demo.site import Site
 from streams.load import load_command
 from streams.load_report import LoadReport
 from streams.offline_features import build_features
 from streams.progress import Phases
+from streams.releasing import release
 from streams.supervisor import Shop, prepare
 from streams.trainer import print_report, train
 
@@ -164,7 +165,8 @@ def _train(settings: Settings, figures: Figures, console: Console) -> None:
         report = train(settings, Options(), phases, made_at)
         figures.take(report)
     print_report(report, console)
-    release(settings.models_dir, report.manifest.version, made_at)
+    with Phases() as phases:
+        release(settings, report.manifest.version, phases, made_at, tested=report)
 
 
 def _await_archive(settings: Settings) -> None:

@@ -142,12 +142,17 @@ def test_nothing_half_written_is_to_be_seen(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["v1"], "what was left lying is cleared away"
 
 
-def test_a_version_is_never_written_over(tmp_path: Path) -> None:
+def test_a_version_is_never_written_over_the_second_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    """Two trainings that began in one second."""
     before = checksum(written(tmp_path) / MANIFEST)
-    with pytest.raises(OSError, match="v1"):
-        write(tmp_path, manifest(), arrays() | {"popularity": np.zeros(4, np.float32)}, TOWER, IDS)
+    changed = arrays() | {"popularity": np.zeros(4, np.float32)}
+    names = [write(tmp_path, manifest(), changed, TOWER, IDS).name for _ in range(2)]
+    assert names == ["v1-2", "v1-3"]
     assert checksum(tmp_path / "v1" / MANIFEST) == before
-    Artifact.open(tmp_path / "v1")
+    assert Artifact.open(tmp_path / "v1").popularity.sum() > 0
+    for name in names:
+        assert Artifact.open(tmp_path / name).version == name
+        assert not Artifact.open(tmp_path / name).popularity.any()
 
 
 def test_similar_items_are_those_bought_together(tmp_path: Path) -> None:

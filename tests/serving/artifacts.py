@@ -33,7 +33,7 @@ def released(models_dir: Path, version: str, similar: Neighbours, popularity: Ma
         "candidates": np.arange(len(ids), dtype=np.int32),
     }
     artifact.write(models_dir, _manifest(version), arrays, {}, ids)
-    release.release(models_dir, version, THEN)
+    release.release(models_dir, version, THEN, None, force="made by hand")
 
 
 def _manifest(version: str) -> Manifest:

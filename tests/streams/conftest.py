@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from infra.embedded.kafka_broker import EmbeddedKafka
+from infra.settings import Settings
 from tests.streams.files import RETAIL_HEADER, retail_line, written
 from tests.streams.shop import LOG, PARTITIONS
+
+if TYPE_CHECKING:
+    from tests.streams.trained import Shop
 
 
 @pytest.fixture
@@ -41,3 +47,19 @@ def retail(tmp_path: Path) -> Path:
         for m in range(1 + n % 5)
     ]  # fmt: skip
     return written(tmp_path, "retail.csv.gz", RETAIL_HEADER, *lines, lines[0], retail_line("9", "POST"), packed=True)
+
+
+@pytest.fixture(scope="session")
+def trained_shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> "Shop":
+    """A shop with a trained model, for all who read it or copy it; torch comes in with it."""
+    from tests.streams.trained import Shop, encoder
+
+    root = tmp_path_factory.mktemp("trained")
+    settings = Settings(
+        redis=SecretStr(redis_url),
+        data_dir=root / "data",
+        tenant="default",
+        partitions=2,
+        text_encoder=encoder(root / "tiny-encoder"),
+    )
+    return Shop(settings, redis_url)
