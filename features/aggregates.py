@@ -22,8 +22,8 @@ from features.shoppers import (
     purchase_weight_at,
 )
 
-MAX_PURCHASED: Final = 50
-"""Purchased items in a feature row, heaviest first. A state holds up to 200, but as arrays in each row of a year's
+PURCHASES_IN_ROW: Final = 50
+"""Purchased items in a feature row, heaviest first. A state weighs up to 200, but as arrays in each row of a year's
 log they would weigh more than all the rest; own repeats past the fiftieth do not reach a list of twenty."""
 
 Scalar = bool | int | float | str | bytes | datetime
@@ -147,7 +147,7 @@ def shopper_values(state: State) -> dict[str, Value]:
         "top_category_weights": [weight for _, weight in categories],
         "top_brands": [name for name, _ in brands],
         "top_brand_weights": [weight for _, weight in brands],
-        "mean_log_price": _mean(state.log_price_sum, state.log_price_weight, now),
+        "mean_log_price": _mean(state.log_price_sum, state.log_price_weight),
         "session_events": state.session.events if state.session else 0,
     }
 
@@ -171,7 +171,7 @@ def _heaviest_purchases(purchased: Mapping[str, Purchased]) -> list[tuple[str, P
         for item_id, each in purchased.items()
     ]
     order.sort()
-    return [(item_id, purchased[item_id]) for _, item_id in order[:MAX_PURCHASED]]
+    return [(item_id, purchased[item_id]) for _, item_id in order[:PURCHASES_IN_ROW]]
 
 
 def _liked(sums: Mapping[str, Decayed], now: int) -> list[tuple[str, float]]:
@@ -179,5 +179,6 @@ def _liked(sums: Mapping[str, Decayed], now: int) -> list[tuple[str, float]]:
     return sorted(weights, key=lambda entry: (-entry[1], entry[0]))
 
 
-def _mean(total: Decayed, weight: Decayed, now: int) -> float | None:
-    return affinity_at(total, now) / affinity_at(weight, now) if weight.value > 0 else None
+def _mean(total: Decayed, weight: Decayed) -> float | None:
+    # Both are as of one time and halve alike: their ratio is the same at every moment, also where both are nearly 0.
+    return total.value / weight.value if weight.value > 0 else None

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from features.events import Event, decode, event_time_ms, shopper_id, to_ms
+from features.events import Event, event_time_ms, received, shopper_id, to_ms
 from infra.errors import BadInput
 
 SCHEMA: Final = pa.schema(
@@ -74,19 +74,22 @@ def archive_row(
 ) -> ArchiveRow:
     """The row of a record at (log, partition, offset); bytes that hold no event are kept by Kafka's time."""
     try:
-        event = decode(value or b"")
+        event = received(value or b"", timestamp_ms)
     except BadInput:
         return ArchiveRow(*position, timestamp_ms, None, None, None, None, key, value)
-    received_at = timestamp_ms if event.received_at is None else to_ms(event.received_at)
+    return event_row(position, event, key, value)
+
+
+def event_row(position: tuple[str, int, int], event: Event, key: bytes | None, value: bytes | None) -> ArchiveRow:
+    """The row of a record whose event is known.
+
+    Raises:
+        BadInput: it has no time of receipt.
+    """
+    at = event_time_ms(event)
+    assert event.received_at is not None, "event_time_ms sees to it"
     return ArchiveRow(
-        *position,
-        received_at,
-        event_time_ms(event),
-        event.tenant,
-        shopper_id(event),
-        event.event_name,
-        key,
-        value,
+        *position, to_ms(event.received_at), at, event.tenant, shopper_id(event), event.event_name, key, value
     )
 
 
@@ -151,12 +154,23 @@ class EventArchive:
                         yield wanted.select(names)
             reached = max(reached, segment.last)
 
+    def segments(self, log: str | None = None) -> list[Segment]:
+        """What the files hold, by (log, partition, offset), from their names alone."""
+        return sorted(self._segments(None, None, log))
+
+    def read(self, segment: Segment, columns: Sequence[str]) -> Iterator[Any]:
+        """Record batches of one segment, in the order of its offsets."""
+        with pq.ParquetFile(self._files.open_input_file(segment.path)) as file:
+            yield from file.iter_batches(_BATCH_ROWS, row_groups=[segment.row_group], columns=list(columns))
+
     def events(self, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Event]:
         """The events received in [from, to), by (log, partition, offset); what is none is left out."""
-        for batch in self.scan(from_ms, to_ms, ("event_name", "value")):
-            for name, value in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        for batch in self.scan(from_ms, to_ms, ("event_name", "value", "received_at")):
+            names, values, times = batch.columns
+            at = times.cast(pa.int64())
+            for name, value, at_ms in zip(names.to_pylist(), values.to_pylist(), at.to_pylist(), strict=True):
                 if name is not None:
-                    yield decode(value)
+                    yield received(value, at_ms)
 
     def _reached_by(self, log: str) -> dict[int, int]:
         if log not in self._reached:

@@ -57,11 +57,16 @@ def check(event: "Event") -> None:
     for name in ("occurred_at", "sent_at", "received_at"):
         time: datetime | None = getattr(event, name)
         if time is not None and not _EARLIEST <= time <= _LATEST:
-            raise BadInput("A time lies between 1970 and 2200.", path=name, code="time_out_of_range")
+            raise time_out_of_range(name)
     for path, amount in _amounts(event):
         check_amount(path, amount)
     if not event.items and event.event_name in NEEDS_ITEMS:
         raise BadInput(f"{event.event_name} needs at least one item.", path="items", code="items_required")
+
+
+def time_out_of_range(path: str) -> BadInput:
+    """The refusal of a time that no event can have."""
+    return BadInput("A time lies between 1970 and 2200.", path=path, code="time_out_of_range")
 
 
 def check_amount(path: str, amount: Decimal) -> None:

@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from features.aliases.canonical import canonical
-from features.event_rules import check, check_sent, rounded
+from features.event_rules import check, check_sent, rounded, time_out_of_range
 from features.event_versions import SCHEMA_VERSION, UNNAMED_VERSION, VERSIONS, Versions
 from features.refusals import UNREADABLE, refusal
+from infra.clock import DAY_MS
 from infra.errors import BadInput
 from infra.keys import record_key
 
@@ -45,7 +46,7 @@ MAX_ID: Final = 256
 MAX_TEXT: Final = 4000
 MAX_SEARCH_TERM: Final = 500
 MAX_QUANTITY: Final = 100_000
-MAX_AGE_MS: Final = 30 * 86_400_000
+MAX_AGE_MS: Final = 30 * DAY_MS
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -149,6 +150,23 @@ def decode(raw: bytes, versions: Versions = VERSIONS) -> Event:
     return event
 
 
+def received(raw: bytes, at_ms: int) -> Event:
+    """The event that a record of the log holds, with its time of receipt: its own, else the record's (ms).
+
+    Raises:
+        BadInput: as `decode`; also where neither says when it was received (`time_out_of_range`).
+    """
+    event = decode(raw)
+    if event.received_at is not None:
+        return event
+    try:
+        event = msgspec.structs.replace(event, received_at=_EPOCH + at_ms * _MS)
+    except OverflowError:
+        raise time_out_of_range("received_at") from None
+    check(event)
+    return event
+
+
 def parse(obj: object, *, tenant: str, received_at: datetime, new_id: Callable[[], str]) -> Event:
     """The event that a sender's decoded JSON stands for, in our names or those of another vocabulary.
 
@@ -180,16 +198,18 @@ def event_time_ms(event: Event) -> int:
 
     Never later than it was received, nor earlier by more than 30 days unless it is loaded history: such a
     time is moved to the bound.
+
+    Raises:
+        BadInput: it has no time of receipt (`received_at_required`); `received` gives it the record's.
     """
-    at = to_ms(event.occurred_at)
     if event.received_at is None:
-        return at
-    received = to_ms(event.received_at)
+        raise BadInput("An event has a time of receipt.", path="received_at", code="received_at_required")
+    at, received_ms = to_ms(event.occurred_at), to_ms(event.received_at)
     if event.sent_at is not None:
-        at += received - to_ms(event.sent_at)
-    if event.load_id is None and at < received - MAX_AGE_MS:
-        return received - MAX_AGE_MS
-    return min(at, received)
+        at += received_ms - to_ms(event.sent_at)
+    if event.load_id is None and at < received_ms - MAX_AGE_MS:
+        return received_ms - MAX_AGE_MS
+    return min(at, received_ms)
 
 
 def shopper_id(event: Event) -> str:

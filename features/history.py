@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from features.aggregates import shopper_values
-from features.events import Event, event_time_ms, record_key_of, to_ms
+from features.events import Event, event_time_ms, received, record_key_of, to_ms
 from features.feature_log import FeatureLog
 from features.item_statistics import ItemCounter
 from features.shoppers import Row, empty, fold, step_of
@@ -43,12 +43,12 @@ class History:
         self._known_us: dict[str, int] = {}
         self.counts = Counts()
 
-    def take(self, events: Iterable[bytes], decode: Callable[[bytes], Event], progress: Callable[[int], None]) -> None:
-        """Fold the log's bytes, in the order of the log; `progress` hears how many so far."""
-        for raw in events:
+    def take(self, records: Iterable[tuple[bytes, int]], progress: Callable[[int], None]) -> None:
+        """Fold the log's records (bytes, time of receipt), in its order; `progress` hears how many so far."""
+        for raw, received_ms in records:
             self.counts.events += 1
             try:
-                event = decode(raw)
+                event = received(raw, received_ms)
             except BadInput:
                 self.counts.undecodable += 1
                 continue

@@ -7,9 +7,10 @@ and the same archive gives the same log.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from features.aggregates import ITEM_CONTENT, ITEM_STATISTICS, SHOPPER_BEHAVIOUR
 from features.archive import EventArchive
-from features.events import decode
 from features.feature_log import FeatureLog, replaced
 from features.history import Counts, History
 from features.item_statistics import ItemCounter
@@ -36,7 +37,7 @@ def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Call
     with replaced(offline_dir) as folder:
         with FeatureLog(folder, SHOPPER_BEHAVIOUR) as behaviour:
             history = History(behaviour, items, lateness_ms)
-            history.take(_in_order(archive), decode, tell)
+            history.take(_in_order(archive), tell)
         with FeatureLog(folder, ITEM_STATISTICS) as statistics:
             snapshots = items.snapshots()
             if snapshots.keys:
@@ -49,13 +50,15 @@ def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Call
     return history.counts
 
 
-def _in_order(archive: EventArchive) -> Iterator[bytes]:
-    """The log's bytes: one log after the other in the order in which they began to be received."""
+def _in_order(archive: EventArchive) -> Iterator[tuple[bytes, int]]:
+    """The log's bytes, each with its time of receipt: one log after the other, the one first that began first."""
     begun: dict[str, int] = {}
     for batch in archive.scan(columns=("log", "received_at")):
         logs, times = (column.to_pylist() for column in batch.columns)
         for log, at in zip(logs, times, strict=True):
             begun[log] = min(begun.get(log, at), at)
     for log in sorted(begun, key=lambda name: (begun[name], name)):
-        for batch in archive.scan(columns=("value",), log=log):
-            yield from (value for value in batch.column(0).to_pylist() if value is not None)
+        for batch in archive.scan(columns=("value", "received_at"), log=log):
+            values, times = batch.columns
+            both = zip(values.to_pylist(), times.cast(pa.int64()).to_pylist(), strict=True)
+            yield from ((value, at_ms) for value, at_ms in both if value is not None)

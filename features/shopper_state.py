@@ -4,18 +4,20 @@ from typing import Final
 
 import msgspec
 
+from infra.clock import DAY_MS
+
 MAX_INTERACTIONS: Final = 50
 MAX_CART: Final = 100
 MAX_WISHES: Final = 200
-MAX_PURCHASED: Final = 200
+MAX_PURCHASED: Final = 200  # weighed; all others that were bought are in `bought_before`
 MAX_AFFINITIES: Final = 10
 MAX_RECENT: Final = 2048
 MAX_DISLIKED: Final = 200
 MAX_CONSENTS: Final = 40
-MAX_QUANTITY: Final = 1_000_000
+MAX_CART_QUANTITY: Final = 1_000_000  # of one item in a cart; a line of an event has less
 SESSION_GAP_MS: Final = 30 * 60 * 1000
-AFFINITY_HALF_LIFE_MS: Final = 30 * 86_400_000
-PURCHASE_HALF_LIFE_MS: Final = 90 * 86_400_000
+AFFINITY_HALF_LIFE_MS: Final = 30 * DAY_MS
+PURCHASE_HALF_LIFE_MS: Final = 90 * DAY_MS
 # A step carries consent as `consent.<kind>` among its extras.
 CONSENT: Final = "consent."
 # What an event says about a shopper's liking of the item's category and brand.
@@ -76,11 +78,14 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 
 
 class State(msgspec.Struct, array_like=True, gc=False):
-    """What is known of a shopper. Lists and maps are bounded; times are event time in ms."""
+    """What is known of a shopper. Lists and maps are bounded; times are event time in ms.
+
+    New fields go to the end with a default: rows of earlier versions are read with it.
+    """
 
     interactions: list[Interaction] = []  # oldest first
     cart: dict[str, CartLine] = {}
-    cart_live_at: int = 0  # last change of the cart by a live (not loaded) event; 0: empty, or none
+    cart_live_at: int = 0  # last live (not loaded) event of the visit that last changed it live; 0: empty, or none
     wishes: dict[str, int] = {}  # item id -> when
     purchased: dict[str, Purchased] = {}
     disliked: dict[str, int] = {}
@@ -96,6 +101,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     locale: str | None = None
     time_zone: str | None = None
     newest: int = 0  # event time of the newest event, 0: none
+    bought_before: bytes = b""  # items bought and not in `purchased`, as `features.shopper_bought` packs them
+    cart_changed_at: int = 0  # last change of the cart by a live event; 0: empty, or none
 
 
 Line = tuple[str, str | None, int, str | None, str | None]  # item, price, quantity, category, brand

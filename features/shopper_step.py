@@ -9,16 +9,17 @@ from math import isfinite, log
 from typing import Final, TypeVar
 
 from features.decay import affinity_at, purchase_weight_at, raise_sum
+from features.shopper_bought import added, bounded, taken_back
 from features.shopper_state import (
     AFFINITY_WEIGHTS,
     CONSENT,
     INTERACTION_KINDS,
     MAX_CART,
+    MAX_CART_QUANTITY,
     MAX_CONSENTS,
     MAX_DISLIKED,
     MAX_INTERACTIONS,
     MAX_PURCHASED,
-    MAX_QUANTITY,
     MAX_WISHES,
     SESSION_GAP_MS,
     CartLine,
@@ -54,6 +55,8 @@ def copied(state: State) -> State:
         state.locale,
         state.time_zone,
         state.newest,
+        state.bought_before,
+        state.cart_changed_at,
     )
 
 
@@ -79,9 +82,13 @@ def _visit(state: State, step: Step) -> None:
     if now is not None and (
         now.session_id == step.session_id if step.session_id is not None else step.at - now.last_at < SESSION_GAP_MS
     ):
-        state.session = Session(now.session_id, now.started_at, step.at, now.events + 1)
+        now = Session(now.session_id, now.started_at, step.at, now.events + 1)
     else:
-        state.session = Session(step.session_id or f"at-{step.at}", step.at, step.at, 1)
+        now = Session(step.session_id or f"at-{step.at}", step.at, step.at, 1)
+    state.session = now
+    # Whoever still looks around has not left the cart alone; one who comes back another day has.
+    if step.live and state.cart_live_at >= now.started_at:
+        state.cart_live_at = step.at
 
 
 def _told(state: State, extra: dict[str, str | bool]) -> None:
@@ -109,7 +116,7 @@ def _put_in_cart(state: State, step: Step) -> None:
             state.cart[item] = CartLine(quantity, price, step.currency, step.at)
         else:
             seen = (line.price, line.currency) if price is None else (price, step.currency)
-            state.cart[item] = CartLine(min(line.quantity + quantity, MAX_QUANTITY), *seen, step.at)
+            state.cart[item] = CartLine(min(line.quantity + quantity, MAX_CART_QUANTITY), *seen, step.at)
         state.disliked.pop(item, None)
     _drop_least(state.cart, MAX_CART, lambda line: (line.at,))
     _cart_changed(state, step)
@@ -132,9 +139,9 @@ def _take_from_cart(state: State, step: Step) -> None:
 
 def _cart_changed(state: State, step: Step) -> None:
     if not state.cart:
-        state.cart_live_at = 0
+        state.cart_live_at = state.cart_changed_at = 0
     elif step.live:
-        state.cart_live_at = step.at
+        state.cart_live_at = state.cart_changed_at = step.at
 
 
 def _bought(state: State, step: Step) -> None:
@@ -149,18 +156,22 @@ def _bought(state: State, step: Step) -> None:
         )
         state.cart.pop(item, None)
         state.disliked.pop(item, None)
-    _drop_least(state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at))
+    light = _drop_least(state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at))
+    if light:
+        for item, bought in light:
+            state.bought_before = added(state.bought_before, item, bought.last_at, bought.orders)
+        state.bought_before = bounded(state.bought_before)
     if len(state.cart) < before:
         _cart_changed(state, step)
 
 
 def _gave_back(state: State, step: Step) -> None:
-    """A refund takes one order of each item back, the last one, which weighs 1 as of its time."""
+    """A refund takes one order of each item back, the last one, which weighs 1 as of its time if it is weighed."""
     for item, _, _, _, _ in step.lines:
         bought = state.purchased.get(item)
         if bought is None:
-            continue
-        if bought.orders > 1:
+            state.bought_before = taken_back(state.bought_before, item)
+        elif bought.orders > 1:
             weight = max(0.0, bought.weight - 1.0)
             state.purchased[item] = Purchased(bought.orders - 1, bought.first_at, bought.last_at, weight)
         else:
@@ -223,9 +234,10 @@ def _like(state: State, step: Step, weight: float) -> None:
                 state.log_price_weight = Decayed(affinity_at(state.log_price_weight, at) + weight, at)
 
 
-def _drop_least(entries: dict[str, _T], most: int, rank: Callable[[_T], tuple[float, ...]]) -> None:
-    """Bring a map back within its bound; entries of one rank go in the order of their ids."""
+def _drop_least(entries: dict[str, _T], most: int, rank: Callable[[_T], tuple[float, ...]]) -> list[tuple[str, _T]]:
+    """Bring a map back within its bound; what went. Entries of one rank go in the order of their ids."""
     excess = len(entries) - most
-    if excess > 0:
-        for key in sorted(entries, key=lambda key: (rank(entries[key]), key))[:excess]:
-            del entries[key]
+    if excess <= 0:
+        return []
+    least = sorted(entries, key=lambda key: (rank(entries[key]), key))[:excess]
+    return [(key, entries.pop(key)) for key in least]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from features.events import Event, event_time_ms
-from features.shopper_state import CONSENT, INTERACTION_KINDS, MAX_QUANTITY, Line, Step
+from features.shopper_state import CONSENT, INTERACTION_KINDS, MAX_CART_QUANTITY, Line, Step
 
 # Events whose lines say something lasting; impressions and the like would only fill the row.
 _WITH_LINES: Final = INTERACTION_KINDS | {
@@ -40,7 +40,7 @@ def _lines(event: Event) -> tuple[Line, ...]:
         price = None if item.price is None or not details else f"{item.price:f}"
         category, brand = (item.category, item.brand) if details else (None, None)
         same = lines.get(item.item_id)
-        quantity = item.quantity if same is None else min(item.quantity + same[2], MAX_QUANTITY)
+        quantity = item.quantity if same is None else min(item.quantity + same[2], MAX_CART_QUANTITY)
         lines[item.item_id] = (item.item_id, price, quantity, category, brand)
     return tuple(lines.values())
 

@@ -2,7 +2,10 @@
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 
 
 class Clock(Protocol):

@@ -1,7 +1,9 @@
 """What a list may take from a shopper's state: all of it, the present session's part, or nothing."""
 
+from collections.abc import Container
 from typing import Final, Literal
 
+from features.shopper_bought import holds
 from features.shoppers import SESSION_GAP_MS, State
 from serving.ranking import Facts
 
@@ -10,16 +12,30 @@ Personalization = Literal["full", "session", "none"]
 NOBODY: Final = Facts()
 
 
+class Owned:
+    """Everything that a shopper bought: what the state weighs, and what it only knows of."""
+
+    __slots__ = ("_before", "_weighed")
+
+    def __init__(self, weighed: Container[str], before: bytes) -> None:
+        self._weighed = weighed
+        self._before = before
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._weighed or (isinstance(item_id, str) and holds(self._before, item_id))
+
+
 def facts_of(state: State, personalization: Personalization, session_id: str | None, now_ms: int) -> Facts:
     """The facts for one list. What is in the cart, disliked or bought is kept out whatever the
     personalization, as long as the state is read at all.
     """
     barred = state.cart.keys() | state.disliked.keys()
     bought = frozenset(item_id for item_id, one in state.purchased.items() if one.orders > 0)
+    owned = Owned(bought, state.bought_before) if state.bought_before else bought
     if personalization == "full":
         return Facts(
             barred=barred,
-            owned=bought,
+            owned=owned,
             interactions=state.interactions,
             cart=state.cart.keys(),
             bought=bought,
@@ -32,7 +48,7 @@ def facts_of(state: State, personalization: Personalization, session_id: str | N
     now_bought = frozenset(one.item_id for one in met if one.kind == "purchase")
     return Facts(
         barred=barred,
-        owned=bought,
+        owned=owned,
         interactions=met,
         cart=state.cart.keys() & ids,
         bought=bought & now_bought,

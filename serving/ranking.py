@@ -5,7 +5,7 @@ Nothing here reads or waits: candidates, the shopper's facts, the catalogue view
 arguments.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import nlargest
@@ -85,7 +85,7 @@ class Facts(msgspec.Struct, frozen=True):
     """
 
     barred: AbstractSet[str] = frozenset()
-    owned: AbstractSet[str] = frozenset()
+    owned: Container[str] = frozenset()
     interactions: Sequence[Interaction] = ()  # oldest first
     cart: AbstractSet[str] = frozenset()
     bought: AbstractSet[str] = frozenset()
@@ -116,12 +116,13 @@ def rank(wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop) -> li
     cart, bought (unless repeats are allowed), disliked, excluded, given as context, hidden or out of stock.
     """
     sources = _Sources(wish, facts, shelf, shop)
-    taken = set(chain(wish.excluded, wish.context, facts.barred, () if wish.repeats else facts.owned))
+    taken = set(chain(wish.excluded, wish.context, facts.barred))
+    owned: Container[str] = () if wish.repeats else facts.owned
     placed: list[Placed] = []
     may_be_shown = shop.view.may_be_shown
     for choice, planned in sources.in_order():
         item_id = choice.item_id
-        if item_id in taken or not may_be_shown(item_id):
+        if item_id in taken or item_id in owned or not may_be_shown(item_id):
             continue
         taken.add(item_id)
         placed.append(Placed(choice, planned))

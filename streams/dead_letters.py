@@ -34,6 +34,11 @@ class LogRecord(Protocol):
         """Its value; None is a tombstone."""
         ...
 
+    @property
+    def timestamp(self) -> int:
+        """Kafka's time of it, ms: when it was received, where its event does not say."""
+        ...
+
 
 class Source(Protocol):
     """Where a record came from."""

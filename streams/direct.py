@@ -11,14 +11,15 @@ from itertools import islice
 from typing import Final, TypeVar
 from uuid import uuid4
 
+import pyarrow as pa
 from redis.asyncio import Redis
 
 from features import catalog
 from features.aggregates import ITEM_CONTENT, item_values
-from features.archive import ArchiveRow, EventArchive
+from features.archive import ArchiveRow, EventArchive, event_row
 from features.catalog import FacetRecord, Item
 from features.catalog_store import CatalogStore
-from features.events import Event, encode, event_time_ms, record_key_of, shopper_id, to_ms
+from features.events import Event, encode, record_key_of
 from features.online import OnlineRow, OnlineWriter
 from infra.keys import LIVE, feast_project, partition_of, record_key
 from infra.redis import address, told_as_away
@@ -42,11 +43,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ArchivedRecord:
-    """A record as the pipeline reads it."""
+    """A record as the pipeline reads it; `timestamp` is its time of receipt, ms."""
 
     offset: int
     key: bytes | None
     value: bytes | None
+    timestamp: int
 
 
 class DirectLoad:
@@ -144,10 +146,12 @@ class DirectLoad:
 
     def _batches(self) -> Iterator[PartitionBatch]:
         """This load's part of the archive, partition by partition."""
-        columns = ("partition", "offset", "key", "value")
+        columns = ("partition", "offset", "key", "value", "received_at")
         partition, records, shoppers = -1, list[ArchivedRecord](), set[bytes]()
         for table in self._archive.scan(columns=columns, log=self._log):
-            for of, *record in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            *others, received_at = table.columns
+            columns_of = [*others, received_at.cast(pa.int64())]
+            for of, *record in zip(*(column.to_pylist() for column in columns_of), strict=True):
                 full = len(records) == BATCH_EVENTS or len(shoppers) == BATCH_SHOPPERS
                 if records and (of != partition or full):
                     yield PartitionBatch(partition, self._log, records)
@@ -171,19 +175,7 @@ class _Numbered:
         partition = partition_of(key, len(self._next))
         offset = self._next[partition]
         self._next[partition] = offset + 1
-        at = event_time_ms(event)
-        return ArchiveRow(
-            self._log,
-            partition,
-            offset,
-            at if event.received_at is None else to_ms(event.received_at),
-            at,
-            event.tenant,
-            shopper_id(event),
-            event.event_name,
-            key.encode(),
-            encode(event),
-        )
+        return event_row((self._log, partition, offset), event, key.encode(), encode(event))
 
 
 class _Held:

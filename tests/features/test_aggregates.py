@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.aggregates import (
     ITEM_CONTENT,
-    MAX_PURCHASED,
+    PURCHASES_IN_ROW,
     SERVICES,
     SHOPPER_BEHAVIOUR,
     VIEWS,
@@ -127,8 +127,8 @@ def test_items_bought_alike_are_in_the_order_of_their_ids_and_given_back_ones_ar
 
 def test_only_the_heaviest_purchases_are_in_a_row() -> None:
     story = Story()
-    state = state_of(*(story.step("purchase", f"{n:03}", at=T + n * DAY) for n in range(MAX_PURCHASED + 7)))
-    newest_first = [f"{n:03}" for n in reversed(range(7, MAX_PURCHASED + 7))]
+    state = state_of(*(story.step("purchase", f"{n:03}", at=T + n * DAY) for n in range(PURCHASES_IN_ROW + 7)))
+    newest_first = [f"{n:03}" for n in reversed(range(7, PURCHASES_IN_ROW + 7))]
     assert shopper_values(state)["purchased_items"] == newest_first
 
 

@@ -6,26 +6,27 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.fs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.archive import ArchiveRow, EventArchive, archive_row
-from features.events import Event, EventItem, encode, record_key_of, to_ms
+from features.events import Event, EventItem, encode, event_time_ms, received, record_key_of, to_ms
 
 DAY = 86_400_000
 START = to_ms(datetime(2026, 5, 1, tzinfo=UTC))
 
 
 def event(event_id: str, received_ms: int) -> Event:
-    received = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=received_ms)
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=received_ms)
     return Event(
         event_name="view_item",
         event_id=event_id,
         user_id="someone",
-        occurred_at=received - timedelta(minutes=5),
-        received_at=received,
+        occurred_at=at - timedelta(minutes=5),
+        received_at=at,
         items=(EventItem(item_id="a"),),
     )
 
@@ -33,6 +34,17 @@ def event(event_id: str, received_ms: int) -> Event:
 def row(partition: int, offset: int, received_ms: int = START, log: str = "log") -> ArchiveRow:
     sent = event(f"{log}-{partition}-{offset}", received_ms)
     return archive_row((log, partition, offset), 1, record_key_of(sent).encode(), encode(sent))
+
+
+def test_an_event_without_a_time_of_receipt_is_archived_and_read_with_that_of_its_record(tmp_path: Path) -> None:
+    untold = msgspec.structs.replace(event("e", START), received_at=None, occurred_at=datetime(2199, 1, 1, tzinfo=UTC))
+    one = archive_row(("log", 0, 0), START, b"k", encode(untold))
+    assert (one.received_at, one.event_at, one.value) == (START, START, encode(untold))
+    archive = EventArchive(tmp_path)
+    archive.write([one])
+    [found] = archive.events()
+    assert found == received(encode(untold), START)
+    assert event_time_ms(found) == START
 
 
 def positions(batches: Any) -> list[tuple[str, int, int]]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +16,11 @@ from features.events import (
     encode,
     event_time_ms,
     parse,
+    received,
     record_key_of,
     to_ms,
 )
+from infra.errors import BadInput
 from tests.features.events import RECEIVED, WHOLE, parsed, sent_events, times, without
 
 # --- the codec
@@ -105,7 +108,27 @@ def test_a_clock_that_goes_wrong_is_corrected_by_when_it_says_that_it_sent() -> 
 def test_without_a_time_of_sending_the_clock_is_believed_up_to_the_receipt() -> None:
     assert event_time_ms(event_at(RECEIVED - timedelta(hours=1), None, RECEIVED)) == to_ms(RECEIVED) - 3_600_000
     assert event_time_ms(event_at(RECEIVED + timedelta(hours=1), None, RECEIVED)) == to_ms(RECEIVED)
-    assert event_time_ms(event_at(RECEIVED, None, None)) == to_ms(RECEIVED)
+
+
+def test_an_event_without_a_time_of_receipt_was_received_when_its_record_was_written() -> None:
+    future = datetime(2199, 1, 1, tzinfo=UTC)
+    untold = encode(event_at(future, None, None))
+    assert received(untold, to_ms(RECEIVED)).received_at == RECEIVED
+    assert event_time_ms(received(untold, to_ms(RECEIVED))) == to_ms(RECEIVED)
+    sent = encode(event_at(RECEIVED + timedelta(hours=2), RECEIVED + timedelta(hours=3), None))
+    assert event_time_ms(received(sent, to_ms(RECEIVED))) == to_ms(RECEIVED) - 3_600_000
+    told = encode(event_at(RECEIVED, None, RECEIVED))
+    assert received(told, to_ms(future)).received_at == RECEIVED, "its own time of receipt counts"
+
+
+@pytest.mark.parametrize("at_ms", [-1, 0, 2**63 - 1, 10**15])
+def test_where_neither_event_nor_record_says_when_it_was_received_it_is_refused(at_ms: int) -> None:
+    with pytest.raises(BadInput) as caught:
+        received(encode(event_at(RECEIVED, None, None)), at_ms)
+    assert (caught.value.path, caught.value.reason) == ("received_at", "time_out_of_range")
+    with pytest.raises(BadInput) as caught:
+        event_time_ms(event_at(RECEIVED, None, None))
+    assert (caught.value.path, caught.value.reason) == ("received_at", "received_at_required")
 
 
 def test_thirty_days_are_the_most_unless_it_is_loaded() -> None:

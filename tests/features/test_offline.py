@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,15 @@ def test_loaded_history_is_known_when_it_happened_and_comes_before_what_was_rece
     found = rows_of(made)
     assert [to_ms(row[EVENT_AT]) for row in found] == [event_time_ms(event) for event in made.events]
     assert [row[CREATED_AT] - row[EVENT_AT] for row in found] == [timedelta(0)] * 20 + [timedelta(seconds=2)] * 5
+
+
+def test_an_event_without_a_time_of_receipt_is_known_from_when_its_record_was_written(tmp_path: Path) -> None:
+    untold = made_event(1, datetime(2199, 1, 1, tzinfo=UTC), random.Random(1), received_at=None)
+    archived(tmp_path / "archive", [untold])
+    made = Past(tmp_path, [untold])
+    made.built()
+    [row] = rows_of(made)
+    assert to_ms(row[EVENT_AT]) == to_ms(row[CREATED_AT]) == 1_777_593_600_000, "the record's time in `archived`"
 
 
 def test_an_empty_archive_gives_empty_views(tmp_path: Path) -> None:

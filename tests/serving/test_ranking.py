@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.shopper_bought import added
 from features.shoppers import CartLine, Interaction, Purchased, Session, State
 from models.candidates import Candidate
 from serving.facts import NOBODY, facts_of
@@ -170,6 +171,17 @@ def test_a_list_of_the_session_rests_on_the_session(state: State, shop: AShop, w
     for one in rank(wish, facts, [], Shop(shop, shop)):
         for reason in explainer.reasons(one.choice):
             assert reason.evidence.get("item_id") in met | {None}
+
+
+@settings(max_examples=60)
+@given(states(), shops(), candidates, wishes, some_ids, st.sampled_from(["full", "session"]))
+def test_nothing_is_shown_that_was_bought_before_all_that_is_weighed(
+    state: State, shop: AShop, shelf: list[Candidate], wish: Wish, before: set[str], how: str
+) -> None:
+    for item_id in before:
+        state.bought_before = added(state.bought_before, item_id, NOW, 1)
+    found = ids(rank(wish, facts_of(state, how, None, NOW), shelf, Shop(shop, shop)))
+    assert wish.repeats or not before & set(found)
 
 
 def test_sources_fill_in_their_order_and_say_when_the_plan_ran_out() -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from features.events import Context, Event, EventItem, EventName, encode, record_key_of
-from infra.kafka import Outgoing, Record
+from features.events import Context, Event, EventItem, EventName, encode, record_key_of, to_ms
+from infra.kafka import Outgoing
 from infra.keys import partition_of
 from infra.topics import EVENTS
 from streams.batch import PartitionBatch
+from streams.direct import ArchivedRecord
 
 PARTITIONS = 8
 LOG = "log-of-the-test"
@@ -59,17 +60,19 @@ class Log:
     """A log in memory: appends records and cuts batches out of it."""
 
     name: str = LOG
-    records: dict[int, list[Record]] = field(default_factory=dict)
+    records: dict[int, list[ArchivedRecord]] = field(default_factory=dict)
 
     def append(self, *events: Event) -> None:
         """Each event at the end of its partition."""
         for one in events:
             self.append_raw(partition_of_event(one), encode(one), record_key_of(one).encode())
 
-    def append_raw(self, partition: int, value: bytes | None, key: bytes | None = None) -> int:
-        """Any bytes, at the end of a partition; the offset."""
+    def append_raw(
+        self, partition: int, value: bytes | None, key: bytes | None = None, timestamp: int = to_ms(T0)
+    ) -> int:
+        """Any bytes, at the end of a partition, written at a time (ms); the offset."""
         of_it = self.records.setdefault(partition, [])
-        of_it.append(Record(EVENTS, partition, len(of_it), key, value, 0))
+        of_it.append(ArchivedRecord(len(of_it), key, value, timestamp))
         return len(of_it) - 1
 
     def batches(self, start: int = 0, stop: int | None = None) -> Sequence[PartitionBatch]:
