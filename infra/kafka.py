@@ -14,11 +14,11 @@ from typing import Any, Final, Literal
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as _Producer
 
+from infra.brokers import Bootstrap, Heard, client_config
 from infra.errors import BadInput, KafkaAway, Refused, TooLarge
-from infra.kafka_admin import client_config, create_topics, end_offsets, log_id, start_offsets
+from infra.kafka_admin import create_topics, end_offsets, fault_of, log_id, start_offsets
 
 __all__ = [
-    "BulkProducer",
     "Follower",
     "Outgoing",
     "Producer",
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 _LINGER_MS: Final = 5
-_BULK_LINGER_MS: Final = 20
 _QUEUE_MESSAGES: Final = 100_000
 _POLL_S: Final = 0.1
-_GRACE_S: Final = 5.0
+_QUIET_S: Final = 10.0
+_ASK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Record:
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+
+    @property
+    def timestamp(self) -> int:
+        """`timestamp_ms`, as other Kafka clients call it."""
+        return self.timestamp_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Producer:
     A record that fails may still have reached the log (the acknowledgement was lost): its id makes the repeat harmless.
     """
 
-    def __init__(self, bootstrap: str, *, embedded: bool, timeout_ms: int = 5000) -> None:
+    def __init__(self, bootstrap: Bootstrap, *, embedded: bool, timeout_ms: int = 5000) -> None:
         self._bootstrap = bootstrap
         self._timeout_ms = timeout_ms
         self._producer = _Producer(producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS))
@@ -120,65 +125,20 @@ class Producer:
             self._producer.poll(_POLL_S)
 
 
-class BulkProducer:
-    """Writes long streams of records from code that blocks: for loaders."""
-
-    def __init__(self, bootstrap: str, *, embedded: bool, timeout_ms: int = 30_000) -> None:
-        self._bootstrap = bootstrap
-        self._timeout_ms = timeout_ms
-        self._producer = _Producer(producer_config(bootstrap, embedded, timeout_ms, _BULK_LINGER_MS))
-
-    def send_all(self, records: Iterable[Outgoing]) -> dict[tuple[str, int], int]:
-        """Write them all and wait for every acknowledgement; the last offset by (topic, partition).
-
-        Raises:
-            KafkaAway, TooLarge: one was not acknowledged; others may be on the log.
-        """
-        last: dict[tuple[str, int], int] = {}
-        failed: list[KafkaError] = []
-
-        def arrived(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failed.append(error)
-                return
-            where = (str(message.topic()), int(message.partition() or 0))
-            last[where] = max(last.get(where, -1), int(message.offset() or 0))
-
-        for record in records:
-            while not failed:
-                try:
-                    _produce(self._producer, record, arrived)
-                    break
-                except BufferError:
-                    self._producer.poll(_POLL_S)
-            if failed:
-                break
-            self._producer.poll(0)
-        # A record times out a little after its time: the flush outlasts it, so that every failure is heard of.
-        waiting = self._producer.flush(self._timeout_ms / 1000 + _GRACE_S)
-        if failed:
-            raise _told(failed[0], self._bootstrap)
-        if waiting:
-            raise KafkaAway(f"Kafka at {self._bootstrap} did not acknowledge {waiting} records; is it away?")
-        return last
-
-    def close(self) -> None:
-        """End; everything was waited for."""
-        self._producer.flush(0)
-
-
 class Follower:
     """Reads partitions from given positions on, without a group. `read` blocks: call it in a thread."""
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         topic: str,
         positions: Mapping[int, int] | Literal["start", "end"],
         *,
         embedded: bool,
+        quiet_s: float = _QUIET_S,
     ) -> None:
-        """`positions`: the next offset to read, by partition.
+        """`positions`: the next offset to read, by partition; `quiet_s`: seconds without a record after which the
+        brokers are asked whether the topic is still there.
 
         Raises:
             KafkaAway, NotFound: for `start` and `end`, which ask the broker.
@@ -188,48 +148,81 @@ class Follower:
         elif positions == "start":
             positions = start_offsets(bootstrap, topic)
         assert not isinstance(positions, str)
+        self._bootstrap = bootstrap
         self._topic = topic
-        self._consumer = Consumer(_consumer_config(bootstrap, embedded))
+        self._quiet_s = quiet_s
+        self._heard_at = time.monotonic()
+        self._heard = Heard()
+        self._consumer = Consumer(_consumer_config(bootstrap, embedded, self._heard))
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in sorted(positions.items())])
 
     def read(self, max_records: int, within_s: float) -> list[Record]:
-        """Up to `max_records`, in order within each partition, waiting `within_s` at most. A broker that is away
-        gives none, and reading goes on by itself when it is back.
+        """Up to `max_records`, in order within each partition, waiting `within_s` at most (a second more when the
+        topic has been silent for long). A broker that is away gives none, and reading goes on by itself when it is
+        back.
 
         Raises:
-            Refused: a position is not on the log any more (`offset_gone`).
+            Refused: a position is not on the log any more (`offset_gone`), this user may not read the topic
+                (`kafka_forbidden`), is turned away (`kafka_login`), or the client has given up (`kafka_fatal`).
+            NotFound: the topic is gone.
         """
         until = time.monotonic() + within_s
         taken = self._consumer.consume(max_records, timeout=0)
         if not taken and within_s > 0:
             first = self._consumer.poll(max(0.0, until - time.monotonic()))
-            if first is None:
-                return []
-            taken = [first]
-            if max_records > 1:
+            taken = [] if first is None else [first]
+            if taken and max_records > 1:
                 taken += self._consumer.consume(max_records - 1, timeout=0)
-        return [self._record(m) for m in taken if not _passing(m)]
+        records = [record for record in map(self._record, taken) if record is not None]
+        if records:
+            self._heard_at = time.monotonic()
+        else:
+            self._look_if_silent()
+        return records
 
     def close(self) -> None:
         """End; positions are the caller's."""
         self._consumer.close()
 
-    def _record(self, message: Message) -> Record:
+    def _record(self, message: Message) -> Record | None:
+        """The record of a message; None for news of the client about something that mends itself."""
         error = message.error()
-        if error is not None:
+        if error is None:
+            return Record(
+                topic=self._topic,
+                partition=int(message.partition() or 0),
+                offset=int(message.offset() or 0),
+                key=_bytes(message.key()),
+                value=_bytes(message.value()),
+                timestamp_ms=message.timestamp()[1],
+            )
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Refused(
                 f"{self._topic} partition {message.partition()}: the position to read on from is not on the log "
                 f"any more ({error.str()}); begin anew from its start",
                 code="offset_gone",
             )
-        return Record(
-            topic=self._topic,
-            partition=int(message.partition() or 0),
-            offset=int(message.offset() or 0),
-            key=_bytes(message.key()),
-            value=_bytes(message.value()),
-            timestamp_ms=message.timestamp()[1],
-        )
+        self._check(error)
+        return None
+
+    def _look_if_silent(self) -> None:
+        """A topic that is deleted, or may not be read any more, is mere silence to the client: it has to be asked."""
+        if self._heard.last is not None:
+            self._check(self._heard.last)
+        if time.monotonic() - self._heard_at < self._quiet_s:
+            return
+        self._heard_at = time.monotonic()
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=_ASK_S).topics[self._topic]
+        except KafkaException:  # away: reading goes on when it is back
+            return
+        if found.error is not None:
+            self._check(found.error)
+
+    def _check(self, error: KafkaError) -> None:
+        fault = fault_of(self._bootstrap, self._topic, error)
+        if fault is not None:
+            raise fault
 
 
 class _Answers:
@@ -254,7 +247,7 @@ class _Answers:
         self.offsets[index] = -1
         self._count(error)
 
-    def check(self, bootstrap: str) -> None:
+    def check(self, bootstrap: Bootstrap) -> None:
         if self._failed is not None:
             raise _told(self._failed, bootstrap)
 
@@ -267,7 +260,7 @@ class _Answers:
             self._when_all()
 
 
-def producer_config(bootstrap: str, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
+def producer_config(bootstrap: Bootstrap, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
     """Settings of a producer that loses nothing without saying so."""
     return client_config(bootstrap) | {
         "acks": "all",
@@ -279,8 +272,8 @@ def producer_config(bootstrap: str, embedded: bool, timeout_ms: int, linger_ms: 
     }
 
 
-def _consumer_config(bootstrap: str, embedded: bool) -> dict[str, Any]:
-    return client_config(bootstrap) | {
+def _consumer_config(bootstrap: Bootstrap, embedded: bool, hear: Heard) -> dict[str, Any]:
+    return client_config(bootstrap, hear) | {
         "group.id": "daogou-follower",  # asked for by the client, never joined
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -307,7 +300,7 @@ def _settle(done: "asyncio.Future[None]") -> None:
         done.set_result(None)
 
 
-def _told(error: Exception | KafkaError, bootstrap: str) -> KafkaAway | BadInput:
+def _told(error: Exception | KafkaError, bootstrap: Bootstrap) -> KafkaAway | BadInput:
     cause = error.args[0] if isinstance(error, KafkaException) else error
     if isinstance(cause, BufferError):
         return KafkaAway(f"too many records wait for Kafka at {bootstrap}; try again in a moment")
@@ -315,12 +308,6 @@ def _told(error: Exception | KafkaError, bootstrap: str) -> KafkaAway | BadInput
         return TooLarge("a record is larger than its topic allows (1 MiB)")
     said = cause.str() if isinstance(cause, KafkaError) else str(cause)
     return KafkaAway(f"Kafka at {bootstrap} did not acknowledge ({said}); start it, or correct DAOGOU_KAFKA")
-
-
-def _passing(message: Message) -> bool:
-    """Whether it is news of the client about something that mends itself, not a record and not final."""
-    error = message.error()
-    return error is not None and error.code() != KafkaError._AUTO_OFFSET_RESET
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:
