@@ -39,7 +39,8 @@ def load(
 ) -> None:
     """Load history, a catalogue, or both.
 
-    Ends with a table: read, taken, refused and why, duplicates. What was loaded before changes nothing.
+    Ends with a table: read, taken (through the log: put on it), refused and why, duplicates. What was loaded before
+    changes nothing.
     """
     from streams.load import load_command
 

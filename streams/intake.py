@@ -107,7 +107,7 @@ class Ready:
     def __iter__(self) -> Iterator[Event]:
         """Each event checked, moved in time, completed from the catalogue; what is refused is counted."""
         self.events = self.lines = 0
-        items = {item_id: told.item() for item_id, told in self.intake.items.items()}
+        items = {item_id: _merged(told, self.stored.get(item_id)) for item_id, told in self.intake.items.items()}
         moved = timedelta(days=self.chosen.moved_days)
 
         def lookup(item_id: str) -> Item | None:
@@ -140,6 +140,15 @@ def _checked(raw: bytes, moved: timedelta) -> Event:
             code="too_old",
         )
     return event
+
+
+def _merged(told: Described, stored: Item | None) -> Item:
+    """The item as it will be when the load is done: a facet that is not told stays."""
+    item = told.item()
+    if stored is None:
+        return item
+    held = {facet: getattr(item, facet) for facet in catalog.facets_of(item)}
+    return msgspec.structs.replace(stored, **held)
 
 
 def _lacks(event: Event) -> bool:

@@ -17,20 +17,28 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from rich.console import Console
 
-from features.catalog import FacetRecord, Item
+from features.catalog import Item
 from features.catalog_store import CatalogStore
 from infra.clock import Clock, clock_from
 from infra.embedded.outside import Outside, running
 from infra.errors import BadInput, Refused
 from infra.kafka_admin import check_topics
 from infra.keys import LIVE
-from infra.redis import address, connect
+from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from infra.shards import agree
 from streams.direct import DirectLoad
 from streams.holds import Hold
 from streams.intake import Intake, Ready
-from streams.load_report import LoadReport, instant, print_report, refuse_nothing, write_report
+from streams.load_report import (
+    DIRECT,
+    THROUGH_LOG,
+    LoadReport,
+    instant,
+    print_report,
+    refuse_nothing,
+    write_report,
+)
 from streams.mappings.origin import Origin, content_hash, existing
 from streams.mappings.outcomes import Mapping as SourceMapping
 from streams.mappings.table import MAPPINGS, PACKAGES, files_of, named
@@ -216,7 +224,7 @@ async def _write(job: _Job) -> LoadReport:
     records = intake.records(settings.tenant)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
-        ready = Ready(intake, chosen, await _stored(settings, redis, records, len(chosen)))
+        ready = Ready(intake, chosen, await _stored(settings, redis, len(chosen)))
         if request.direct:
             log = job.source.log(request, settings, chosen.moved_days)
             direct = DirectLoad(settings, redis, log, phases)
@@ -229,11 +237,12 @@ async def _write(job: _Job) -> LoadReport:
     return _report(job, ready, applied)
 
 
-async def _stored(settings: Settings, redis: Redis, records: list[FacetRecord], events: int) -> Mapping[str, Item]:
-    """The catalogue that is there already; only asked for where the load brings none."""
-    if records or not events:
+async def _stored(settings: Settings, redis: Redis, events: int) -> Mapping[str, Item]:
+    """The catalogue that is there already: what the load does not bring of an item is known from it."""
+    if not events:
         return {}
-    items, _ = await CatalogStore(redis).load(settings.tenant, range(settings.partition_count))
+    with told_as_away(address(settings.redis)):
+        items, _ = await CatalogStore(redis).load(settings.tenant, range(settings.partition_count))
     return items
 
 
@@ -243,7 +252,7 @@ def _report(job: _Job, ready: Ready, applied: dict[str, int]) -> LoadReport:
         source=request.source or str(request.items),
         mapping=job.source.mapping.name if job.source.mapping else "items",
         load_id=job.source.load_id,
-        way="direct" if request.direct else "through the log",
+        way=DIRECT if request.direct else THROUGH_LOG,
         lines_read=job.lines_read,
         lines_taken=ready.lines,
         lines_repeated=tally.repeated,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -29,8 +30,21 @@ class Refusals(msgspec.Struct, frozen=True):
     first: Example
 
 
+THROUGH_LOG: Final = "through the log"
+DIRECT: Final = "direct"
+_ON_THE_LOG: Final = (
+    "on the log is not yet in a row: what a shopper has already, or what is older than the allowed lateness before "
+    "their newest event, changes nothing; the worker's metrics count both"
+)
+
+
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a load. `lines_read` is counted by itself: the five sums of lines have to give it."""
+    """The outcome of a load. `lines_read` is counted by itself: the five sums of lines have to give it.
+
+    `lines_taken` and `events` are what was written into the archive, or put on the log. What became of them is in
+    `applied` after a direct load; through the log nobody counts it by load, so nothing is said of it.
+    `dead_letters` counts by reason what could not be applied.
+    """
 
     source: str
     mapping: str
@@ -48,6 +62,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     first_event_at: datetime | None
     last_event_at: datetime | None
     applied: dict[str, int]
+    dead_letters: dict[str, int] = {}
     seconds: dict[str, float]
 
     @property
@@ -105,7 +120,8 @@ def print_report(report: LoadReport, console: Console) -> None:
     table.add_column("count", justify="right")
     table.add_column("first example")
     table.add_row("read", f"{report.lines_read:,}", "")
-    table.add_row("taken", f"{report.lines_taken:,}", f"{report.events:,} events")
+    through_log = report.way == THROUGH_LOG
+    table.add_row("on the log" if through_log else "taken", f"{report.lines_taken:,}", f"{report.events:,} events")
     for code, refusals in report.refused.items():
         table.add_row(f"refused: {code}", f"{refusals.count:,}", _example(refusals.first))
     table.add_row("duplicates", f"{report.lines_repeated:,}", "")
@@ -124,6 +140,10 @@ def print_report(report: LoadReport, console: Console) -> None:
         console.print(f"events from {first} to {last} UTC{moved}", highlight=False)
     if report.applied:
         say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
+    if report.dead_letters:
+        say("dead letters: " + ", ".join(f"{code} {count:,}" for code, count in report.dead_letters.items()))
+    if through_log and report.events:
+        say(_ON_THE_LOG)
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
     say(f"{report.way}: {seconds}")
 

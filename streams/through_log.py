@@ -48,14 +48,16 @@ class Ahead:
 # What live events wait behind while a load is on: about a second of one worker's work. It leaves half free of what
 # the embedded broker holds of a single partition, which counts more bytes than the values have.
 BOUND: Final = Ahead(20_000, 2 << 20)
-# A real broker keeps whatever is put on it, and who does not wait for the worker does not want to be held back.
-UNBOUND: Final = Ahead(1 << 62, 1 << 62)
 
 
 class Gate:
-    """Knows what is on the log and not yet applied, and holds the loader back."""
+    """Knows what is on the log and not yet applied, and holds the loader back.
 
-    def __init__(self, topic: str, bound: Ahead, applied: Applied, phases: Phases) -> None:
+    Without a bound it does neither, and remembers nothing: a real broker keeps whatever is put on it, and who does
+    not wait for the worker does not want to be held back.
+    """
+
+    def __init__(self, topic: str, bound: Ahead | None, applied: Applied, phases: Phases) -> None:
         self._topic = topic
         self._bound = bound
         self._applied = applied
@@ -65,6 +67,8 @@ class Gate:
 
     def note(self, partition: int, offset: int, size: int) -> None:
         """A record is on the log."""
+        if self._bound is None:
+            return
         self._open.setdefault(partition, deque()).append((offset, size))
         self._records += 1
         self._bytes += size
@@ -84,7 +88,8 @@ class Gate:
 
     @property
     def _full(self) -> bool:
-        return self._records > self._bound.records or self._bytes > self._bound.bytes_
+        bound = self._bound
+        return bound is not None and (self._records > bound.records or self._bytes > bound.bytes_)
 
     async def _wait(self, enough: Callable[[], bool], advance: Callable[[int], None]) -> None:
         moved_at, silent = self._phases.monotonic(), _SILENT_S
@@ -135,7 +140,7 @@ class ThroughLog:
         """
         await self._producer.start()
         try:
-            bound = BOUND if wait or self._settings.embedded_kafka else UNBOUND
+            bound = BOUND if wait or self._settings.embedded_kafka else None
             items = await self._gate(CATALOG, self._catalogue_positions, bound)
             outgoing = (self._facet(record) for record in records)
             await self._send("catalogue sent", items, outgoing, len(records))
@@ -172,11 +177,15 @@ class ThroughLog:
         with self._phases.phase(what, gate.waiting, "records") as advance:
             await gate.drained(advance)
 
-    async def _gate(self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]], bound: Ahead) -> Gate:
+    async def _gate(
+        self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]], bound: Ahead | None
+    ) -> Gate:
         """A gate that knows what lay on the log before."""
         bootstrap = self._settings.kafka
         log = await asyncio.to_thread(log_id, bootstrap, topic, self._settings.embedded_log)
         gate = Gate(topic, bound, lambda: positions(log), self._phases)
+        if bound is None:
+            return gate
         applied = await positions(log)
         for partition, end in (await asyncio.to_thread(end_offsets, bootstrap, topic)).items():
             behind = end - 1 - applied.get(partition, -1)

@@ -82,6 +82,24 @@ def test_through_the_log_gives_the_same_rows(settings: Settings, empty: Redis, r
     assert loaded == again == whole
 
 
+def test_an_older_file_for_known_shoppers_is_on_the_log_and_changes_no_row(
+    settings: Settings, empty: Redis, tmp_path: Path
+) -> None:
+    """The worker passes over what is too late. The table does not pretend otherwise."""
+    view = '{{"event_name": "page_view", "user_id": "late-one", "occurred_at": "20{}-01-01T00:00:00Z"}}'
+    new, old = (str(written(tmp_path, f"{year}.jsonl", view.format(year))) for year in (21, 20))
+    with Consumer(settings):
+        run(settings, LoadRequest(new, "jsonlines"))
+        before = rows(empty)
+        report = run(settings, LoadRequest(old, "jsonlines"))
+        assert rows(empty) == before
+    shown = StringIO()
+    print_report(report, Console(file=shown, width=120))
+    assert "taken" not in shown.getvalue().replace("items taken", "")
+    assert "│ on the log" in shown.getvalue()
+    assert "older than the allowed lateness" in " ".join(shown.getvalue().split())
+
+
 def test_nothing_consumes_is_said_and_waited_for(settings: Settings, empty: Redis, retail: Path) -> None:
     heard = StringIO()
     worker = Consumer(settings)
@@ -123,11 +141,31 @@ def test_events_are_completed_from_the_catalogue(settings: Settings, empty: Redi
     assert event_time_ms(event) == to_ms(datetime(2020, 1, 1, tzinfo=UTC))
 
 
+def test_a_catalogue_of_one_item_leaves_the_stored_ones_known(settings: Settings, empty: Redis, tmp_path: Path) -> None:
+    """What the load brings counts, facet by facet; the rest is taken from the catalogue that is there."""
+    header = "id,name,category,brand,price"
+    stored = written(tmp_path, "items.csv", header, "t1,Tea,Food > Tea,Leaf,3 EUR", "p1,Pot,Pots,Clay,9 EUR")
+    run(settings, LoadRequest(items=stored, direct=True))
+    view = (
+        '{"event_name": "view_item", "user_id": "u", "occurred_at": "2020-01-01T00:00:00Z", '
+        '"items": [{"item_id": "t1"}, {"item_id": "p1"}, {"item_id": "k1"}]}'
+    )
+    events = str(written(tmp_path, "a.jsonl", view))
+    brought = written(tmp_path, "one.csv", header, "k1,Cup,Cups,Clay,2 EUR", "p1,Large pot,Large pots,Clay,")
+    report = run(settings, LoadRequest(events, "jsonlines", items=brought, direct=True))
+    assert report.items == 2
+    [event] = EventArchive(settings.archive_dir).events()
+    told = [(line.category, line.brand, str(line.price)) for line in event.items]
+    assert told == [("Tea", "Leaf", "3"), ("Large pots", "Clay", "9"), ("Cups", "Clay", "2")]
+
+
 def test_the_table_and_the_file(settings: Settings, empty: Redis, retail: Path, tmp_path: Path) -> None:
     report = run(settings, direct(retail))
     shown = StringIO()
     print_report(report, Console(file=shown, width=120))
     assert "refused: postage" in shown.getvalue()
+    assert "│ taken" in shown.getvalue()
+    assert "on the log" not in shown.getvalue()
     assert "unaccounted" not in shown.getvalue()
     write_report(report, tmp_path / "report.json")
     assert msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=LoadReport) == report

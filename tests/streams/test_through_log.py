@@ -29,7 +29,10 @@ class Consumer:
         return self.applied
 
     def gate(self, records: int, bytes_: int) -> Gate:
-        return Gate(EVENTS, Ahead(records, bytes_), self.positions, Phases(Console(file=StringIO())))
+        return self.gate_of(Ahead(records, bytes_))
+
+    def gate_of(self, bound: Ahead | None) -> Gate:
+        return Gate(EVENTS, bound, self.positions, Phases(Console(file=StringIO())))
 
     async def holds_back(self, gate: Gate) -> "asyncio.Task[None]":
         """A loader that waits for room."""
@@ -74,6 +77,18 @@ async def test_a_load_outlives_a_redis_that_is_started_again() -> None:
     consumer.applied[0] = 0
     await gate.drained(lambda _: None)
     assert (gate.waiting, consumer.away_for) == (0, 0)
+
+
+async def test_without_a_bound_nothing_is_remembered_and_nobody_asked() -> None:
+    """A load of hundreds of millions that does not wait: the gate stays as small as it was."""
+    consumer = Consumer()
+    gate = consumer.gate_of(None)
+    for offset in range(1000):
+        gate.note(0, offset, 1 << 60)
+        await gate.room()
+    assert gate.waiting == 0
+    await gate.drained(lambda _: None)
+    assert not consumer.looked_at.is_set()
 
 
 def test_a_chunk_is_few_records_or_few_bytes() -> None:
