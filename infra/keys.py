@@ -12,6 +12,10 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | timers    | zset   | for good | timer member → due, ms                              | streams.commit           |
 | epoch     | string | for good | counts assignments of the partition                 | streams.commit           |
 | live      | string | for good | name of the namespace that is served                | streams.commit           |
+| before    | string | for good | name of the namespace that was served before        | streams.replay.promotion |
+| promoting | string | until so | the namespace that an operator wants to be served   | streams.replay.wishes    |
+| replaying | string | until so | a namespace's own name, while a replay may write it | streams.replay.store     |
+| replays   | hash   | for good | namespace → what its replay is (JSON)               | streams.replay.records   |
 | outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
@@ -91,6 +95,21 @@ class ShardKeys:
         return self._shard(_NONE, "live")
 
     @property
+    def before(self) -> str:
+        """The name of the namespace that was served before the present one."""
+        return self._shard(_NONE, "before")
+
+    @property
+    def promoting(self) -> str:
+        """What an operator wants to be served."""
+        return self._shard(_NONE, "promoting")
+
+    @property
+    def replaying(self) -> str:
+        """The namespace's own name while a replay may write it; missing: none may."""
+        return self._shard(self.namespace, "replaying")
+
+    @property
     def outbox(self) -> str:
         """Effects that wait for Kafka's acknowledgement."""
         return self._shard(_NONE, "outbox")
@@ -102,10 +121,44 @@ class ShardKeys:
         return f"daogou:{{p{self.partition}}}:{escape(namespace)}:{_NONE}:{family}"
 
 
+def all_rows_pattern(namespace: str) -> str:
+    """A SCAN pattern over the rows of all partitions and tenants of a namespace."""
+    return f"daogou:{{p*}}:{escape(namespace)}:*:row:*"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayKeys(ShardKeys):
+    """The keys of one partition as a replay sees them.
+
+    What guards its writes, and the outbox that stays empty, lie inside the namespace: nothing else is touched.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """Raised by every replay that takes the partition up."""
+        return self._shard(self.namespace, "epoch")
+
+    @property
+    def live(self) -> str:
+        """Where the namespace's own name stands while it may be written."""
+        return self.replaying
+
+    @property
+    def outbox(self) -> str:
+        """No effect leaves a replay."""
+        return self._shard(self.namespace, "outbox")
+
+
 def split_row_key(key: str) -> tuple[str, str]:
     """(tenant, shopper id) of a row or shelf key."""
-    _, _, _, tenant, _, shopper_id = key.split(":")
-    return unquote(tenant), unquote(shopper_id)
+    _, tenant, shopper_id = split_shard_key(key)
+    return tenant, shopper_id
+
+
+def split_shard_key(key: str) -> tuple[int, str, str]:
+    """(partition, tenant, shopper id) of a row or shelf key."""
+    _, tag, _, tenant, _, shopper_id = key.split(":")
+    return int(tag[2:-1]), unquote(tenant), unquote(shopper_id)
 
 
 def items(tenant: str, partition: int) -> str:
@@ -131,6 +184,16 @@ def stopped() -> str:
 def owner(namespace: str) -> str:
     """Who holds a whole namespace."""
     return f"daogou:{{owner}}:{escape(namespace)}:{_NONE}:owner"
+
+
+def replays() -> str:
+    """What is known of each replay, by its namespace."""
+    return f"daogou:{{replays}}:{_NONE}:{_NONE}:replays"
+
+
+def namespace_pattern(namespace: str) -> str:
+    """A SCAN pattern over everything in a namespace, all partitions."""
+    return f"daogou:{{p*}}:{escape(namespace)}:*"
 
 
 def feast_project(namespace: str) -> str:

@@ -39,12 +39,12 @@ DEAD_LETTERS: Final = Metric(
     "daogou_dead_letters_total", "counter", "records that could not be processed", ("topic", "code")
 )
 BATCH_SECONDS: Final = Metric(
-    "daogou_batch_seconds", "histogram", "time of one micro-batch by stage", ("stage",), _FAST
+    "daogou_batch_seconds", "histogram", "time of one micro-batch by stage, and of all", ("stage",), _FAST
 )
 EVENT_TO_SHELF_SECONDS: Final = Metric(
     "daogou_event_to_shelf_seconds",
     "histogram",
-    "from the receipt of an event to the list that knows of it",
+    "from the receipt of a live event to the list that knows of it, one for each shopper and batch",
     (),
     _SLOW,
 )
@@ -55,7 +55,7 @@ LAG_RECORDS: Final = Metric(
     "daogou_lag_records", "gauge", "records between the fence and the log's end", ("partition",)
 )
 WATERMARK_SECONDS: Final = Metric(
-    "daogou_watermark_seconds", "gauge", "newest event time applied, since 1970", ("partition",)
+    "daogou_watermark_delay_seconds", "gauge", "age of the newest live event applied, by event time", ("partition",)
 )
 OUTBOX_RECORDS: Final = Metric("daogou_outbox_records", "gauge", "effects that wait for Kafka", ("partition",))
 OWNERSHIP_LOST: Final = Metric(
@@ -78,12 +78,6 @@ PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
 )
 ITEMS_SHOWN: Final = Metric("daogou_items_shown_total", "counter", "items in answers", ("source",))
-DECISIONS_RECORDED: Final = Metric(
-    "daogou_decisions_recorded_total", "counter", "decision records acknowledged by Kafka"
-)
-DECISIONS_DROPPED: Final = Metric(
-    "daogou_decisions_dropped_total", "counter", "decision records that the buffer could not hold"
-)
 
 METRICS: Final[tuple[Metric, ...]] = (
     EVENTS_TAKEN,
@@ -111,8 +105,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
-    DECISIONS_RECORDED,
-    DECISIONS_DROPPED,
 )
 
 

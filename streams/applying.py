@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from infra import metrics
 from infra.clock import Clock
-from infra.errors import WentBack
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.topics import EVENTS
 from streams.batch import Applied, PartitionBatch
+from streams.continuity import Continuity, NextOnLog
 from streams.dead_letters import LogRecord
 from streams.draining import Drainer
 from streams.inbox import Chunk, Inbox
@@ -32,12 +32,11 @@ class Pace:
 class Around:
     """What the loop works with beside the pipeline.
 
-    `next_on_log(partition, offset)` is the offset of the first record at or after that one, as the broker has
-    it. `before_batch` waits for whoever must not be left behind; `applied` tells others how far a partition
+    `before_batch` waits for whoever must not be left behind; `applied` tells others how far a partition
     is.
     """
 
-    next_on_log: Callable[[int, int], Awaitable[int]]
+    next_on_log: NextOnLog
     before_batch: Callable[[Sequence[PartitionBatch]], Awaitable[None]]
     applied: Callable[[Mapping[int, int], Applied], None]
     metrics: Metrics
@@ -53,12 +52,12 @@ class Applying:
         self._drainer = drainer
         self._pace = pace
         self._around = around
-        self._next: dict[int, int] = {}
+        self._order = Continuity(EVENTS, around.next_on_log)
 
     def begin(self, positions: Mapping[int, int]) -> None:
-        """Reading begins anew at these offsets; what still waits is forgotten."""
+        """Reading begins anew at these offsets, in no other partition; what still waits is forgotten."""
         self._inbox.clear()
-        self._next = dict(positions)
+        self._order.begin(positions)
 
     async def run(self) -> None:
         """Apply batches until cancelled.
@@ -85,27 +84,13 @@ class Applying:
 
     async def _batches(self, chunks: Sequence[Chunk]) -> list[PartitionBatch]:
         """One batch of each partition that is owned; each follows the one before without a hole."""
+        # Taken before anything is waited for: what was read under this claim is not applied under another.
+        owned, log, reading = dict(self._pipeline.owned), self._pipeline.log, self._order.reading
         records: dict[int, list[LogRecord]] = {}
         for chunk in chunks:
-            if chunk.partition in self._pipeline.owned and chunk.partition in self._next:
-                await self._follow(chunk)
+            if chunk.partition in owned and await self._order.follows(chunk, reading):
                 records.setdefault(chunk.partition, []).extend(chunk.records)
-        owned = self._pipeline.owned
-        return [
-            PartitionBatch(partition, self._pipeline.log, of_it, owned[partition].epoch)
-            for partition, of_it in records.items()
-            if partition in owned
-        ]
-
-    async def _follow(self, chunk: Chunk) -> None:
-        """See that the chunk goes on where the one before ended, or that the log itself has a hole there."""
-        partition, first, after = chunk.partition, chunk.records[0].offset, self._next[chunk.partition]
-        if first > after:
-            there = await self._around.next_on_log(partition, after)
-            if there < first:
-                raise WentBack(f"partition {partition}: the records from {there} to {first - 1} were passed over")
-            _log.warning("the log has a hole", topic=EVENTS, partition=partition, first=after, last=first - 1)
-        self._next[partition] = max(self._next.get(partition, 0), chunk.records[-1].offset + 1)
+        return [PartitionBatch(partition, log, of_it, owned[partition].epoch) for partition, of_it in records.items()]
 
     def _account(self, batches: Sequence[PartitionBatch], counts: Applied, took_s: float) -> None:
         self._drainer.note(counts.outbox)
@@ -127,9 +112,12 @@ class Applying:
             count(metrics.DEAD_LETTERS, number, topic=EVENTS, code=code)
         if counts.dead:
             _log.warning("records went to the dead letters", count=counts.dead, reasons=counts.reasons)
+        for stage, seconds in counts.seconds.items():
+            observe(metrics.BATCH_SECONDS, seconds, stage=stage)
         observe(metrics.BATCH_SECONDS, took_s, stage="all")
-        oldest = min(getattr(batch.records[0], "timestamp", 0) for batch in batches)
-        observe(metrics.EVENT_TO_SHELF_SECONDS, max(0, self._around.clock.now_ms() - oldest) / 1000)
+        now_ms = self._around.clock.now_ms()
+        for received in counts.received:
+            observe(metrics.EVENT_TO_SHELF_SECONDS, max(0, now_ms - received) / 1000)
         for partition, fence in fences.items():
             self._around.metrics.set(metrics.FENCE_OFFSET, fence, partition=str(partition))
         for partition, offset in self._inbox.read.items():

@@ -4,11 +4,12 @@ A record that cannot be decoded or folded goes to the dead letters, whatever is 
 stop those behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from features import shoppers
-from features.events import decode, record_key_of, shopper_id
+from features.events import received, record_key_of, shopper_id, to_ms
 from features.shoppers import Row, Step, step_of
 from infra.errors import BadInput, Undecodable
 from infra.keys import partition_of
@@ -56,6 +57,10 @@ class Applied:
     reasons: dict[str, int] = field(default_factory=dict)
     outbox: dict[int, int] = field(default_factory=dict)
     unscored: list[RowRef] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)  # of each shopper scored: its first live event, ms
+    newest: dict[int, int] = field(default_factory=dict)  # newest live event time by partition, ms
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    failed: dict[str, int] = field(default_factory=dict)  # shoppers whose `features` or `list` could not be made
 
     @property
     def records(self) -> int:
@@ -70,15 +75,33 @@ class Applied:
         self.dead += other.dead
         self.redelivered += other.redelivered
         self.scored += other.scored
+        for what, count in other.failed.items():
+            self.failed[what] = self.failed.get(what, 0) + count
         for code, count in other.reasons.items():
             self.reasons[code] = self.reasons.get(code, 0) + count
+
+
+class Stages:
+    """Says how long each stage of a batch took, one after the other."""
+
+    def __init__(self, monotonic: Callable[[], float], seconds: dict[str, float]) -> None:
+        self._monotonic = monotonic
+        self._seconds = seconds
+        self._since = monotonic()
+
+    def ended(self, stage: str) -> None:
+        """The stage that began when the last one ended."""
+        now = self._monotonic()
+        self._seconds[stage] = now - self._since
+        self._since = now
 
 
 @dataclass(slots=True)
 class Visit:
     """One shopper within a batch.
 
-    The steps in the order of the log, their records, and the row before and after.
+    The steps in the order of the log, their records, the row after them and the same packed; `received` is when its
+    first live event came to the door, ms.
     """
 
     ref: RowRef
@@ -86,6 +109,8 @@ class Visit:
     records: list[LogRecord] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     row: Row = field(default_factory=shoppers.empty)
+    packed: bytes = b""
+    received: int | None = None
 
     @property
     def live(self) -> bool:
@@ -126,7 +151,7 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
             continue
         share.fence = record.offset
         try:
-            key, ref, step = _read(record, batch.partition, partitions)
+            key, ref, step, received_at = _read(record, batch.partition, partitions)
         except BadInput as error:
             share.bury(record, error.reason, error.message, counts)
             continue
@@ -138,6 +163,8 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
             visit = visits[key] = Visit(ref, key)
         visit.records.append(record)
         visit.steps.append(step)
+        if step.live and visit.received is None:
+            visit.received = to_ms(received_at)
     share.visits = list(visits.values())
     return share
 
@@ -154,13 +181,18 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
     tally = Applied()
     try:
         visit.row = _fold(row, visit.steps, rules, tally)
+        visit.packed = shoppers.encode(visit.row)
     except Exception:  # whichever step it was goes to the dead letters, by itself
         tally = Applied()
-        visit.row = _fold_one_by_one(share, visit, raw, rules, tally)
+        visit.packed = _fold_one_by_one(share, visit, raw, rules, tally) or b""
+        visit.row = _row(visit.packed or None)
     counts.add(tally)
     if not tally.applied:
         return
     share.changed.append(visit)
+    newest = max((step.at for step in visit.steps if step.live), default=0)
+    if newest > counts.newest.get(share.batch.partition, 0):
+        counts.newest[share.batch.partition] = newest
     after = timers.cart_due(visit.row.state, rules.cart_abandoned_ms)
     if after != before:
         share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
@@ -174,8 +206,8 @@ def _fold(row: Row, steps: Sequence[Step], rules: Rules, tally: Applied) -> Row:
     return folded.row
 
 
-def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied) -> Row:
-    """The steps of a shopper of whom one failed.
+def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied) -> bytes | None:
+    """The packed row after the steps of a shopper of whom one failed.
 
     The row is packed after each, so a failure leaves nothing behind.
     """
@@ -184,22 +216,23 @@ def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules
             raw = shoppers.encode(_fold(_row(raw), [step], rules, tally))
         except Exception as error:
             share.bury(record, "not_foldable", _said(error), tally)
-    return _row(raw)
+    return raw
 
 
 def _row(raw: bytes | None) -> Row:
     return shoppers.empty() if raw is None else shoppers.decode(raw)
 
 
-def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Step]:
+def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Step, datetime]:
     if record.value is None:
         raise Undecodable("the record has no value", code="empty")
-    event = decode(record.value)
+    event = received(record.value, record.timestamp)
     key = record_key_of(event)
     right = partition_of(key, partitions)
     if right != partition:
         raise BadInput(f"the shopper belongs to partition {right}", code="wrong_partition")
-    return key, RowRef(partition, event.tenant, shopper_id(event)), step_of(event)
+    assert event.received_at is not None, "`received` gives it one"
+    return key, RowRef(partition, event.tenant, shopper_id(event)), step_of(event), event.received_at
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ from infra.metrics import Metrics
 from infra.redis import told_as_away
 from infra.topics import CATALOG
 from streams.batch import PartitionBatch
+from streams.continuity import NOTHING_READ, Continuity, NextOnLog
 from streams.dead_letters import letter
 from streams.inbox import Inbox
 from streams.patience import patiently
@@ -29,7 +30,14 @@ class CatalogueKeeper:
     """
 
     def __init__(
-        self, store: CatalogStore, online: OnlineWriter, producer: Producer, partitions: int, where: str
+        self,
+        store: CatalogStore,
+        online: OnlineWriter,
+        producer: Producer,
+        next_on_log: NextOnLog,
+        *,
+        partitions: int,
+        where: str = "Redis",
     ) -> None:
         self._store = store
         self._online = online
@@ -38,6 +46,7 @@ class CatalogueKeeper:
         self._where = where
         self._reached: dict[int, int] = {}
         self._lock = asyncio.Lock()
+        self._order = Continuity(CATALOG, next_on_log)
         self.log = ""
 
     async def begin(self, partitions: Sequence[int], log: str) -> Mapping[int, int]:
@@ -47,19 +56,28 @@ class CatalogueKeeper:
             RedisAway.
         """
         async with self._lock:
+            self._order.begin(NOTHING_READ)
             self.log = log
             self._reached = dict.fromkeys(partitions, -1) | await self._positions(partitions)
             return dict(self._reached)
+
+    def read_from(self, positions: Mapping[int, int]) -> None:
+        """Reading goes on at these offsets."""
+        self._order.begin(positions)
 
     async def run(self, inbox: Inbox, most: int, measured: Metrics) -> None:
         """Apply what comes until cancelled.
 
         Raises:
+            WentBack: records were passed over.
             Unavailable: Redis or Kafka stayed away.
         """
         while True:
             await inbox.some()
+            reading = self._order.reading
             for chunk in inbox.take(most):
+                if not await self._order.follows(chunk, reading):
+                    continue
                 batch = PartitionBatch(chunk.partition, self.log, chunk.records, topic=CATALOG)
                 done = await patiently("applying facets", self.apply, batch, measured)
                 measured.count(metrics.CATALOG_RECORDS, done)

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from infra.errors import Fenced, Refused, WentBack
-from infra.keys import LIVE, ShardKeys
+from infra.keys import LIVE, ShardKeys, all_rows_pattern, split_shard_key
 from infra.redis import told_as_away
 from streams.lua import CLAIM, COMMIT, FIRE, Script
 
@@ -145,6 +145,18 @@ class PartitionStore:
             RedisAway.
         """
         return await self._get(refs, [self.keys(r.partition).row(r.tenant, r.shopper_id) for r in refs])
+
+    async def scan_rows(self, cursor: int, about: int) -> tuple[int, list[RowRef]]:
+        """Shoppers with a row, some at a time and perhaps twice, of all partitions: from cursor 0 until it is 0 again.
+
+        Raises:
+            RedisAway.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.scan(cursor, match=all_rows_pattern(self._namespace), count=about)
+        with told_as_away(self.where):
+            [(following, keys)] = await pipe.execute()
+        return int(following), [RowRef(*split_shard_key(key.decode())) for key in keys]
 
     async def shelves(self, refs: Sequence[RowRef]) -> list[bytes | None]:
         """The packed shelves in the order of `refs`; None where there is none. One round trip.

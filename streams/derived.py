@@ -2,15 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 from typing import Final, Protocol
+
+from redis.exceptions import RedisError
 
 from features.aggregates import SHOPPER_BEHAVIOUR, shopper_values
 from features.online import OnlineRow, OnlineWriter
 from features.shoppers import State
+from infra.errors import DaogouError
 from infra.logs import logger
 from infra.redis import told_as_away
 from models.candidates import Candidate
-from serving.shelf import Shelf, encode
+from serving.shelf import Shelf, encode, mark_of
 
 _log = logger(__name__)
 
@@ -40,33 +46,92 @@ class Derived:
         self._shelf_size = shelf_size
         self._where = where
 
-    async def write_features(self, rows: Sequence[tuple[str, State, str, int]]) -> None:
+    async def write_features(self, rows: Sequence[tuple[str, State, str, int]]) -> int:
         """Write the values of shoppers: (record key, state, log, offset) of each. Repeats are harmless.
+
+        Returns of how many shoppers none could be made; they keep those that they had.
 
         Raises:
             RedisAway.
         """
         if not rows:
-            return
+            return 0
+        try:
+            await self._write(rows)
+        except (DaogouError, RedisError):
+            raise
+        except Exception as error:  # whoever it was: one shopper must not stop the others
+            _log.error("values could not be made; one shopper at a time", shoppers=len(rows), why=_said(error))
+            return sum([await self._failed_alone(row) for row in rows])
+        return 0
+
+    async def _write(self, rows: Sequence[tuple[str, State, str, int]]) -> None:
         online = [OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows]
         with told_as_away(self._where):
             await self._online.write(SHOPPER_BEHAVIOUR, online)
 
-    async def shelves(self, states: Sequence[State], log: str, offsets: Sequence[int]) -> list[bytes]:
+    async def _failed_alone(self, row: tuple[str, State, str, int]) -> bool:
+        try:
+            await self._write([row])
+        except (DaogouError, RedisError):
+            raise
+        except Exception as error:
+            _log.error("the values of a shopper could not be made", log=row[2], offset=row[3], why=_said(error))
+            return True
+        return False
+
+    async def shelves(
+        self, states: Sequence[State], log: str, offsets: Sequence[int], rows: Sequence[bytes]
+    ) -> list[bytes | None]:
         """The packed shelves of shoppers, scored with the released model, of which there must be one.
 
-        `offsets` says where on the log each of them was scored.
+        `offsets` says where on the log each of them was scored, `rows` are their packed rows. None stands for a list
+        that could not be made.
         """
         scorer = self.scorer
         assert scorer is not None, "callers ask whether a model is released"
-        if len(states) < _IN_THREAD:
-            found = scorer.score(states, self._shelf_size, _at(states))
-        else:
-            found = await asyncio.to_thread(scorer.score, states, self._shelf_size, _at(states))
+        scoring = _Shelving(scorer, self._shelf_size, log, _at(states))
+        asked = list(zip(states, offsets, rows, strict=True))
+        try:
+            if len(asked) < _IN_THREAD:
+                return [*scoring.made(asked)]
+            return [*await asyncio.to_thread(scoring.made, asked)]
+        except Exception as error:  # whoever it was: one shopper must not stop the others
+            _log.error("lists could not be made; one shopper at a time", shoppers=len(asked), why=_said(error))
+            return await asyncio.to_thread(scoring.made_alone, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelving:
+    """Makes shelves of (state, offset, packed row), all scored as of one time."""
+
+    scorer: Scoring
+    size: int
+    log: str
+    at_ms: int
+
+    def made(self, asked: Sequence[tuple[State, int, bytes]]) -> list[bytes]:
+        found = self.scorer.score([state for state, _, _ in asked], self.size, self.at_ms)
         return [
-            encode(Shelf(scorer.version, log, offset, state.newest, candidates))
-            for state, offset, candidates in zip(states, offsets, found, strict=True)
+            encode(Shelf(self.scorer.version, self.log, offset, state.newest, candidates, mark_of(row)))
+            for (state, offset, row), candidates in zip(asked, found, strict=True)
         ]
+
+    def made_alone(self, asked: Sequence[tuple[State, int, bytes]]) -> list[bytes | None]:
+        shelves: list[bytes | None] = []
+        for one in asked:
+            try:
+                shelves += self.made([one])
+            except Exception as error:
+                _log.error("the list of a shopper could not be made", log=self.log, offset=one[1], why=_said(error))
+                shelves.append(None)
+        return shelves
+
+
+def _said(error: Exception) -> str:
+    """What went wrong and where, without the error's text, which may hold a shopper's data."""
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _at(states: Sequence[State]) -> int:

@@ -8,20 +8,32 @@ writes the same bytes.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from features import shoppers
 from features.online import OnlineWriter
+from infra.clock import HOUR_MS
 from infra.keys import LIVE, feast_project
 from infra.redis import address
 from infra.settings import Settings
-from streams.batch import Applied, PartitionBatch, Rules, Share, fold_visit, gather
+from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
 from streams.commit import Claimed, PartitionStore, PartitionWrite, RowRef
 from streams.derived import Derived
 
-_HOUR_MS: Final = 3_600_000
+
+@dataclass(slots=True)
+class _Prepared:
+    """What is to be written of these batches; kept until Redis has said that it is written."""
+
+    batches: Sequence[PartitionBatch]
+    writes: Sequence[PartitionWrite]
+    counts: Applied
+    written: bool = False
+
+    def is_of(self, batches: Sequence[PartitionBatch]) -> bool:
+        return len(batches) == len(self.batches) and all(a is b for a, b in zip(batches, self.batches, strict=True))
 
 
 class Pipeline:
@@ -34,6 +46,7 @@ class Pipeline:
         self.lock = asyncio.Lock()
         self.owned: dict[int, Claimed] = {}
         self.log = ""
+        self._unanswered: _Prepared | None = None
 
     async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> Mapping[int, Claimed]:
         """Become the owner of exactly these partitions; the last offset of `log` applied in each (-1: none).
@@ -43,7 +56,7 @@ class Pipeline:
             RedisAway.
         """
         async with self.lock:
-            self.owned = {}
+            self.owned, self._unanswered = {}, None
             self.owned = await self.store.claim(partitions, log, forget_logs=forget_logs)
             self.log = log
             return dict(self.owned)
@@ -51,7 +64,7 @@ class Pipeline:
     async def let_go(self) -> None:
         """Own nothing any more, once what is being written is written."""
         async with self.lock:
-            self.owned = {}
+            self.owned, self._unanswered = {}, None
 
     async def apply(self, batches: Sequence[PartitionBatch]) -> Applied:
         """Apply one batch of each partition: in each, all of it or nothing. What is not owned any more is
@@ -62,27 +75,57 @@ class Pipeline:
             RedisAway: the same call again continues, whatever had been written.
         """
         async with self.lock:
-            counts = Applied()
-            shares = [
-                gather(batch, self.owned[batch.partition].fence, self.rules.partitions, counts)
-                for batch in batches
-                if self._may_apply(batch)
-            ]
-            await self._fold(shares, counts)
-            await self.derived.write_features(
-                [
-                    (visit.key, visit.row.state, share.batch.log, visit.offset)
-                    for share in shares
-                    for visit in share.changed
-                ]
-            )
-            shelves = await self._score(shares, counts)
-            writes = [self._write(share, shelves) for share in shares]
-            moved = [write for write in writes if write.fence > write.expected]
-            counts.outbox = await self.store.commit(moved)
-            for write in moved:
-                self.owned[write.partition] = Claimed(write.epoch, write.fence)
+            if self._unanswered is None or not self._unanswered.is_of(batches):
+                self._unanswered = await self._prepare(batches)
+            counts = self._unanswered.counts
+            stage = Stages(asyncio.get_running_loop().time, counts.seconds)
+            await self._write_unanswered()
+            stage.ended("commit")
+            self._unanswered = None
             return counts
+
+    async def _prepare(self, batches: Sequence[PartitionBatch]) -> _Prepared:
+        """Everything but the commit. When its answer is lost, the very same is sent again, not made anew from rows
+        that may know of it already.
+        """
+        counts = Applied()
+        stage = Stages(asyncio.get_running_loop().time, counts.seconds)
+        shares = [
+            gather(batch, self.owned[batch.partition].fence, self.rules.partitions, counts)
+            for batch in batches
+            if self._may_apply(batch)
+        ]
+        stage.ended("decode")
+        visits = [(share, visit) for share in shares for visit in share.visits]
+        rows = await self.store.rows([visit.ref for _, visit in visits])
+        stage.ended("read")
+        for (share, visit), raw in zip(visits, rows, strict=True):
+            fold_visit(share, visit, raw, self.rules, counts)
+        stage.ended("fold")
+        await self._write_features(shares, counts)
+        stage.ended("features")
+        shelves = await self._score(shares, counts)
+        stage.ended("score")
+        writes = [self._write(share, shelves) for share in shares]
+        return _Prepared(batches, [write for write in writes if write.fence > write.expected], counts)
+
+    async def _write_unanswered(self) -> None:
+        """Commit what no answer came for yet: whoever compares fences does this first."""
+        prepared = self._unanswered
+        if prepared is None or prepared.written:
+            return
+        prepared.counts.outbox = await self.store.commit(prepared.writes)
+        prepared.written = True
+        for write in prepared.writes:
+            self.owned[write.partition] = Claimed(write.epoch, write.fence)
+
+    async def _write_features(self, shares: Sequence[Share], counts: Applied) -> None:
+        changed = [(share.batch.log, visit) for share in shares for visit in share.changed]
+        failed = await self.derived.write_features(
+            [(visit.key, visit.row.state, log, visit.offset) for log, visit in changed]
+        )
+        if failed:
+            counts.failed["features"] = failed
 
     async def check(self) -> None:
         """Compare the fences of all owned partitions, busy or idle, with what this process left there.
@@ -92,6 +135,7 @@ class Pipeline:
             RedisAway.
         """
         async with self.lock:
+            await self._write_unanswered()
             held = self.owned.items()
             await self.store.commit([PartitionWrite(p, self.log, it.epoch, it.fence, it.fence) for p, it in held])
 
@@ -104,29 +148,26 @@ class Pipeline:
         async with self.lock:
             if self.derived.scorer is None:
                 return 0
+            await self._write_unanswered()
             mine = [ref for ref in refs if ref.partition in self.owned]
-            states, known = [], []
+            states, known, rows = [], [], []
             for ref, raw in zip(mine, await self.store.rows(mine), strict=True):
                 state = None if raw is None else _readable(raw)
-                if state is not None:
+                if raw is not None and state is not None:
                     states.append(state)
                     known.append(ref)
+                    rows.append(raw)
             if not known:
                 return 0
             offsets = [self.owned[ref.partition].fence for ref in known]
-            shelves = await self.derived.shelves(states, self.log, offsets)
-            await self.store.commit(self._shelf_writes(known, shelves))
-            return len(known)
+            shelves = await self.derived.shelves(states, self.log, offsets, rows)
+            made = {ref: shelf for ref, shelf in zip(known, shelves, strict=True) if shelf is not None}
+            await self.store.commit(self._shelf_writes(made))
+            return len(made)
 
     def _may_apply(self, batch: PartitionBatch) -> bool:
         owned = self.owned.get(batch.partition)
         return owned is not None and batch.log == self.log and batch.epoch in (None, owned.epoch)
-
-    async def _fold(self, shares: Sequence[Share], counts: Applied) -> None:
-        visits = [(share, visit) for share in shares for visit in share.visits]
-        rows = await self.store.rows([visit.ref for _, visit in visits])
-        for (share, visit), raw in zip(visits, rows, strict=True):
-            fold_visit(share, visit, raw, self.rules, counts)
 
     async def _score(self, shares: Sequence[Share], counts: Applied) -> dict[RowRef, bytes]:
         """The shelves of shoppers who are on the site now.
@@ -142,15 +183,21 @@ class Pipeline:
         if not now:
             return {}
         offsets = [visit.offset for visit in now]
-        shelves = await self.derived.shelves([visit.row.state for visit in now], self.log, offsets)
-        return dict(zip((visit.ref for visit in now), shelves, strict=True))
+        counts.received = [visit.received for visit in now if visit.received is not None]
+        rows = [visit.packed for visit in now]
+        shelves = await self.derived.shelves([visit.row.state for visit in now], self.log, offsets, rows)
+        made = {visit.ref: shelf for visit, shelf in zip(now, shelves, strict=True) if shelf is not None}
+        if len(made) < len(now):
+            counts.failed["list"] = len(now) - len(made)
+        counts.scored = len(made)
+        return made
 
     def _write(self, share: Share, shelves: Mapping[RowRef, bytes]) -> PartitionWrite:
         owned, partition = self.owned[share.batch.partition], share.batch.partition
         keys = self.store.keys(partition)
         values = {}
         for visit in share.changed:
-            values[keys.row(visit.ref.tenant, visit.ref.shopper_id)] = shoppers.encode(visit.row)
+            values[keys.row(visit.ref.tenant, visit.ref.shopper_id)] = visit.packed
             shelf = shelves.get(visit.ref)
             if shelf is not None:
                 values[keys.shelf(visit.ref.tenant, visit.ref.shopper_id)] = shelf
@@ -165,10 +212,10 @@ class Pipeline:
             outbox=share.letters,
         )
 
-    def _shelf_writes(self, refs: Sequence[RowRef], shelves: Sequence[bytes]) -> list[PartitionWrite]:
+    def _shelf_writes(self, shelves: Mapping[RowRef, bytes]) -> list[PartitionWrite]:
         """Writes that leave the fences where they are."""
         values: dict[int, dict[str, bytes]] = {}
-        for ref, shelf in zip(refs, shelves, strict=True):
+        for ref, shelf in shelves.items():
             key = self.store.keys(ref.partition).shelf(ref.tenant, ref.shopper_id)
             values.setdefault(ref.partition, {})[key] = shelf
         return [
@@ -183,7 +230,7 @@ def build_pipeline(settings: Settings, redis: Redis, *, namespace: str = LIVE) -
     online = OnlineWriter(redis, feast_project(namespace))
     rules = Rules(
         partitions=settings.partition_count,
-        lateness_ms=settings.lateness_h * _HOUR_MS,
+        lateness_ms=settings.lateness_h * HOUR_MS,
         cart_abandoned_ms=settings.cart_abandoned_s * 1000,
     )
     store = PartitionStore(redis, namespace, where=where)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,10 +11,11 @@ from redis.asyncio import Redis
 from features.catalog_store import CatalogStore
 from features.online import OnlineWriter
 from infra.clock import clock_from
-from infra.errors import DaogouError
+from infra.errors import DaogouError, Unavailable
 from infra.kafka import Producer
 from infra.kafka_admin import EndOffsets
 from infra.keys import LIVE, feast_project
+from infra.logs import logger
 from infra.metrics import Metrics
 from infra.redis import address
 from infra.settings import Settings
@@ -23,21 +25,27 @@ from streams.applying import Applying, Around, Pace
 from streams.archiver import Archiver, Filing, Source
 from streams.batch import Applied, PartitionBatch
 from streams.catalogue import CatalogueKeeper
+from streams.continuity import NOTHING_READ
 from streams.derived import Scoring
 from streams.draining import Drainer
 from streams.holds import Hold
+from streams.in_service import ReleaseFollower, Releases
 from streams.inbox import Inbox
 from streams.marketing.firing import Firing
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pipeline import build_pipeline
-from streams.rescoring import Releases, Rescoring
+from streams.rescoring import Rescoring
 from streams.worker.app import create, note_applied
 from streams.worker.positions import Logs, after_fences, next_on_log
+from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
+
+_log = logger(__name__)
 
 _WATCH_S: Final = 1.0
 _HOLD_S: Final = 8.0
+_MEASURE_S: Final = 5.0
 # Inboxes hold this many micro-batches, so that one is read while another is applied.
 _READ_AHEAD: Final = 4
 # How far the micro-batches may be ahead of the archiver where the broker forgets its oldest records.
@@ -73,8 +81,12 @@ class Parts:
         folder.mkdir(parents=True, exist_ok=True)
         self.app = create(settings.kafka, settings.group, folder, reading, settings.batch_events)
         self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
-        self._rescoring = Rescoring(
-            self.pipeline, redis, Releases(lambda: released(settings.models_dir), _load), measured
+        self._rescoring = Rescoring(self.pipeline, measured)
+        self._releases = ReleaseFollower(
+            self.pipeline.derived,
+            Releases(lambda: released(settings.models_dir), _load),
+            self._rescoring.sweep,
+            measured,
         )
         self._archiver = Archiver(
             Source(logs.bootstrap, logs.events, logs.embedded), settings.archive_dir, Filing(), measured
@@ -83,9 +95,17 @@ class Parts:
         self._began: dict[int, int] = {}
         self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends)
         online = OnlineWriter(redis, feast_project(LIVE))
-        self._keeper = CatalogueKeeper(catalogue, online, producer, settings.partition_count, where)
+        self._keeper = CatalogueKeeper(
+            catalogue,
+            online,
+            producer,
+            partial(next_on_log, logs, CATALOG),
+            partitions=settings.partition_count,
+            where=where,
+        )
+        self._progress = Progress(clock, measured)
         around = Around(
-            next_on_log=lambda partition, offset: next_on_log(logs, partition, offset),
+            next_on_log=partial(next_on_log, logs, EVENTS),
             before_batch=self._before_batch,
             applied=self._applied,
             metrics=measured,
@@ -107,16 +127,17 @@ class Parts:
             self._drainer.run(),
             self._keeper.run(self._inboxes[CATALOG], self._batch_events, self._metrics),
             self._firing.run(self._metrics),
-            self._rescoring.follow_releases(),
+            self._releases.run(),
             self._rescoring.run(),
             self._archiver.run(),
             _every(_WATCH_S, self._watch, "watching the fences"),
+            self._measure(),
             _every(_HOLD_S, self.hold.take, "holding the namespace"),
         )
 
     async def load_model(self) -> None:
         """Before anything is read: events that are applied without the model would leave lists older than rows."""
-        await self._rescoring.look()
+        await self._releases.look()
 
     async def settle(self) -> None:
         """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
@@ -139,6 +160,7 @@ class Parts:
 
     async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
+        self._applying.begin(NOTHING_READ)  # chunks of the claim before this one must not meet the new epoch
         claim = self.pipeline.claim
         claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
         fences = {partition: owned.fence for partition, owned in claimed.items()}
@@ -153,6 +175,7 @@ class Parts:
         reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
         positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached)
         self._inboxes[CATALOG].clear()
+        self._keeper.read_from(positions)
         return {(CATALOG, partition): offset for partition, offset in positions.items()}
 
     async def _before_batch(self, batches: Sequence[PartitionBatch]) -> None:
@@ -164,6 +187,7 @@ class Parts:
         for partition, fence in fences.items():
             note_applied(self.app, EVENTS, partition, fence)
         self._rescoring.add(counts.unscored)
+        self._progress.applied(counts)
 
     async def _log_ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Where the log of events ends; 0 where it still ends where reading began, whatever the fence says: what
@@ -175,6 +199,18 @@ class Parts:
     async def _watch(self) -> None:
         await self.pipeline.check()
         await self._keeper.check()
+
+    async def _measure(self) -> None:
+        """Say how far behind the log this worker is; with Kafka away nobody knows, and that is no reason to end."""
+        while True:
+            await asyncio.sleep(_MEASURE_S)
+            owned = dict(self.pipeline.owned)
+            try:
+                ends = await asyncio.to_thread(self._ends.of, list(owned))
+            except Unavailable as error:
+                _log.warning("nobody says where the log ends", why=error.message)
+            else:
+                self._progress.measure(ends, {partition: it.fence for partition, it in owned.items()})
 
     async def _until_failed(self) -> None:
         await self._failed

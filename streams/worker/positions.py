@@ -66,8 +66,9 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dic
         if fence >= end:
             raise Refused(
                 f"{topic} partition {partition}: Redis says that offset {fence} was applied, but the log "
-                f"ends at {end}. Kafka has lost records, or this Redis belongs to another Kafka: correct "
-                f"DAOGOU_KAFKA or DAOGOU_REDIS, or replay into an empty Redis",
+                f"ends at {end}. Kafka has lost records, or this Redis belongs to another Kafka. Correct "
+                f"DAOGOU_KAFKA or DAOGOU_REDIS; or give DAOGOU_REDIS an empty Redis: the worker then applies what "
+                f"Kafka still keeps, and what was loaded with --direct is loaded again",
                 code="fence_beyond_end",
             )
         if fence + 1 < start:
@@ -77,20 +78,20 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dic
     return positions
 
 
-async def next_on_log(logs: Logs, partition: int, offset: int) -> int:
-    """The offset of the first event record at or after `offset`.
+async def next_on_log(logs: Logs, topic: str, partition: int, offset: int) -> int:
+    """The offset of the first record at or after `offset`.
 
     Raises:
         KafkaAway: none can be read within ten seconds.
     """
-    found = await asyncio.to_thread(_first, logs, partition, offset)
+    found = await asyncio.to_thread(_first, logs, topic, partition, offset)
     if found is None:
-        raise KafkaAway(f"{EVENTS} partition {partition}: nothing can be read at offset {offset}")
+        raise KafkaAway(f"{topic} partition {partition}: nothing can be read at offset {offset}")
     return found
 
 
-def _first(logs: Logs, partition: int, offset: int) -> int | None:
-    follower = Follower(logs.bootstrap, EVENTS, {partition: offset}, embedded=logs.embedded)
+def _first(logs: Logs, topic: str, partition: int, offset: int) -> int | None:
+    follower = Follower(logs.bootstrap, topic, {partition: offset}, embedded=logs.embedded)
     try:
         records = follower.read(1, _PROBE_S)
         return records[0].offset if records else None

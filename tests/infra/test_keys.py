@@ -65,6 +65,7 @@ def test_all_keys_of_a_partition_lie_in_one_slot(partition: int, tenant: str, sh
 def test_a_row_key_gives_tenant_and_shopper_back(tenant: str, shopper: str) -> None:
     assert keys.split_row_key(ShardKeys(1).row(tenant, shopper)) == (tenant, shopper)
     assert keys.split_row_key(ShardKeys(1, "a:b").shelf(tenant, shopper)) == (tenant, shopper)
+    assert keys.split_shard_key(ShardKeys(17, "a:{b").row(tenant, shopper)) == (17, tenant, shopper)
 
 
 @given(texts, partitions)

@@ -1,7 +1,7 @@
 """The loop over micro-batches: nothing is passed over, and what is read under an old claim is left out."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -39,6 +39,7 @@ class Loop:
         self._through: dict[int, int] = {}
         self._news = asyncio.Event()
         self._on_log = on_log
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None  # what happens while the broker is asked
         measured = Metrics()
         drainer = Drainer(self.pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 100, measured)
         around = Around(self._next_on_log, self._before, self._applied, measured, SystemClock())
@@ -65,6 +66,8 @@ class Loop:
         running.cancel()
 
     async def _next_on_log(self, partition: int, offset: int) -> int:
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return max(offset, self._on_log)
 
     async def _before(self, batches: Sequence[PartitionBatch]) -> None:
@@ -131,3 +134,19 @@ async def test_the_inbox_has_room_below_its_bound() -> None:
     assert inbox.room.is_set()
     assert [len(one.records) for one in inbox.take(1)] == [6]
     assert inbox.take(5) == []
+
+
+async def test_what_was_read_before_a_rebalance_is_not_applied_after_it(settings: Settings, redis: Redis) -> None:
+    loop = Loop(settings, redis, on_log=8)
+    await loop.begin()
+
+    async def rebalance() -> None:
+        loop.meanwhile = None
+        await loop.begin()
+        loop.inbox.put(chunk(0, 20))
+
+    loop.meanwhile = rebalance
+    loop.inbox.put(chunk(8, 10))
+    loop.inbox.put(chunk(10, 12))
+    await loop.until(19)
+    assert (loop.counts.applied, loop.counts.redelivered) == (20, 0)

@@ -1,5 +1,6 @@
 """The catalogue's log becomes items and their features, each record once in effect."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -18,6 +19,8 @@ from infra.metrics import Metrics
 from infra.topics import CATALOG, DEAD_LETTERS
 from streams.batch import PartitionBatch
 from streams.catalogue import CatalogueKeeper
+from streams.continuity import NextOnLog
+from streams.inbox import Chunk, Inbox
 from tests.streams.shop import PARTITIONS
 
 LOG = "catalogue-of-the-test"
@@ -37,7 +40,17 @@ async def producer(kafka: str) -> AsyncIterator[Producer]:
 @pytest.fixture
 def keeper(redis: Redis, producer: Producer) -> CatalogueKeeper:
     online = OnlineWriter(redis, feast_project(LIVE))
-    return CatalogueKeeper(CatalogStore(redis), online, producer, PARTITIONS, "Redis")
+    return CatalogueKeeper(CatalogStore(redis), online, producer, on_log(2), partitions=PARTITIONS)
+
+
+def on_log(offset: int) -> NextOnLog:
+    """A broker whose first record is that one."""
+
+    async def next_on_log(partition: int, after: int) -> int:
+        assert partition == HOME
+        return max(offset, after)
+
+    return next_on_log
 
 
 def batch(*values: FacetRecord | bytes, start: int = 0) -> PartitionBatch:
@@ -96,3 +109,38 @@ async def test_a_redis_from_the_past_is_noticed(redis: Redis, keeper: CatalogueK
     await redis.delete(items_at(HOME))
     with pytest.raises(WentBack):
         await keeper.check()
+
+
+async def position(redis: Redis) -> int:
+    found = await CatalogStore(redis).positions([HOME], LOG)
+    return found[HOME][1] if found else -1
+
+
+async def read(redis: Redis, keeper: CatalogueKeeper, *batches: PartitionBatch) -> None:
+    """What the loop makes of these chunks: it ends when it raises, or has applied them all."""
+    inbox, measured = Inbox(100), Metrics()
+    for one in batches:
+        inbox.put(Chunk(CATALOG, HOME, one.records))
+    through = batches[-1].records[-1].offset
+    running = asyncio.create_task(keeper.run(inbox, 1, measured))
+    while await position(redis) < through and not running.done():
+        await asyncio.wait({running}, timeout=0.01)
+    if running.done():
+        running.result()
+    running.cancel()
+
+
+async def test_a_hole_left_by_compaction_is_no_loss(redis: Redis, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    keeper.read_from({HOME: 0})
+    await read(redis, keeper, batch(CONTENT, start=2), batch(PRICE, start=3))
+    [item] = (await CatalogStore(redis).get("default", ["tea"], PARTITIONS)).values()
+    assert (item.content, item.price) == (CONTENT.content, PRICE.price)
+
+
+async def test_facets_passed_over_end_the_worker(redis: Redis, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    keeper.read_from({HOME: 0})
+    with pytest.raises(WentBack, match="from 3 to 4 were passed over"):
+        await read(redis, keeper, batch(CONTENT, start=2), batch(PRICE, start=5))
+    assert await position(redis) == 2
