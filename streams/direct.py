@@ -6,7 +6,7 @@ every fence count in it, so a load that was interrupted goes on where it was, an
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeVar
 from uuid import uuid4
@@ -51,6 +51,27 @@ class ArchivedRecord:
     timestamp: int
 
 
+@dataclass(slots=True)
+class Written:
+    """What a direct load wrote: events in the archive, old and new, and what the pipeline made of them."""
+
+    events: int = 0
+    archived: int = 0
+    applied: Applied = field(default_factory=Applied)
+
+    def counts(self) -> dict[str, int]:
+        """The events of the load by what became of them; all but the first add up to the load's events."""
+        now = self.applied.records - self.applied.redelivered
+        return {
+            "archived": self.archived,
+            "applied": self.applied.applied,
+            "duplicates": self.applied.duplicates,
+            "late": self.applied.late,
+            "dead letters": self.applied.dead,
+            "applied before": self.events - now,
+        }
+
+
 class DirectLoad:
     """Writes one load into the archive and the live namespace; it needs both for itself."""
 
@@ -64,8 +85,8 @@ class DirectLoad:
         self._archive = EventArchive(settings.archive_dir)
         self._held = _Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
 
-    async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> dict[str, int]:
-        """Load; what became of the events.
+    async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> Written:
+        """Load; what became of the events, `total` at most.
 
         Raises:
             Refused: a worker runs, or another load (`held`).
@@ -74,25 +95,19 @@ class DirectLoad:
         """
         await self._held.take()
         try:
-            archived = await self._write_archive(events, total)
+            written = await self._write_archive(events, total)
             await self._write_catalogue(records)
-            counts = await self._apply(total)
+            written.applied = await self._apply(written.events)
         finally:
             await self._held.release()
-        return {
-            "archived": archived,
-            "applied": counts.applied,
-            "duplicates": counts.duplicates,
-            "late": counts.late,
-            "dead letters": counts.dead,
-            "applied before": total - counts.records if counts.records < total else 0,
-        }
+        return written
 
-    async def _write_archive(self, events: Iterable[Event], total: int) -> int:
-        rows, written = _Numbered(self._log, self._partitions), 0
+    async def _write_archive(self, events: Iterable[Event], total: int) -> Written:
+        rows, written = _Numbered(self._log, self._partitions), Written()
         with self._phases.phase("archived", total, "events") as advance:
             for chunk in _chunks(map(rows.row, events), ARCHIVED_AT_ONCE):
-                written += self._archive.write(chunk)
+                written.archived += self._archive.write(chunk)
+                written.events += len(chunk)
                 advance(len(chunk))
                 await self._held.renew()
         return written
@@ -139,7 +154,7 @@ class DirectLoad:
         with self._phases.phase("applied", total, "events") as advance:
             for batch in self._batches():
                 if batch.records[-1].offset > fences[batch.partition].fence:
-                    _add(counts, await pipeline.apply([batch]))
+                    counts.add(await pipeline.apply([batch]))
                 advance(len(batch.records))
                 await self._held.renew()
         return counts
@@ -197,14 +212,6 @@ class _Held:
 
     async def release(self) -> None:
         await self._hold.release()
-
-
-def _add(counts: Applied, more: Applied) -> None:
-    counts.applied += more.applied
-    counts.duplicates += more.duplicates
-    counts.late += more.late
-    counts.dead += more.dead
-    counts.redelivered += more.redelivered
 
 
 def _chunks(all_of: Iterable[_T], size: int) -> Iterator[list[_T]]:

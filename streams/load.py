@@ -129,7 +129,7 @@ def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock)
     Raises:
         DaogouError: as `load_command`.
     """
-    source = _Source.of(request)
+    source = LoadSource.of(request)
     asyncio.run(_admitted(settings, request))
     with Spool() as spool:
         intake = Intake(spool)
@@ -146,7 +146,7 @@ def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock)
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class LoadSource:
     """The files of a request, and the ids that follow from them."""
 
     mapping: SourceMapping | None
@@ -154,7 +154,12 @@ class _Source:
     load_id: str
 
     @classmethod
-    def of(cls, request: LoadRequest) -> "_Source":
+    def of(cls, request: LoadRequest) -> "LoadSource":
+        """The source that a request names.
+
+        Raises:
+            NotFound, BadInput: there is no such file or mapping.
+        """
         items = () if request.items is None else (existing(request.items),)
         if request.source is None:
             return cls(None, (), f"load-{content_hash('items', items)}")
@@ -163,6 +168,7 @@ class _Source:
         return cls(mapping, files, f"load-{content_hash(f'{mapping.name}/{mapping.version}', files)}")
 
     def origin(self, settings: Settings, request: LoadRequest, clock: Clock) -> Origin:
+        """What every event of the load carries."""
         return Origin(
             files=self.files,
             source=f"load-{self.mapping.name}" if self.mapping else "load",
@@ -194,7 +200,7 @@ class _Job:
     settings: Settings
     request: LoadRequest
     phases: Phases
-    source: _Source
+    source: LoadSource
     intake: Intake
     lines_read: int
 
@@ -224,20 +230,22 @@ async def _write(job: _Job) -> LoadReport:
     records = intake.records(settings.tenant)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
-        ready = Ready(intake, chosen, await _stored(settings, redis, len(chosen)))
+        ready = Ready(intake, chosen, await stored_items(settings, redis, len(chosen)))
         if request.direct:
             log = job.source.log(request, settings, chosen.moved_days)
             direct = DirectLoad(settings, redis, log, phases)
-            applied = await direct.run(records, ready, len(chosen))
+            written = await direct.run(records, ready, len(chosen))
+            applied, dead = written.counts(), written.applied.reasons
         else:
+            dead = {}
             applied = await ThroughLog(settings, redis, phases).send(records, ready, len(chosen), wait=request.wait)
     finally:
         await redis.aclose()
     intake.tally.repeated += chosen.duplicate_lines
-    return _report(job, ready, applied)
+    return _report(job, ready, applied, dead)
 
 
-async def _stored(settings: Settings, redis: Redis, events: int) -> Mapping[str, Item]:
+async def stored_items(settings: Settings, redis: Redis, events: int) -> Mapping[str, Item]:
     """The catalogue that is there already: what the load does not bring of an item is known from it."""
     if not events:
         return {}
@@ -246,7 +254,7 @@ async def _stored(settings: Settings, redis: Redis, events: int) -> Mapping[str,
     return items
 
 
-def _report(job: _Job, ready: Ready, applied: dict[str, int]) -> LoadReport:
+def _report(job: _Job, ready: Ready, applied: dict[str, int], dead: dict[str, int]) -> LoadReport:
     chosen, tally, request = ready.chosen, job.intake.tally, job.request
     return LoadReport(
         source=request.source or str(request.items),
@@ -265,6 +273,7 @@ def _report(job: _Job, ready: Ready, applied: dict[str, int]) -> LoadReport:
         first_event_at=instant(chosen.first_ms) if len(chosen) else None,
         last_event_at=instant(chosen.last_ms) if len(chosen) else None,
         applied=applied,
+        dead_letters=dead,
         seconds=dict(job.phases.seconds),
     )
 
