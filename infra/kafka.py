@@ -7,16 +7,18 @@ agree on the shard. Topics are made and asked about in `infra.kafka_admin`.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as _Producer
 
-from infra.brokers import Bootstrap, Heard, client_config
+from infra.acknowledgements import Acknowledgements
+from infra.brokers import Bootstrap
 from infra.errors import BadInput, KafkaAway, Refused, TooLarge
 from infra.kafka_admin import create_topics, end_offsets, fault_of, log_id, start_offsets
+from infra.kafka_client import Heard, client_config
 
 __all__ = [
     "Follower",
@@ -47,6 +49,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def timestamp(self) -> int:
@@ -102,15 +105,15 @@ class Producer:
         if not records:
             return []
         assert self._loop is not None, "start() comes first"
-        loop, done = self._loop, self._loop.create_future()
-        answers = _Answers(len(records), lambda: loop.call_soon_threadsafe(_settle, done))
+        answers = Acknowledgements(len(records), self._loop)
         for index, record in enumerate(records):
             try:
                 _produce(self._producer, record, answers.callback(index))
             except (BufferError, KafkaException) as error:
-                answers.refuse(index, error)
-        await done
-        answers.check(self._bootstrap)
+                answers.refuse(error)
+        await answers.done
+        if answers.failed is not None:
+            raise _told(answers.failed, self._bootstrap)
         return answers.offsets
 
     def close(self) -> None:
@@ -195,6 +198,7 @@ class Follower:
                 key=_bytes(message.key()),
                 value=_bytes(message.value()),
                 timestamp_ms=message.timestamp()[1],
+                headers=_headers(message),
             )
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Refused(
@@ -223,41 +227,6 @@ class Follower:
         fault = fault_of(self._bootstrap, self._topic, error)
         if fault is not None:
             raise fault
-
-
-class _Answers:
-    """Acknowledgements of one send_many, gathered on the producer's thread."""
-
-    def __init__(self, count: int, when_all: Callable[[], object]) -> None:
-        self.offsets = [-1] * count
-        self._open = count
-        self._failed: Exception | KafkaError | None = None
-        self._when_all = when_all
-        self._lock = threading.Lock()
-
-    def callback(self, index: int) -> Callable[[KafkaError | None, Message], None]:
-        def answered(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                self.offsets[index] = int(message.offset() or 0)
-            self._count(error)
-
-        return answered
-
-    def refuse(self, index: int, error: Exception) -> None:
-        self.offsets[index] = -1
-        self._count(error)
-
-    def check(self, bootstrap: Bootstrap) -> None:
-        if self._failed is not None:
-            raise _told(self._failed, bootstrap)
-
-    def _count(self, error: Exception | KafkaError | None) -> None:
-        with self._lock:
-            self._open -= 1
-            self._failed = self._failed or error
-            last = not self._open
-        if last:
-            self._when_all()
 
 
 def producer_config(bootstrap: Bootstrap, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
@@ -295,11 +264,6 @@ def _produce(producer: _Producer, record: Outgoing, on_delivery: Callable[..., N
     )
 
 
-def _settle(done: "asyncio.Future[None]") -> None:
-    if not done.done():  # the caller may have been cancelled
-        done.set_result(None)
-
-
 def _told(error: Exception | KafkaError, bootstrap: Bootstrap) -> KafkaAway | BadInput:
     cause = error.args[0] if isinstance(error, KafkaException) else error
     if isinstance(cause, BufferError):
@@ -308,6 +272,11 @@ def _told(error: Exception | KafkaError, bootstrap: Bootstrap) -> KafkaAway | Ba
         return TooLarge("a record is larger than its topic allows (1 MiB)")
     said = cause.str() if isinstance(cause, KafkaError) else str(cause)
     return KafkaAway(f"Kafka at {bootstrap} did not acknowledge ({said}); start it, or correct DAOGOU_KAFKA")
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes], ...]:
+    found: Any = message.headers()  # as a list of pairs; the type says more
+    return tuple((name, _bytes(value) or b"") for name, value in found or ())
 
 
 def _bytes(raw: str | bytes | None) -> bytes | None:

@@ -8,40 +8,46 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from infra import topics
-from infra.errors import KafkaAway, NotFound, Refused
+from infra.brokers import Bootstrap
+from infra.errors import DaogouError, KafkaAway, NotFound, Refused
+from infra.kafka_client import Heard, client_config
+from infra.logs import logger
 
 TIMEOUT_S: Final = 10.0
+_TOLD_AFTER_S: Final = 2.0
 _POLL_S: Final = 0.05
 _SPECS: Any = OffsetSpec  # its own methods are untyped
+_UNKNOWN: Final = frozenset(
+    (
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    )
+)
+_FORBIDDEN: Final = frozenset(
+    (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    )
+)
+_TURNED_AWAY: Final = frozenset((KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL))
+
+_log = logger(__name__)
 
 
-def client_config(bootstrap: str) -> dict[str, Any]:
-    """What every client of the project sets."""
-    return {
-        "bootstrap.servers": bootstrap,
-        "client.id": "daogou",
-        "log_level": 0,  # librdkafka writes to stderr by itself; whatever matters comes back as an error
-        "socket.timeout.ms": 10_000,
-        "reconnect.backoff.ms": 50,
-        "reconnect.backoff.max.ms": 1000,
-        "allow.auto.create.topics": False,
-    }
-
-
-def partition_counts(bootstrap: str, within_s: float = TIMEOUT_S) -> dict[str, int]:
+def partition_counts(bootstrap: Bootstrap, within_s: float = TIMEOUT_S) -> dict[str, int]:
     """Partitions of every topic that the brokers have.
 
     Raises:
         KafkaAway: no broker answers within `within_s` seconds.
+        Refused: they turn this user away (`kafka_login`).
     """
-    try:
-        listed = AdminClient(client_config(bootstrap)).list_topics(timeout=within_s)
-    except KafkaException as error:
-        raise _away(bootstrap, error) from None
-    return {name: len(topic.partitions) for name, topic in listed.topics.items()}
+    return {name: len(topic.partitions) for name, topic in _Admin(bootstrap).topics(within_s).items()}
 
 
-def check_topics(bootstrap: str, partitions: int, within_s: float = TIMEOUT_S) -> None:
+def check_topics(bootstrap: Bootstrap, partitions: int, within_s: float = TIMEOUT_S) -> None:
     """Every topic is there with that many partitions.
 
     Raises:
@@ -55,7 +61,7 @@ def check_topics(bootstrap: str, partitions: int, within_s: float = TIMEOUT_S) -
     _check_counts(found, partitions)
 
 
-def create_topics(bootstrap: str, partitions: int, replication: int, within_s: float = 30.0) -> list[str]:
+def create_topics(bootstrap: Bootstrap, partitions: int, replication: int, within_s: float = 30.0) -> list[str]:
     """Make the topics that are missing, with their configuration; the names of those made.
 
     Raises:
@@ -71,20 +77,23 @@ def create_topics(bootstrap: str, partitions: int, replication: int, within_s: f
     ]
     if not new:
         return []
-    admin = AdminClient(client_config(bootstrap))
+    admin = _Admin(bootstrap)
     made = []
-    for name, future in admin.create_topics(new, operation_timeout=within_s, request_timeout=within_s).items():
+    for name, future in admin.client.create_topics(new, operation_timeout=within_s, request_timeout=within_s).items():
         try:
             future.result()
             made.append(name)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was first
+            code = error.args[0].code()
+            if code in _FORBIDDEN:
+                raise _forbidden(bootstrap, name) from None
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was first
                 raise KafkaAway(f"Kafka at {bootstrap} did not make the topic {name}: {_said(error)}") from None
     _await_topics(bootstrap, within_s)
     return made
 
 
-def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+def end_offsets(bootstrap: Bootstrap, topic: str) -> dict[int, int]:
     """The offset after the last record, by partition.
 
     Raises:
@@ -96,10 +105,9 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
 class EndOffsets:
     """The same for some partitions of one topic, again and again over one connection."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, bootstrap: Bootstrap, topic: str) -> None:
         self._topic = topic
-        self._admin = AdminClient(client_config(bootstrap))
+        self._admin = _Admin(bootstrap)
 
     def of(self, partitions: Iterable[int]) -> dict[int, int]:
         """The offset after the last record, by partition; blocks for ten seconds at most.
@@ -107,10 +115,10 @@ class EndOffsets:
         Raises:
             KafkaAway, NotFound: no broker answers; it has no such topic.
         """
-        return _listed(self._admin, self._bootstrap, self._topic, partitions, _SPECS.latest())
+        return self._admin.offsets(self._topic, partitions, _SPECS.latest())
 
 
-def start_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+def start_offsets(bootstrap: Bootstrap, topic: str) -> dict[int, int]:
     """The offset of the first record that is kept, by partition.
 
     Raises:
@@ -119,7 +127,17 @@ def start_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     return _offsets(bootstrap, topic, _SPECS.earliest())
 
 
-def log_id(bootstrap: str, topic: str, embedded_log: str) -> str:
+def offsets_at(bootstrap: str, topic: str, at_ms: int) -> dict[int, int]:
+    """The offset of the first record at or after a time (ms), by partition; the end where there is none.
+
+    Raises:
+        KafkaAway, NotFound: no broker answers; it has no such topic.
+    """
+    found, ends = _offsets(bootstrap, topic, _SPECS.for_timestamp(at_ms)), end_offsets(bootstrap, topic)
+    return {partition: end if found[partition] < 0 else found[partition] for partition, end in ends.items()}
+
+
+def log_id(bootstrap: Bootstrap, topic: str, embedded_log: str) -> str:
     """The identity of the log that offsets of the topic count in: Kafka's topic id, another after every re-creation.
 
     Raises:
@@ -127,39 +145,89 @@ def log_id(bootstrap: str, topic: str, embedded_log: str) -> str:
     """
     if embedded_log:
         return f"{embedded_log}:{topic}"
-    admin = AdminClient(client_config(bootstrap))
-    future = admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)[topic]
+    admin = _Admin(bootstrap)
+    future = admin.client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)[topic]
     # The client writes it in plain base64; Kafka itself, and file names, want the URL-safe alphabet.
-    return str(_result(bootstrap, topic, future).topic_id).replace("+", "-").replace("/", "_")
+    return str(admin.result(topic, future).topic_id).replace("+", "-").replace("/", "_")
 
 
-def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
-    admin = AdminClient(client_config(bootstrap))
-    try:
-        listed = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
-    except KafkaException as error:
-        raise _away(bootstrap, error) from None
-    if listed.error is not None or not listed.partitions:
+def fault_of(bootstrap: Bootstrap, topic: str, error: KafkaError) -> DaogouError | None:
+    """What an error of a client means if time alone does not mend it; None if it does."""
+    if error.code() in _UNKNOWN:
+        return _no_topic(bootstrap, topic)
+    if error.code() in _FORBIDDEN:
+        return _forbidden(bootstrap, topic)
+    if error.code() in _TURNED_AWAY:
+        return Refused(
+            f"Kafka at {bootstrap} turns this client away ({error.str()}); correct DAOGOU_KAFKA_SECURITY, "
+            "DAOGOU_KAFKA_USERNAME, DAOGOU_KAFKA_PASSWORD or DAOGOU_KAFKA_CA_FILE",
+            code="kafka_login",
+        )
+    if error.fatal():
+        return Refused(f"the client of Kafka at {bootstrap} has given up ({error.str()})", code="kafka_fatal")
+    return None
+
+
+class _Admin:
+    """One client for questions, with what it said about being turned away."""
+
+    def __init__(self, bootstrap: Bootstrap) -> None:
+        self._bootstrap = bootstrap
+        self._heard = Heard()
+        self.client = AdminClient(client_config(bootstrap, self._heard))
+
+    def topics(self, within_s: float, topic: str | None = None) -> dict[str, Any]:
+        """What the brokers have, or what they say of one topic. A wait of some seconds is told while it lasts."""
+        first_s = min(within_s, _TOLD_AFTER_S)
+        try:
+            return self._listed(topic, first_s)
+        except KafkaException as error:
+            turned_away = self._turned_away(topic or "")
+            if turned_away is not None:
+                raise turned_away from None
+            if within_s <= first_s:
+                raise _away(self._bootstrap, error) from None
+        left_s = within_s - first_s
+        _log.warning("Kafka does not answer yet; still trying", servers=str(self._bootstrap), seconds_left=left_s)
+        try:
+            return self._listed(topic, left_s)
+        except KafkaException as error:
+            raise self._turned_away(topic or "") or _away(self._bootstrap, error) from None
+
+    def offsets(self, topic: str, partitions: Iterable[int], spec: Any) -> dict[int, int]:
+        """One offset of each partition of a topic."""
+        wanted = {TopicPartition(topic, partition): spec for partition in partitions}
+        answers = self.client.list_offsets(wanted, request_timeout=TIMEOUT_S)
+        return {where.partition: int(self.result(topic, f).offset) for where, f in answers.items()}
+
+    def result(self, topic: str, future: Any) -> Any:
+        """What a question about a topic was answered."""
+        try:
+            return future.result()
+        except KafkaException as error:
+            fault = fault_of(self._bootstrap, topic, error.args[0]) or self._turned_away(topic)
+            raise fault or _away(self._bootstrap, error) from None
+
+    def _listed(self, topic: str | None, within_s: float) -> dict[str, Any]:
+        asked = {} if topic is None else {"topic": topic}
+        return dict(self.client.list_topics(timeout=within_s, **asked).topics)
+
+    def _turned_away(self, topic: str) -> DaogouError | None:
+        self.client.poll(0)  # what the client has to say is handed over here
+        return None if self._heard.last is None else fault_of(self._bootstrap, topic, self._heard.last)
+
+
+def _offsets(bootstrap: Bootstrap, topic: str, spec: Any) -> dict[int, int]:
+    admin = _Admin(bootstrap)
+    listed = admin.topics(TIMEOUT_S, topic)[topic]
+    if listed.error is not None:
+        raise fault_of(bootstrap, topic, listed.error) or _no_topic(bootstrap, topic)
+    if not listed.partitions:
         raise _no_topic(bootstrap, topic)
-    return _listed(admin, bootstrap, topic, listed.partitions, spec)
+    return admin.offsets(topic, listed.partitions, spec)
 
 
-def _listed(admin: AdminClient, bootstrap: str, topic: str, partitions: Iterable[int], spec: Any) -> dict[int, int]:
-    wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-    answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
-    return {where.partition: int(_result(bootstrap, topic, f).offset) for where, f in answers.items()}
-
-
-def _result(bootstrap: str, topic: str, future: Any) -> Any:
-    try:
-        return future.result()
-    except KafkaException as error:
-        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-            raise _no_topic(bootstrap, topic) from None
-        raise _away(bootstrap, error) from None
-
-
-def _await_topics(bootstrap: str, within_s: float) -> None:
+def _await_topics(bootstrap: Bootstrap, within_s: float) -> None:
     """Until the broker that answers knows them all: the controller made them, the others hear of it."""
     until = time.monotonic() + within_s
     while any(topic.name not in partition_counts(bootstrap) for topic in topics.TOPICS):
@@ -179,14 +247,22 @@ def _check_counts(found: dict[str, int], partitions: int) -> None:
             )
 
 
-def _away(bootstrap: str, error: KafkaException) -> KafkaAway:
+def _away(bootstrap: Bootstrap, error: KafkaException) -> KafkaAway:
     return KafkaAway(
         f"Kafka at {bootstrap} does not answer ({_said(error)}); start it, or correct DAOGOU_KAFKA (empty: embedded)"
     )
 
 
-def _no_topic(bootstrap: str, topic: str) -> NotFound:
+def _no_topic(bootstrap: Bootstrap, topic: str) -> NotFound:
     return NotFound(f"Kafka at {bootstrap} has no topic {topic}; make it: daogou topics create")
+
+
+def _forbidden(bootstrap: Bootstrap, topic: str) -> Refused:
+    return Refused(
+        f"Kafka at {bootstrap} does not let this user at the topic {topic}; have its access lists allow it, or correct "
+        "DAOGOU_KAFKA_USERNAME",
+        code="kafka_forbidden",
+    )
 
 
 def _said(error: KafkaException) -> str:

@@ -4,13 +4,34 @@ Only composition roots read them: `serving.app`, `streams.worker` and the comman
 """
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from infra.brokers import Brokers, Mechanism, Security
 from infra.errors import SettingWrong
+
+_SERVER: Final = re.compile(r"(?:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_MOST_PORT: Final = 65_535
+
+
+def _servers(text: str) -> str:
+    for server in text.split(",") if text else ():
+        found = _SERVER.fullmatch(server.strip())
+        if found is None or not 1 <= int(found[2]) <= _MOST_PORT:
+            raise ValueError(f"{server.strip()!r} is not host:port")
+    return text
+
+
+def _origin(text: str) -> str:
+    found = _ORIGIN.fullmatch(text)
+    if found is None or not 1 <= int(found[2] or 1) <= _MOST_PORT:
+        raise ValueError(f"{text!r} is not an origin as browsers send it, such as https://shop.example")
+    return text
 
 
 class Settings(BaseSettings):
@@ -19,7 +40,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DAOGOU_", frozen=True, extra="ignore", validate_default=True)
 
     # The outside. Empty means: the embedded default on a free loopback port.
-    kafka: str = Field("", description="Kafka bootstrap servers, `host:port[,host:port]`; empty: embedded")
+    kafka: Annotated[str, AfterValidator(_servers)] = Field(
+        "", description="Kafka bootstrap servers, `host:port[,host:port]`; empty: embedded"
+    )
+    kafka_security: Security = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL, as the brokers listen"
+    )
+    kafka_sasl_mechanism: Mechanism = Field(
+        "", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with SASL_PLAINTEXT and SASL_SSL; else empty"
+    )
+    kafka_username: str = Field("", description="user of the brokers, with SASL_PLAINTEXT and SASL_SSL; else empty")
+    kafka_password: SecretStr = Field(
+        SecretStr(""), description="that user's password, with SASL_PLAINTEXT and SASL_SSL; else empty"
+    )
+    kafka_ca_file: FilePath | None = Field(
+        None, description="PEM file of who signed the brokers' certificates, with SSL and SASL_SSL; none: the system's"
+    )
     redis: SecretStr = Field(
         SecretStr(""), description="Redis URL, `redis://[:password@]host:port/db`; empty: embedded"
     )
@@ -59,6 +95,9 @@ class Settings(BaseSettings):
     redis_timeout_ms: int = Field(200, ge=1, le=10_000, description="milliseconds a page view waits for Redis")
     publishable_keys: Annotated[tuple[SecretStr, ...], Field(description="keys a browser may hold")] = ()
     secret_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        (), description="origins whose pages may call with a publishable key, `https://shop.example`, each exactly"
+    )
     repeat_scenarios: tuple[str, ...] = Field((), description="scenarios whose lists may show what was bought before")
 
     # Models.
@@ -72,6 +111,46 @@ class Settings(BaseSettings):
     log_format: str = Field("text", pattern="^(text|json)$", description="json for machines, text for people")
     metrics_port: int = Field(0, ge=0, le=65_535, description="port of the worker's Prometheus metrics; 0: none")
     clock_shift_file: Path | None = Field(None, description="file with seconds to add to the clock: demo and tests")
+
+    @field_validator("kafka_security")
+    @classmethod
+    def _security_is_of_brokers(cls, security: str, info: ValidationInfo) -> str:
+        if security != "PLAINTEXT" and not info.data.get("kafka", "set wrongly"):
+            raise ValueError("the embedded broker has no security; set DAOGOU_KAFKA, too")
+        return security
+
+    @field_validator("kafka_sasl_mechanism", "kafka_username", "kafka_password")
+    @classmethod
+    def _sasl_is_whole(cls, value: Any, info: ValidationInfo) -> Any:
+        security = info.data.get("kafka_security")
+        given = bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if security is not None and given != security.startswith("SASL"):
+            raise ValueError(
+                f"DAOGOU_KAFKA_SECURITY is {security}, which {'has no use for it' if given else 'needs it'}"
+            )
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _ca_file_has_a_use(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        security = info.data.get("kafka_security")
+        if security is not None and value is not None and not security.endswith("SSL"):
+            raise ValueError(f"DAOGOU_KAFKA_SECURITY is {security}, which has no use for it")
+        return value
+
+    @property
+    def brokers(self) -> Brokers:
+        """How Kafka is reached: the embedded broker wants neither encryption nor a password."""
+        if self.embedded_kafka:
+            return Brokers(self.kafka)
+        return Brokers(
+            self.kafka,
+            security=self.kafka_security,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_username,
+            password=self.kafka_password,
+            ca_file=self.kafka_ca_file,
+        )
 
     @property
     def embedded_kafka(self) -> bool:

@@ -1,11 +1,14 @@
 """Producing and following, on the embedded broker."""
 
 import pytest
+from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
 
 from infra import topics
 from infra.errors import KafkaAway, NotFound, Refused, TooLarge
-from infra.kafka import BulkProducer, Follower, Outgoing, Producer, end_offsets, log_id, start_offsets
-from infra.kafka_admin import EndOffsets, check_topics, create_topics, partition_counts
+from infra.kafka import Follower, Outgoing, Producer, end_offsets, log_id, start_offsets
+from infra.kafka_admin import EndOffsets, check_topics, create_topics, fault_of, partition_counts
+from tests.bulk import BulkProducer
 
 
 def outgoing(partition: int, value: bytes | None, key: str = "default|u-1") -> Outgoing:
@@ -121,3 +124,50 @@ def test_a_topic_that_is_not_there_is_named(kafka: str) -> None:
 def test_the_log_id_names_the_start_of_the_broker_and_the_topic(kafka: str) -> None:
     assert log_id(kafka, topics.EVENTS, "embedded-1") != log_id(kafka, topics.EVENTS, "embedded-2")
     assert log_id(kafka, topics.EVENTS, "embedded-1") != log_id(kafka, topics.CATALOG, "embedded-1")
+
+
+def test_a_topic_that_is_gone_is_no_silence(kafka: str) -> None:
+    follower = Follower(kafka, "shop.nothing.v1", {0: 0}, embedded=True, quiet_s=0)
+    with pytest.raises(NotFound, match=r"no topic shop\.nothing\.v1"):
+        read_all(follower, 1)
+    follower.close()
+
+
+def test_a_silent_topic_that_is_there_and_a_broker_that_is_away_are_no_errors(kafka: str) -> None:
+    here = Follower(kafka, topics.SETTINGS, "end", embedded=True, quiet_s=0)
+    away = Follower("127.0.0.1:1", topics.SETTINGS, {0: 0}, embedded=True, quiet_s=0)
+    for follower in (here, away):
+        assert follower.read(10, 0.01) == []
+        follower.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "not_found"),
+        (KafkaError._UNKNOWN_PARTITION, "not_found"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "kafka_forbidden"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "kafka_forbidden"),
+        (KafkaError.SASL_AUTHENTICATION_FAILED, "kafka_login"),
+        (KafkaError._AUTHENTICATION, "kafka_login"),
+        (KafkaError._TRANSPORT, None),
+        (KafkaError._ALL_BROKERS_DOWN, None),
+        (KafkaError.NOT_LEADER_FOR_PARTITION, None),
+    ],
+)
+def test_what_time_does_not_mend_is_an_error(code: int, wanted: str | None) -> None:
+    fault = fault_of("k:1", "t", KafkaError(code))
+    assert (fault.reason if fault else None) == wanted
+
+
+def test_a_client_that_has_given_up_is_an_error() -> None:
+    fault = fault_of("k:1", "t", KafkaError(KafkaError._FENCED, "fenced", fatal=True))
+    assert fault is not None
+    assert fault.reason == "kafka_fatal"
+
+
+def test_a_broker_that_is_away_is_told_while_it_is_still_waited_for() -> None:
+    with capture_logs() as said, pytest.raises(KafkaAway):
+        partition_counts("127.0.0.1:1", within_s=2.3)
+    (line,) = said
+    assert (line["event"], line["servers"]) == ("Kafka does not answer yet; still trying", "127.0.0.1:1")

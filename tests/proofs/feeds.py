@@ -10,9 +10,10 @@ from typing import Protocol
 import msgspec
 
 from infra.children import end_child, start_child
-from infra.kafka import BulkProducer, Outgoing
+from infra.kafka import Outgoing
 from infra.settings import Settings, environment
 from streams.load_report import LoadReport
+from tests.bulk import BulkProducer
 
 
 class Feed(Protocol):

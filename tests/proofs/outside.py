@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.redis_server import EmbeddedRedis
-from infra.kafka_admin import client_config, create_topics, end_offsets, partition_counts
+from infra.kafka_admin import create_topics, end_offsets, partition_counts
+from infra.kafka_client import client_config
 from infra.redis import connect_sync
 from infra.topics import TOPICS
 from tests import kafka

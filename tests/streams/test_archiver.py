@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 
 from features.archive import EventArchive
-from infra.kafka import BulkProducer, Outgoing
+from infra.kafka import Outgoing
 from infra.metrics import Metrics
 from infra.topics import EVENTS
 from streams.archiver import Archiver, Filing, Source
+from tests.bulk import BulkProducer
 from tests.streams.shop import LOG, event, outgoing, partition_of_event
 
 HOME = partition_of_event(event("ann", "page_view"))
