@@ -49,6 +49,9 @@ EVENT_TO_SHELF_SECONDS: Final = Metric(
     _SLOW,
 )
 SHOPPERS_SCORED: Final = Metric("daogou_shoppers_scored_total", "counter", "lists prepared")
+DERIVED_FAILED: Final = Metric(
+    "daogou_derived_failed_total", "counter", "shoppers whose feature values or list could not be made", ("what",)
+)
 READ_OFFSET: Final = Metric("daogou_read_offset", "gauge", "last offset that came from the broker", ("partition",))
 FENCE_OFFSET: Final = Metric("daogou_fence_offset", "gauge", "last offset applied", ("partition",))
 LAG_RECORDS: Final = Metric(
@@ -90,6 +93,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     BATCH_SECONDS,
     EVENT_TO_SHELF_SECONDS,
     SHOPPERS_SCORED,
+    DERIVED_FAILED,
     READ_OFFSET,
     FENCE_OFFSET,
     LAG_RECORDS,

@@ -110,6 +110,8 @@ class Applying:
                 count(metric, number)
         for code, number in counts.reasons.items():
             count(metrics.DEAD_LETTERS, number, topic=EVENTS, code=code)
+        for what, number in counts.failed.items():
+            count(metrics.DERIVED_FAILED, number, what=what)
         if counts.dead:
             _log.warning("records went to the dead letters", count=counts.dead, reasons=counts.reasons)
         for stage, seconds in counts.seconds.items():

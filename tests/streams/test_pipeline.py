@@ -1,25 +1,37 @@
 """The pipeline on a real Redis: what becomes of records, whatever the batches and the crashes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 from redis.asyncio import Redis
 
 from features import shoppers
-from features.events import encode, record_key_of
-from infra.errors import Fenced, WentBack
-from infra.keys import ShardKeys
+from features.aggregates import SHOPPER_BEHAVIOUR, View
+from features.archive import archive_row
+from features.events import encode, record_key_of, to_ms
+from features.online import OnlineReader, OnlineRow, OnlineWriter
+from features.shoppers import State
+from infra.errors import Fenced, RedisAway, WentBack
+from infra.keys import LIVE, ShardKeys, feast_project
 from infra.settings import Settings
 from infra.topics import DEAD_LETTERS
+from models.candidates import Candidate
 from serving import shelf
+from streams.batch import PartitionBatch
+from streams.commit import PartitionStore, PartitionWrite, RowRef
+from streams.derived import Derived
+from streams.direct import ArchivedRecord
 from streams.outbox import unpack
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.models import Popular
-from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
+from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
 
 OWNED = range(PARTITIONS)
 
@@ -190,13 +202,157 @@ async def test_shelves_are_written_with_the_rows(settings: Settings, redis: Redi
 
 
 async def test_features_are_written_where_feast_reads_them(settings: Settings, redis: Redis) -> None:
-    from features.aggregates import SHOPPER_BEHAVIOUR
-    from features.online import OnlineReader
-    from infra.keys import LIVE, feast_project
-
     pipeline, log = await pipeline_of(settings, redis), visits()
     await pipeline.apply(log.batches())
     reader = OnlineReader(redis, feast_project(LIVE))
     key = record_key_of(event("ann", "page_view"))
     [values] = await reader.read(SHOPPER_BEHAVIOUR, [key], ["views", "recent_items"])
     assert values["views"] == 12
+
+
+class LostAnswers(PartitionStore):
+    """A store whose next commit is `lost`: not written at all, or written without an answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.lost: str | None = None
+
+    async def commit(self, writes: Sequence[PartitionWrite]) -> dict[int, int]:
+        lost, self.lost = self.lost, None
+        if lost == "before":
+            raise RedisAway("away before it was written")
+        held = await super().commit(writes)
+        if lost == "after":
+            raise RedisAway("away before it was answered")
+        return held
+
+
+async def everything(redis: Redis) -> dict[bytes, bytes]:
+    """What matters to a shopper: rows, shelves, timers, outboxes and fences."""
+    found = {}
+    for key in sorted([key async for key in redis.scan_iter("daogou:{p*}:*")]):
+        kind = await redis.type(key)
+        if not key.endswith(b":epoch"):
+            found[key] = b"%r" % (
+                await redis.get(key)
+                if kind == b"string"
+                else await redis.lrange(key, 0, -1)
+                if kind == b"list"
+                else await redis.zrange(key, 0, -1, withscores=True)
+                if kind == b"zset"
+                else sorted((await redis.hgetall(key)).items()),
+            )
+    return found
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+@pytest.mark.parametrize("checked", [False, True])
+async def test_a_batch_whose_answer_was_lost_is_written_once_and_accounted_as_if_it_had_come(
+    settings: Settings, redis: Redis, lost: str, checked: bool
+) -> None:
+    log = visits()
+    log.append_raw(0, b"no event")
+    log.append(event("old", "purchase", "pot", load_id="load-1"), event("cat", "add_to_cart", "cup"))
+    batches = log.batches()
+    first = await pipeline_of(settings, redis)
+    first.derived.scorer = Popular("v1")
+    wanted = await first.apply(batches)
+    expected = await everything(redis)
+    assert [ref.shopper_id for ref in wanted.unscored] == ["u-old"]
+    await redis.flushall()
+
+    pipeline = await pipeline_of(settings, redis)
+    pipeline.derived.scorer = Popular("v1")
+    pipeline.store = store = LostAnswers(redis)
+    store.lost = lost
+    with pytest.raises(RedisAway):
+        await pipeline.apply(batches)
+    pipeline.derived.scorer = Popular("v2")
+    if checked:
+        await pipeline.check()
+    again = await pipeline.apply(batches)
+    wanted.seconds, again.seconds = {}, {}
+    assert again == wanted
+    assert await everything(redis) == expected
+    await pipeline.check()
+    assert (await pipeline.apply(batches)).redelivered == wanted.records
+
+
+class Picky(Popular):
+    """Cannot make a list for whoever met this item."""
+
+    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
+        if any(one.item_id == "poison" for state in states for one in state.interactions):
+            raise ValueError("what a shopper met")
+        return super().score(states, k, at_ms)
+
+
+class PickyWriter(OnlineWriter):
+    """Cannot pack the values of whoever met this item."""
+
+    async def write(self, view: View, rows: Sequence[OnlineRow]) -> int:
+        if any("poison" in str(row.values["recent_items"]) for row in rows):
+            raise OverflowError("what a shopper met")
+        return await super().write(view, rows)
+
+
+@pytest.mark.parametrize("shoppers_beside", [1, 8])
+async def test_a_shopper_whose_values_or_list_cannot_be_made_stops_nobody(
+    settings: Settings, redis: Redis, capsys: pytest.CaptureFixture[str], shoppers_beside: int
+) -> None:
+    pipeline, log = await pipeline_of(settings, redis), Log()
+    writer = PickyWriter(redis, feast_project(LIVE))
+    pipeline.derived = Derived(writer, settings.shelf_size)
+    pipeline.derived.scorer = Picky("v1")
+    log.append(event("ann", "view_item", "poison"))
+    log.append(*(event(f"bob-{n}", "view_item", "tea") for n in range(shoppers_beside)))
+    counts = await pipeline.apply(log.batches())
+    assert (counts.applied, counts.dead, counts.scored) == (1 + shoppers_beside, 0, shoppers_beside)
+    assert counts.failed == {"features": 1, "list": 1}
+    assert len(await rows_of(redis)) == 1 + shoppers_beside, "its row is there: nothing is lost"
+    shelves = [key async for key in redis.scan_iter("daogou:*:shelf:*")]
+    assert len(shelves) == shoppers_beside
+    keys = [record_key_of(event(name, "page_view")) for name in ("ann", "bob-0")]
+    found = await OnlineReader(redis, feast_project(LIVE)).read(SHOPPER_BEHAVIOUR, keys, ["views"])
+    assert [values["views"] for values in found] == [None, 1]
+    said = capsys.readouterr()
+    assert "what a shopper met" not in said.out + said.err
+    ann = event("ann", "page_view")
+    assert await pipeline.rescore([RowRef(partition_of_event(ann), "default", "u-ann")]) == 0
+
+
+async def test_events_two_centuries_apart_stop_nobody(settings: Settings, redis: Redis) -> None:
+    """The weight of the first price has halved until it is nothing."""
+    pipeline, log = await pipeline_of(settings, redis), Log()
+    first, last = (
+        replace_struct(event("ann", name, *items), occurred_at=at, received_at=at)
+        for name, items, at in (
+            ("view_item", ["tea"], datetime(1971, 1, 1, tzinfo=UTC)),
+            ("page_view", [], datetime(2199, 1, 1, tzinfo=UTC)),
+        )
+    )
+    log.append(first, last, event("bob", "view_item", "tea"))
+    counts = await pipeline.apply(log.batches())
+    assert (counts.applied, counts.dead, counts.failed) == (3, 0, {})
+
+
+async def test_an_event_of_the_future_does_not_make_those_behind_it_late(settings: Settings, redis: Redis) -> None:
+    """It says of no time of receipt: that of its record on the log counts."""
+    pipeline, log = await pipeline_of(settings, redis), Log()
+    future = replace_struct(
+        event("ann", "view_item", "tea"), occurred_at=datetime(2199, 1, 1, tzinfo=UTC), received_at=None
+    )
+    home = partition_of_event(future)
+    log.append_raw(home, encode(future), timestamp=to_ms(T0))
+    log.append(event("ann", "add_to_cart", "tea", minute=5))
+    counts = await pipeline.apply(log.batches())
+    assert (counts.applied, counts.late) == (2, 0)
+    state = shoppers.decode_state(await redis.get(ShardKeys(home).row("default", "u-ann")))
+    assert state.newest == to_ms(T0) + 5 * 60_000
+    archived = archive_row((LOG, home, 0), to_ms(T0), None, encode(future))
+    assert archived.event_at == state.interactions[0].at
+    again = ArchivedRecord(0, None, archived.value, archived.received_at)
+    await redis.flushall()
+    replayed = await pipeline_of(settings, redis)
+    await replayed.apply([PartitionBatch(home, LOG, [again, *log.records[home][1:]])])
+    assert shoppers.decode_state(await redis.get(ShardKeys(home).row("default", "u-ann"))) == state
