@@ -1,10 +1,13 @@
 """The archiver: it follows the log and writes every record of it into the event archive, once.
 
-It reads on its own, from where the archive's files end, and not from the micro-batches: a worker that dies
-between applying and archiving loses nothing, and one that reads a record twice finds it in a file. One
-archiver writes a folder at a time, whatever the number of workers, because all partitions share files (a few
-large ones rather than one of each partition). A lock on the folder chooses it and ends with its process;
-another worker then takes over.
+It reads on its own, from where the archive's files end, and not from the micro-batches: on a log that outlives
+the worker, one that dies between applying and archiving loses nothing, and one that reads a record twice finds it
+in a file. The embedded broker's log ends with its process: when everything is killed at once, what was applied
+and not filed yet (`Filing`) is in the rows and in no file.
+
+One archiver writes a folder at a time, whatever the number of workers, because all partitions share files (a few
+large ones rather than one of each partition). A lock on the folder chooses it and ends with its process; another
+worker then takes over.
 """
 
 import asyncio
@@ -13,10 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Final, Protocol, TypeVar
 
 from features.archive import ArchiveRow, EventArchive, archive_row
 from infra import metrics
+from infra.brokers import Bootstrap
 from infra.errors import Refused
 from infra.kafka import Follower, Record
 from infra.kafka_admin import start_offsets
@@ -30,6 +34,8 @@ _T = TypeVar("_T")
 _READ_AT_ONCE: Final = 2000
 _READ_S: Final = 0.2
 _LOCK_EVERY_S: Final = 2.0
+_AGAIN_S: Final = 0.5
+_OFFSET_GONE: Final = "offset_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,41 @@ class Filing:
     seconds: float = 10.0
 
 
+class Following(Protocol):
+    """What an archiver reads from: a `Follower`."""
+
+    def read(self, max_records: int, within_s: float) -> list[Record]:
+        """The next records; none if there are none yet.
+
+        Raises:
+            Refused: a position is not on the log any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The log that is archived."""
 
-    bootstrap: str
+    bootstrap: Bootstrap
     log: str
     embedded: bool
+
+    def starts(self) -> dict[int, int]:
+        """The first offset that the log keeps, by partition.
+
+        Raises:
+            KafkaAway.
+        """
+        return start_offsets(self.bootstrap, EVENTS)
+
+    def follow(self, positions: Mapping[int, int]) -> Following:
+        """Read on there."""
+        return Follower(self.bootstrap, EVENTS, positions, embedded=self.embedded)
 
 
 class Archiver:
@@ -69,8 +103,9 @@ class Archiver:
 
         Raises:
             KafkaAway: at the start; later the follower waits for the brokers by itself.
+            Refused: the folder cannot be written (`archive_unwritable`).
         """
-        while (lock := await asyncio.to_thread(_try_lock, self._folder)) is None:
+        while (lock := await asyncio.to_thread(self._try_lock)) is None:
             await asyncio.sleep(_LOCK_EVERY_S)
         with lock:
             self._holding = True
@@ -88,7 +123,7 @@ class Archiver:
     async def until_read(self, last: Mapping[int, int], behind: int) -> None:
         """Wait until no partition is read less far than `behind` records before `last`, if this one archives.
 
-        An embedded broker forgets its oldest records: nothing is applied far ahead of the archive there.
+        Read is not filed: what is read lies in this process for as long as `Filing` says. An embedded broker forgets its oldest records: nothing is applied far ahead of the archive there.
         """
         while self._holding and any(at - self.reached(p) > behind for p, at in last.items()):
             self._progress.clear()
@@ -105,14 +140,18 @@ class Archiver:
                     await self._write()
                     written = loop.time()
         except Refused as error:
+            if error.reason != _OFFSET_GONE:
+                raise
             _log.error("the log lost records before they were archived", why=error.message)
+            await self._write()  # what was read is filed before reading begins anew behind the files
+            await asyncio.sleep(_AGAIN_S)
         finally:
             await asyncio.to_thread(follower.close)
 
-    def _open(self) -> Follower:
+    def _open(self) -> Following:
         """Read on where the files end, or where the log begins."""
         positions = {p: offset + 1 for p, offset in self._archive.through(self._source.log).items()}
-        for partition, start in start_offsets(self._source.bootstrap, EVENTS).items():
+        for partition, start in self._source.starts().items():
             if positions.setdefault(partition, start) < start:
                 _log.error(
                     "the log lost records before they were archived",
@@ -121,9 +160,8 @@ class Archiver:
                     last=start - 1,
                 )
                 positions[partition] = start
-        self._rows.clear()
         self._read = {partition: position - 1 for partition, position in positions.items()}
-        return Follower(self._source.bootstrap, EVENTS, positions, embedded=self._source.embedded)
+        return self._source.follow(positions)
 
     def _take(self, records: list[Record]) -> None:
         for record in records:
@@ -137,7 +175,24 @@ class Archiver:
         rows, self._rows = self._rows, []
         if rows:
             count = partial(self._metrics.count, metrics.ARCHIVED_EVENTS)
-            await _to_the_end(partial(self._archive.write, rows), count)
+            try:
+                await _to_the_end(partial(self._archive.write, rows), count)
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _try_lock(self) -> IO[bytes] | None:
+        try:
+            return _try_lock(self._folder)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> Refused:
+        return Refused(
+            f"the archive in {self._folder} cannot be written ({error.strerror or error}): make room there, let "
+            "this user write it, or set DAOGOU_DATA_DIR to another folder; then start again: the log is read on from "
+            "where the files end",
+            code="archive_unwritable",
+        )
 
 
 async def _to_the_end(call: Callable[[], _T], use: Callable[[_T], None]) -> None:

@@ -1,13 +1,18 @@
 """The archiver: every record of the log once, whatever ends it."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from features.archive import EventArchive
-from infra.kafka import Outgoing
+from infra.errors import Refused
+from infra.kafka import Outgoing, Record
 from infra.metrics import Metrics
 from infra.topics import EVENTS
-from streams.archiver import Archiver, Filing, Source
+from streams.archiver import Archiver, Filing, Following, Source
 from tests.bulk import BulkProducer
 from tests.streams.shop import LOG, event, outgoing, partition_of_event
 
@@ -65,3 +70,75 @@ async def test_a_second_archiver_of_a_folder_waits_for_the_first_to_end(broker: 
     assert offsets(tmp_path) == [0, 1, 2]
     second.cancel()
     await asyncio.wait({second})
+
+
+@dataclass(frozen=True)
+class Forgetful(Source):
+    """A broker of one partition that lets go of its oldest records while they are read: it gives the first three,
+    then it keeps those from the fifth on, of which there are three. `kept` is where it begins, at each opening.
+    """
+
+    kept: list[int] = field(default_factory=lambda: [0, 5])
+
+    def starts(self) -> dict[int, int]:
+        return {HOME: self.kept.pop(0)}
+
+    def follow(self, positions: Mapping[int, int]) -> Following:
+        return Reader(positions[HOME])
+
+
+class Reader:
+    """Reads a forgetful broker from a position on."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def read(self, max_records: int, within_s: float) -> list[Record]:
+        first, self._at = self._at, self._at + 3
+        if first == 3:
+            raise Refused("gone", code="offset_gone")
+        return [record(offset) for offset in range(first, first + 3)] if first in (0, 5) else []
+
+    def close(self) -> None:
+        pass
+
+
+def record(offset: int) -> Record:
+    one = outgoing(event("ann", "view_item", f"i{offset}", minute=offset))
+    return Record(EVENTS, HOME, offset, one.key.encode(), one.value, 0)
+
+
+async def test_what_was_read_before_the_broker_let_go_of_its_oldest_is_filed(tmp_path: Path) -> None:
+    archiver = Archiver(Forgetful("nowhere", LOG, True), tmp_path, Filing(), Metrics())
+    running = asyncio.create_task(archiver.run())
+    while archiver.reached(HOME) < 7:
+        await asyncio.wait({running}, timeout=0.01)
+        assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})
+    assert offsets(tmp_path) == [0, 1, 2, 5, 6, 7]
+
+
+class Login(Forgetful):
+    """A broker that turns the archiver away."""
+
+    def follow(self, positions: Mapping[int, int]) -> Following:
+        raise Refused("no such user", code="kafka_login")
+
+
+async def test_a_refusal_that_does_not_mend_itself_ends_the_archiver(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no such user"):
+        await Archiver(Login("nowhere", LOG, True), tmp_path, Filing(), Metrics()).run()
+
+
+async def test_a_folder_that_cannot_be_written_is_named(broker: str, tmp_path: Path) -> None:
+    produce(broker, 0, 3)
+    (tmp_path / ".half-written").write_text("a file where a folder is wanted")
+    archiver = Archiver(Source(broker, LOG, True), tmp_path, Filing(records=1), Metrics())
+    with pytest.raises(Refused, match=f"the archive in {tmp_path} cannot be written .*make room") as caught:
+        await archiver.run()
+    assert caught.value.reason == "archive_unwritable"
+    assert offsets(tmp_path) == []
+    blocked = tmp_path / ".half-written" / "below"
+    with pytest.raises(Refused, match=f"the archive in {blocked} cannot be written"):
+        await Archiver(Source(broker, LOG, True), blocked, Filing(), Metrics()).run()
