@@ -127,7 +127,7 @@ def start_offsets(bootstrap: Bootstrap, topic: str) -> dict[int, int]:
     return _offsets(bootstrap, topic, _SPECS.earliest())
 
 
-def offsets_at(bootstrap: str, topic: str, at_ms: int) -> dict[int, int]:
+def offsets_at(bootstrap: Bootstrap, topic: str, at_ms: int) -> dict[int, int]:
     """The offset of the first record at or after a time (ms), by partition; the end where there is none.
 
     Raises:

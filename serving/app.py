@@ -60,7 +60,7 @@ def create() -> "Api":
     settings = read_settings()
     configure(settings.log_level, settings.log_format)
     connect_sync(settings.redis, _START_TIMEOUT_MS).close()
-    kafka_admin.check_topics(settings.kafka, settings.partition_count, _START_TIMEOUT_MS / 1000)
+    kafka_admin.check_topics(settings.brokers, settings.partition_count, _START_TIMEOUT_MS / 1000)
     return Api(settings, tell_ready)
 
 
@@ -212,13 +212,13 @@ class _Wiring:
 
     def _topics(self) -> tuple[Topic, Topic, Topic]:
         settings = self._settings
-        kafka_admin.check_topics(settings.kafka, settings.partition_count)
+        kafka_admin.check_topics(settings.brokers, settings.partition_count)
         names = (topics.EVENTS, topics.CATALOG, topics.TRIGGERS)
-        first, second, third = (open_topic(settings.kafka, name, settings.embedded_log) for name in names)
+        first, second, third = (open_topic(settings.brokers, name, settings.embedded_log) for name in names)
         return first, second, third
 
     def _ask_kafka(self) -> None:
-        kafka_admin.partition_counts(self._settings.kafka, _KAFKA_ASKED_S)
+        kafka_admin.partition_counts(self._settings.brokers, _KAFKA_ASKED_S)
 
     async def _lane(self) -> RedisLane:
         lane = RedisLane(self._settings.redis, self._settings.redis_timeout_ms)
@@ -227,7 +227,7 @@ class _Wiring:
         return lane
 
     async def _producer(self) -> Producer:
-        producer = Producer(self._settings.kafka, embedded=bool(self._settings.embedded_log))
+        producer = Producer(self._settings.brokers, embedded=bool(self._settings.embedded_log))
         await producer.start()
         self._stack.push_async_callback(asyncio.to_thread, producer.close)
         return producer

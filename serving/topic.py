@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra import kafka_admin
+from infra.brokers import Bootstrap
 from infra.kafka import Follower, Record
 
 
@@ -14,7 +15,7 @@ from infra.kafka import Follower, Record
 class Topic:
     """Every call blocks: make it in a thread."""
 
-    bootstrap: str
+    bootstrap: Bootstrap
     name: str
     log: str
     embedded: bool
@@ -40,7 +41,7 @@ class Topic:
         return Follower(self.bootstrap, self.name, positions, embedded=self.embedded)
 
 
-def open_topic(bootstrap: str, name: str, embedded_log: str) -> Topic:
+def open_topic(bootstrap: Bootstrap, name: str, embedded_log: str) -> Topic:
     """The topic, its log looked up.
 
     Raises:

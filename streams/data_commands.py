@@ -90,7 +90,7 @@ def topics_create(data_dir: DataDir = None) -> None:
     from infra.kafka import create_topics
 
     settings = _with_kafka(data_dir)
-    made = create_topics(settings.kafka, settings.partition_count, settings.replication)
+    made = create_topics(settings.brokers, settings.partition_count, settings.replication)
     for name in made:
         say(f"made   {name}")
     topics_check(data_dir)
@@ -103,7 +103,7 @@ def topics_check(data_dir: DataDir = None) -> None:
     from infra.topics import TOPICS
 
     settings = _with_kafka(data_dir)
-    check_topics(settings.kafka, settings.partition_count)
+    check_topics(settings.brokers, settings.partition_count)
     for topic in TOPICS:
         kept = f"kept {topic.kept_days} d" if topic.kept_days else "compacted"
         say(f"ok     {topic.name:<22} {settings.partition_count} partitions, {kept}: {topic.holds}")

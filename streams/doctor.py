@@ -150,7 +150,7 @@ def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:
         broker = EmbeddedKafka(1, log_id="doctor")
         yield _tried("Kafka", "embedded, not running; it starts (DAOGOU_KAFKA is empty)", broker.start, broker.stop)
         return
-    bootstrap = settings.kafka or (found.kafka if found else "")
+    bootstrap = (found or settings).brokers
     kind = "" if settings.kafka else " (embedded, running)"
     try:
         count = len(partition_counts(bootstrap, _TIMEOUT_S))

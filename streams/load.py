@@ -214,7 +214,7 @@ async def _admitted(settings: Settings, request: LoadRequest) -> None:
     redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
     try:
         if not request.direct:
-            await asyncio.to_thread(check_topics, settings.kafka, settings.partition_count)
+            await asyncio.to_thread(check_topics, settings.brokers, settings.partition_count)
         await agree(redis, settings.partition_count, where)
         if request.direct:
             hold = Hold(redis, LIVE, uuid4().hex, alone=True, where=where)

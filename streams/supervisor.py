@@ -153,9 +153,9 @@ def prepare(settings: Settings) -> None:
     """
     # Both are asked before either is changed: a wrong number would stay in whichever was still empty.
     with suppress(NotFound):
-        check_topics(settings.kafka, settings.partition_count)
+        check_topics(settings.brokers, settings.partition_count)
     asyncio.run(_agreed(settings))
-    create_topics(settings.kafka, settings.partition_count, settings.replication)
+    create_topics(settings.brokers, settings.partition_count, settings.replication)
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -178,8 +178,8 @@ def records_behind(settings: Settings) -> int:
     Raises:
         KafkaAway, RedisAway: as their names say.
     """
-    ends = end_offsets(settings.kafka, EVENTS)
-    log = log_id(settings.kafka, EVENTS, settings.embedded_log)
+    ends = end_offsets(settings.brokers, EVENTS)
+    log = log_id(settings.brokers, EVENTS, settings.embedded_log)
     fences = asyncio.run(_fences(settings, list(ends), log))
     return sum(max(0, end - 1 - fences[partition]) for partition, end in ends.items())
 

@@ -127,7 +127,7 @@ class ThroughLog:
         self._store = PartitionStore(redis, where=address(settings.redis))
         self._items = CatalogStore(redis)
         self._phases = phases
-        self._producer = Producer(settings.kafka, embedded=settings.embedded_kafka, timeout_ms=30_000)
+        self._producer = Producer(settings.brokers, embedded=settings.embedded_kafka, timeout_ms=30_000)
 
     async def send(
         self, records: list[FacetRecord], events: Iterable[Event], total: int, *, wait: bool
@@ -181,7 +181,7 @@ class ThroughLog:
         self, topic: str, positions: Callable[[str], Awaitable[Mapping[int, int]]], bound: Ahead | None
     ) -> Gate:
         """A gate that knows what lay on the log before."""
-        bootstrap = self._settings.kafka
+        bootstrap = self._settings.brokers
         log = await asyncio.to_thread(log_id, bootstrap, topic, self._settings.embedded_log)
         gate = Gate(topic, bound, lambda: positions(log), self._phases)
         if bound is None:

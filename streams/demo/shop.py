@@ -171,8 +171,8 @@ def _train(settings: Settings, figures: Figures, console: Console) -> None:
 
 def _await_archive(settings: Settings) -> None:
     """Until everything on the log is in the archive, where training reads it."""
-    log = log_id(settings.kafka, EVENTS, settings.embedded_log)
-    ends = end_offsets(settings.kafka, EVENTS)
+    log = log_id(settings.brokers, EVENTS, settings.embedded_log)
+    ends = end_offsets(settings.brokers, EVENTS)
 
     def behind() -> int:
         through = EventArchive(settings.archive_dir).through(log)

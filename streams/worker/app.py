@@ -1,11 +1,13 @@
 """The Faust app: it joins the consumer group, reads both logs, and puts what comes into the inboxes."""
 
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
 import faust
 from mode.supervisors import CrashingSupervisor
 
+from infra.brokers import Brokers
 from streams.inbox import Inbox
 from streams.worker.transport import ChunkSchema, Consumer, Reading, Transport
 
@@ -14,11 +16,12 @@ _HEARTBEAT_S: Final = 1.5
 _COMMIT_S: Final = 1.0
 
 
-def create(bootstrap: str, group: str, folder: Path, reading: Reading, fetch_records: int) -> faust.App:
+def create(brokers: Brokers, group: str, folder: Path, reading: Reading, fetch_records: int) -> faust.App:
     """An app with one agent for each inbox's topic; nothing of it runs yet."""
     app = faust.App(
         group,
-        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        broker=[f"kafka://{server.strip()}" for server in brokers.servers.split(",")],
+        broker_credentials=_credentials(brokers),
         datadir=folder,
         autodiscover=False,
         web_enabled=False,
@@ -46,6 +49,18 @@ def note_applied(app: faust.App, topic: str, partition: int, offset: int) -> Non
     consumer = app.consumer
     assert isinstance(consumer, Consumer), "create() sets the transport"
     consumer.note_applied(topic, partition, offset)
+
+
+def _credentials(brokers: Brokers) -> Any:
+    """What Faust's client shows the brokers; None: nothing."""
+    encrypted = brokers.security.endswith("SSL")
+    context = ssl.create_default_context(cafile=brokers.ca_file) if encrypted else None
+    if not brokers.security.startswith("SASL"):
+        return faust.SSLCredentials(context) if encrypted else None
+    password = brokers.password.get_secret_value() if brokers.password else ""
+    return faust.SASLCredentials(
+        username=brokers.username, password=password, mechanism=brokers.mechanism, ssl_context=context
+    )
 
 
 def _putting(inbox: Inbox, topic: str) -> Any:

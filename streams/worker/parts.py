@@ -79,7 +79,7 @@ class Parts:
         )
         folder = settings.data_dir / "faust"
         folder.mkdir(parents=True, exist_ok=True)
-        self.app = create(settings.kafka, settings.group, folder, reading, settings.batch_events)
+        self.app = create(settings.brokers, settings.group, folder, reading, settings.batch_events)
         self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
         self._rescoring = Rescoring(self.pipeline, measured)
         self._releases = ReleaseFollower(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from infra.brokers import Bootstrap
 from infra.errors import KafkaAway, Refused
 from infra.kafka import Follower
 from infra.kafka_admin import end_offsets, log_id, start_offsets
@@ -23,7 +24,7 @@ _PROBE_S = 10.0
 class Logs:
     """The identities of the two logs that a worker reads, and how to reach their broker."""
 
-    bootstrap: str
+    bootstrap: Bootstrap
     events: str
     catalogue: str
     embedded: bool
@@ -42,7 +43,7 @@ async def identify(settings: Settings) -> Logs:
     Raises:
         KafkaAway, NotFound.
     """
-    embedded, bootstrap = settings.embedded_log, settings.kafka
+    embedded, bootstrap = settings.embedded_log, settings.brokers
     events, catalogue = await asyncio.gather(
         *(asyncio.to_thread(log_id, bootstrap, topic, embedded) for topic in (EVENTS, CATALOG))
     )

@@ -63,7 +63,7 @@ async def _serve(settings: Settings, measured: Metrics) -> int:
     async with AsyncExitStack() as stack:
         redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
         stack.push_async_callback(redis.aclose)
-        producer = Producer(settings.kafka, embedded=settings.embedded_kafka)
+        producer = Producer(settings.brokers, embedded=settings.embedded_kafka)
         await producer.start()
         stack.push_async_callback(asyncio.to_thread, producer.close)
         parts = Parts(settings, redis, producer, await identify(settings), measured, uuid.uuid4().hex)
