@@ -17,6 +17,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | replaying | string | until so | a namespace's own name, while a replay may write it | streams.replay.store     |
 | replays   | hash   | for good | namespace → what its replay is (JSON)               | streams.replay.records   |
 | outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
+| told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
@@ -113,6 +114,11 @@ class ShardKeys:
     def outbox(self) -> str:
         """Effects that wait for Kafka's acknowledgement."""
         return self._shard(_NONE, "outbox")
+
+    @property
+    def told(self) -> str:
+        """When the last message of each timer was due, whichever namespace it came from."""
+        return self._shard(_NONE, "told")
 
     def _of(self, tenant: str, family: str, key: str) -> str:
         return f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:{escape(tenant)}:{family}:{escape(key)}"

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from infra.clock import DAY_MS
 from infra.errors import Fenced, Refused, WentBack
 from infra.keys import LIVE, ShardKeys, all_rows_pattern, split_shard_key
 from infra.redis import told_as_away
@@ -23,6 +24,8 @@ from streams.lua import CLAIM, COMMIT, FIRE, Script
 Call = tuple[Script, Sequence[str], Sequence[str | bytes]]
 
 NO_FENCE: Final = -1
+# A cart may be left alone for 30 days before its message is due, and an event may come 30 days late.
+TOLD_KEPT_MS: Final = 64 * DAY_MS
 _STORED, _EPOCH, _NAMESPACE, _FENCE = range(4)
 
 
@@ -196,7 +199,8 @@ class PartitionStore:
         return {write.partition: int(answer[1]) for write, answer in zip(writes, answers, strict=True)}
 
     async def fire(self, fires: Sequence[PartitionFire]) -> list[Fired]:
-        """Take timers away and put their effects into the outbox: one call a partition, one round trip.
+        """Take timers away and put their effects into the outbox: one call a partition, one round trip. `told` knows
+        of those that had one.
 
         A timer that is gone, or due at another time by now, is left as it is.
 
@@ -229,11 +233,24 @@ class PartitionStore:
         ]
         return sorted(due, key=lambda timer: timer.due_ms)
 
+    async def told(self, timers: Sequence[Due]) -> list[int | None]:
+        """For each timer when the last one of its name that had an effect was due, ms; None: none that is known of.
+
+        Raises:
+            RedisAway.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for timer in timers:
+            pipe.zscore(self.keys(timer.partition).told, timer.member)
+        with told_as_away(self.where):
+            found = await pipe.execute()
+        return [None if at is None else int(at) for at in found]
+
     def _fire_call(self, fire: PartitionFire) -> Call:
         keys = self.keys(fire.partition)
         timers = [part for due, effect in fire.timers for part in (due.member, str(due.due_ms), effect or b"")]
-        arguments = (str(fire.epoch), self._namespace, *timers)
-        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox), arguments
+        arguments = (str(fire.epoch), self._namespace, str(TOLD_KEPT_MS), *timers)
+        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox, keys.told), arguments
 
     def _commit_call(self, write: PartitionWrite) -> Call:
         keys = self.keys(write.partition)

@@ -56,7 +56,8 @@ if ARGV[3] ~= ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return {0, redis.call('LLEN', KEYS[5])}
 """)
 
-# KEYS epoch, live, timers, outbox · ARGV epoch, namespace, then member, due and effect ('' for none) of each timer
+# KEYS epoch, live, timers, outbox, told · ARGV epoch, namespace, ms for which it is known who was told something,
+#      then member, due and effect ('' for none) of each timer
 # → {0, outbox length, a letter for each timer: 1 taken, 0 gone or due at another time by now} or as COMMIT
 FIRE: Final = Script("""
 local epoch = redis.call('GET', KEYS[1]) or '0'
@@ -64,11 +65,15 @@ if epoch ~= ARGV[1] then return {1, epoch} end
 local live = redis.call('GET', KEYS[2]) or 'live'
 if live ~= ARGV[2] then return {2, live} end
 local taken = {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local due = redis.call('ZSCORE', KEYS[3], ARGV[i])
   if due and tonumber(due) == tonumber(ARGV[i + 1]) then
     redis.call('ZREM', KEYS[3], ARGV[i])
-    if ARGV[i + 2] ~= '' then redis.call('RPUSH', KEYS[4], ARGV[i + 2]) end
+    if ARGV[i + 2] ~= '' then
+      redis.call('RPUSH', KEYS[4], ARGV[i + 2])
+      redis.call('ZADD', KEYS[5], ARGV[i + 1], ARGV[i])
+      redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', tonumber(ARGV[i + 1]) - tonumber(ARGV[3]))
+    end
     taken[#taken + 1] = '1'
   else
     taken[#taken + 1] = '0'

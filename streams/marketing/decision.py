@@ -22,9 +22,18 @@ _ANONYMOUS_CHANNELS: Final = ("site",)
 
 
 def cart_abandoned(
-    tenant: str, shopper_id: str, state: State, items: Mapping[str, Item], due_ms: int, now_ms: int
+    tenant: str,
+    shopper_id: str,
+    state: State,
+    items: Mapping[str, Item],
+    due_ms: int,
+    now_ms: int,
+    told_ms: int | None = None,
 ) -> Trigger | str:
-    """The message for a cart, or why not: `expired`, `empty_cart`, `no_consent`, `out_of_stock`.
+    """The message for a cart, or why not: `expired`, `empty_cart`, `duplicate`, `no_consent`, `out_of_stock`.
+
+    `told_ms` is when the shopper's last message was due. Another one needs a live change of the cart after it: an
+    event that comes late, or a further look around, moves the due time but makes no other abandonment of it.
 
     Consent: a shopper who said no to `marketing` gets nothing. One who said yes gets it on that basis
     (`consent`); one who was never asked gets it as somebody who began to buy (`soft_opt_in`), which the
@@ -34,6 +43,8 @@ def cart_abandoned(
         return "expired"
     if not state.cart:
         return "empty_cart"
+    if told_ms is not None and state.cart_changed_at <= told_ms:
+        return "duplicate"
     consent = state.consent.get("marketing")
     if consent is False:
         return "no_consent"

@@ -110,7 +110,7 @@ class Firing:
         return decided
 
     async def _decisions(self, timers: Sequence[Due], now_ms: int) -> list[Trigger | str]:
-        """What becomes of each, by two reads: the rows, and all items that lie in their carts."""
+        """What becomes of each, by three reads: the rows, all items that lie in their carts, who was told before."""
         refs = [RowRef(timer.partition, *_whose(timer.member)) for timer in timers]
         states = [_state(ref, raw) for ref, raw in zip(refs, await self._pipeline.store.rows(refs), strict=True)]
         carts = [(ref.tenant, state.cart) for ref, state in zip(refs, states, strict=True) if state is not None]
@@ -121,19 +121,24 @@ class Firing:
         except Exception:  # an item that cannot be read: only the messages that name it are lost
             _log.exception("items could not be read; one cart at a time")
             items = None
+        told = await self._pipeline.store.told(timers)
         return [
-            await self._decide(ref, state, timer.due_ms, now_ms, items)
-            for ref, state, timer in zip(refs, states, timers, strict=True)
+            await self._decide(ref, state, (timer.due_ms, now_ms, told_ms), items)
+            for ref, state, timer, told_ms in zip(refs, states, timers, told, strict=True)
         ]
 
     async def _decide(
-        self, ref: RowRef, state: State | None, due_ms: int, now_ms: int, items: Mapping[str, Mapping[str, Item]] | None
+        self,
+        ref: RowRef,
+        state: State | None,
+        times: tuple[int, int, int | None],
+        items: Mapping[str, Mapping[str, Item]] | None,
     ) -> Trigger | str:
         if state is None:
             return "failed"
         try:
             known = items if items is not None else await self._items([(ref.tenant, state.cart)])
-            return cart_abandoned(ref.tenant, ref.shopper_id, state, known.get(ref.tenant, {}), due_ms, now_ms)
+            return cart_abandoned(ref.tenant, ref.shopper_id, state, known.get(ref.tenant, {}), *times)
         except DaogouError:
             raise
         except Exception:  # one timer that cannot be decided must not stop those behind it

@@ -21,7 +21,11 @@ def split_member(name: str) -> tuple[str, str, str]:
 
 
 def cart_due(state: State, abandoned_ms: int) -> int | None:
-    """When the cart counts as abandoned, ms; None for an empty one and for one that only history filled."""
+    """When the cart counts as abandoned, ms; None for an empty one and for one that only history filled.
+
+    It runs from the cart's last live change, or from the last live event of that visit: whoever still looks around has
+    not left.
+    """
     if not state.cart or state.cart_live_at <= 0:
         return None
     return state.cart_live_at + abandoned_ms

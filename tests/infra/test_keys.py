@@ -52,6 +52,7 @@ def test_all_keys_of_a_partition_lie_in_one_slot(partition: int, tenant: str, sh
         shard.shelf(tenant, shopper),
         shard.fence,
         shard.timers,
+        shard.told,
         shard.epoch,
         shard.live,
         shard.outbox,
