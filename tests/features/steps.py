@@ -83,6 +83,10 @@ def steps_of(times: st.SearchStrategy[int], max_size: int = 25) -> st.SearchStra
         session_id=st.none() | st.sampled_from(["s1", "s2"]),
         lines=_lines,
         currency=st.sampled_from([None, "EUR"]),
-        extra=st.none() | st.fixed_dictionaries({"locale": st.just("de"), "consent.email": st.booleans()}),
+        extra=st.none()
+        | st.fixed_dictionaries(
+            {"locale": st.sampled_from(["de", "en"]), "consent.email": st.booleans()},
+            optional={"search_term": st.sampled_from(["tea", "cup"]), "time_zone": st.just("Europe/Berlin")},
+        ),
     )
     return st.lists(one, max_size=max_size, unique_by=lambda step: step.event_id)

@@ -1,17 +1,20 @@
 """What holds of the fold for any events: the order and the batches of arrival leave no trace in the bytes."""
 
 import math
+import random
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import shoppers
+from features.events import EVENT_NAMES
 from features.shoppers import Row, Step, decode, empty, encode, fold
 from tests.features.steps import DAY, HOUR, LATENESS, T, steps_of
 
-# Few different times, so that many events are at the same one.
-together = st.integers(0, 23).map(lambda hour: T + hour * HOUR)
+# Whole hours, so that many events are at the same one; and minutes, so that visits go on, end and begin.
+together = (st.integers(0, 23).map(lambda hour: hour * 60) | st.integers(0, 23 * 60)).map(lambda m: T + m * 60_000)
 over_weeks = st.integers(0, 20 * 24).map(lambda hour: T + hour * HOUR)
 
 
@@ -42,6 +45,65 @@ def test_any_permutation_within_the_lateness_gives_the_same_bytes(
     first, second = fold(empty(), steps, LATENESS), fold(empty(), permuted, LATENESS)
     assert first.applied == second.applied == len(steps)
     assert encode(first.row) == encode(second.row) == encode(one_by_one(permuted))
+
+
+def full_day(choose: random.Random) -> list[Step]:
+    """A day in which a shopper does everything that there is to do, most of it more than once."""
+    shelf = [f"item {n}" for n in range(400)]
+    steps = []
+    for n in range(260):
+        name = EVENT_NAMES[n % len(EVENT_NAMES)]
+        lines = tuple(
+            (
+                item,
+                choose.choice([None, "2.50", "19.99"]),
+                choose.randint(1, 3),
+                f"category {item[-1]}",
+                f"b{item[-2:]}",
+            )
+            for item in choose.sample(shelf, choose.choice([1, 3, 40 if name == "purchase" else 5]))
+        )
+        extra: dict[str, str | bool] = {"search_term": f"search {n}", "locale": choose.choice(["de", "zh-Hans-CN"])}
+        extra |= {f"consent.{choose.choice(['email', 'push', 'marketing'])}": choose.random() < 0.5}
+        steps.append(
+            Step(
+                T + choose.randint(0, 23 * 60) * 60_000,
+                choose.choice(["site", "app"]),
+                f"e{n}",
+                name,
+                choose.random() < 0.8,
+                choose.choice([None, "s1", "s2"]),
+                lines,
+                "EUR",
+                extra if choose.random() < 0.3 else None,
+            )
+        )
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_day_full_of_everything_gives_the_same_bytes_in_any_order(seed: int) -> None:
+    """The law above for events of all kinds together, and not for empty states: each kind has left its trace."""
+    choose = random.Random(seed)
+    steps = full_day(choose)
+    whole = fold(empty(), sorted(steps, key=order), LATENESS)
+    choose.shuffle(steps)
+    row, batch = empty(), choose.randint(1, 60)
+    for start in range(0, len(steps), batch):
+        row = decode(encode(fold(row, steps[start : start + batch], LATENESS).row))
+    assert encode(row) == encode(whole.row)
+    assert whole.applied == len(steps)
+    state = whole.row.state
+    assert len(state.interactions) == shoppers.MAX_INTERACTIONS
+    assert (len(state.categories), len(state.brands)) == (shoppers.MAX_AFFINITIES, shoppers.MAX_AFFINITIES)
+    assert all(
+        (state.cart, state.purchased, state.wishes, state.disliked, state.bought_before, state.views, state.last_search)
+    )
+    assert state.consent.keys() == {"email", "push", "marketing"}
+    assert state.session is not None
+    assert state.orders == sum(step.name == "purchase" for step in steps)
+    assert state.cart_live_at >= state.cart_changed_at > 0
+    assert state.log_price_weight.value > 0
 
 
 @given(delayed())
@@ -109,7 +171,8 @@ def test_bounds_hold_and_carts_are_never_negative(steps: list[Step]) -> None:
     assert all(bought.orders >= 1 and bought.weight >= 0 for bought in state.purchased.values())
     assert all(bought.first_at <= bought.last_at for bought in state.purchased.values())
     assert all(math.isfinite(sum_.value) for sum_ in [*state.categories.values(), *state.brands.values()])
-    assert (state.cart_live_at > 0) <= bool(state.cart)
+    assert (state.cart_changed_at > 0) == (state.cart_live_at > 0) <= bool(state.cart)
+    assert state.cart_changed_at <= state.cart_live_at <= state.newest
     times = [interaction.at for interaction in state.interactions]
     assert times == sorted(times)
 
