@@ -7,6 +7,8 @@ names below are cut out here, as a last net, wherever they come from.
 import logging
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final, TextIO
 
 import structlog
@@ -39,6 +41,13 @@ _QUIET: Final = {
     "torch.fx": logging.ERROR,  # tells each process once of a name that TorchRec uses
     "uvicorn.access": logging.WARNING,
 }
+
+
+def said(error: BaseException) -> str:
+    """What went wrong and where, without the error's text, which may hold a shopper's data."""
+    frames = extract_tb(error.__traceback__)
+    at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{at}"
 
 
 def configure(level: str, fmt: str, stream: TextIO | None = None) -> None:

@@ -123,7 +123,8 @@ class Archiver:
     async def until_read(self, last: Mapping[int, int], behind: int) -> None:
         """Wait until no partition is read less far than `behind` records before `last`, if this one archives.
 
-        Read is not filed: what is read lies in this process for as long as `Filing` says. An embedded broker forgets its oldest records: nothing is applied far ahead of the archive there.
+        An embedded broker forgets its oldest records: nothing is applied far ahead of the archive there. Read is
+        not filed: what is read lies in this process for as long as `Filing` says.
         """
         while self._holding and any(at - self.reached(p) > behind for p, at in last.items()):
             self._progress.clear()

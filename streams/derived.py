@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from traceback import extract_tb
 from typing import Final, Protocol
 
 from redis.exceptions import RedisError
@@ -13,7 +11,7 @@ from features.aggregates import SHOPPER_BEHAVIOUR, shopper_values
 from features.online import OnlineRow, OnlineWriter
 from features.shoppers import State
 from infra.errors import DaogouError
-from infra.logs import logger
+from infra.logs import logger, said
 from infra.redis import told_as_away
 from models.candidates import Candidate
 from serving.shelf import Shelf, encode, mark_of
@@ -61,7 +59,7 @@ class Derived:
         except (DaogouError, RedisError):
             raise
         except Exception as error:  # whoever it was: one shopper must not stop the others
-            _log.error("values could not be made; one shopper at a time", shoppers=len(rows), why=_said(error))
+            _log.error("values could not be made; one shopper at a time", shoppers=len(rows), why=said(error))
             return sum([await self._failed_alone(row) for row in rows])
         return 0
 
@@ -76,7 +74,7 @@ class Derived:
         except (DaogouError, RedisError):
             raise
         except Exception as error:
-            _log.error("the values of a shopper could not be made", log=row[2], offset=row[3], why=_said(error))
+            _log.error("the values of a shopper could not be made", log=row[2], offset=row[3], why=said(error))
             return True
         return False
 
@@ -97,7 +95,7 @@ class Derived:
                 return [*scoring.made(asked)]
             return [*await asyncio.to_thread(scoring.made, asked)]
         except Exception as error:  # whoever it was: one shopper must not stop the others
-            _log.error("lists could not be made; one shopper at a time", shoppers=len(asked), why=_said(error))
+            _log.error("lists could not be made; one shopper at a time", shoppers=len(asked), why=said(error))
             return await asyncio.to_thread(scoring.made_alone, asked)
 
 
@@ -123,15 +121,9 @@ class _Shelving:
             try:
                 shelves += self.made([one])
             except Exception as error:
-                _log.error("the list of a shopper could not be made", log=self.log, offset=one[1], why=_said(error))
+                _log.error("the list of a shopper could not be made", log=self.log, offset=one[1], why=said(error))
                 shelves.append(None)
         return shelves
-
-
-def _said(error: Exception) -> str:
-    """What went wrong and where, without the error's text, which may hold a shopper's data."""
-    frame = extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _at(states: Sequence[State]) -> int:

@@ -18,7 +18,7 @@ from infra.clock import Clock
 from infra.errors import DaogouError, KafkaAway
 from infra.kafka import Outgoing
 from infra.keys import record_key
-from infra.logs import logger
+from infra.logs import logger, said
 from infra.metrics import Metrics
 from infra.redis import told_as_away
 from infra.topics import TRIGGERS
@@ -118,8 +118,8 @@ class Firing:
             items = await self._items(carts)
         except DaogouError:
             raise
-        except Exception:  # an item that cannot be read: only the messages that name it are lost
-            _log.exception("items could not be read; one cart at a time")
+        except Exception as error:  # an item that cannot be read: only the messages that name it are lost
+            _log.error("items could not be read; one cart at a time", why=said(error))
             items = None
         told = await self._pipeline.store.told(timers)
         return [
@@ -141,8 +141,8 @@ class Firing:
             return cart_abandoned(ref.tenant, ref.shopper_id, state, known.get(ref.tenant, {}), *times)
         except DaogouError:
             raise
-        except Exception:  # one timer that cannot be decided must not stop those behind it
-            _log.exception("a message could not be made", partition=ref.partition)
+        except Exception as error:  # one timer that cannot be decided must not stop those behind it
+            _log.error("a message could not be made", partition=ref.partition, why=said(error))
             return "failed"
 
     async def _items(self, carts: Sequence[tuple[str, Mapping[str, object]]]) -> dict[str, dict[str, Item]]:
@@ -158,8 +158,8 @@ class Firing:
 def _state(ref: RowRef, raw: bytes | None) -> State | None:
     try:
         return State() if raw is None else decode_state(raw)
-    except Exception:  # one row that cannot be read must not stop the timers behind it
-        _log.exception("a message could not be made", partition=ref.partition)
+    except Exception as error:  # one row that cannot be read must not stop the timers behind it
+        _log.error("a message could not be made", partition=ref.partition, why=said(error))
         return None
 
 

@@ -3,15 +3,18 @@
 import asyncio
 import signal
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
+import msgspec
 import uvloop
 from prometheus_client import start_http_server
 
 from infra import logs
-from infra.errors import DaogouError, OwnershipLost, RedisAway
+from infra.errors import DaogouError, OwnershipLost, RedisAway, Unavailable
 from infra.kafka import Producer
 from infra.metrics import OWNERSHIP_LOST, Metrics
 from infra.ready import tell_ready
@@ -24,6 +27,7 @@ from streams.worker.positions import identify
 _log = logs.logger(__name__)
 
 FAILED_STATUS: Final = 1
+_UNKNOWN: Final = "internal"
 _REDIS_TIMEOUT_MS: Final = 5000
 _START_WITHIN_S: Final = 60.0
 # The end takes ten seconds at most.
@@ -53,7 +57,35 @@ async def _run(settings: Settings) -> int:
     except DaogouError as error:
         _log.error("the worker ends", code=error.reason, why=error.message)
         return FAILED_STATUS
+    except Exception as error:
+        code, why = told(error, settings)
+        _log.error("the worker ends", code=code, why=why, passed=_passed(error) if code == _UNKNOWN else None)
+        return FAILED_STATUS
     return status
+
+
+def told(error: Exception, settings: Settings) -> tuple[str, str]:
+    """(code, what happened and what to do) of an error that is none of ours, as it comes out of the worker."""
+    if isinstance(error, OSError):
+        at, why = f" at {error.filename}" if error.filename else "", error.strerror or type(error).__name__
+        return "os_error", (
+            f"the system refused something{at} ({why}): see that {settings.data_dir} has room and may be written, and "
+            "that the machine has memory and open files left; then start again"
+        )
+    if isinstance(error, msgspec.DecodeError):
+        return "unreadable_data", (
+            f"something that this version cannot read lies in Redis or in {settings.data_dir} ({logs.said(error)}): it "
+            "is damaged, or another version wrote it; run that version, or take an empty Redis and folder and load again"
+        )
+    return _UNKNOWN, (
+        f"{logs.said(error)}, which nobody expected: what was not applied comes again; start again, and report this "
+        "line if it ends once more"
+    )
+
+
+def _passed(error: Exception) -> list[str]:
+    """Where the error came through: no text of it, which may hold a shopper's data."""
+    return [f"{Path(at.filename).name}:{at.lineno} {at.name}" for at in extract_tb(error.__traceback__)]
 
 
 async def _serve(settings: Settings, measured: Metrics) -> int:
@@ -83,9 +115,7 @@ async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:
     Raises:
         Whatever the first part that failed raised.
     """
-    async with asyncio.timeout(_START_WITHIN_S):
-        await parts.load_model()
-        await parts.app.start()
+    await started(parts.load_model, parts.app.start, within_s=_START_WITHIN_S)
     asked, ready = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_ready(parts))
     tasks = [asyncio.ensure_future(loop) for loop in parts.loops()]
     app_ended = asyncio.ensure_future(parts.until_app_ends())
@@ -99,6 +129,24 @@ async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:
         await _within(_SETTLE_WITHIN_S, _cancel(parts, [asked, ready, *tasks]))
         await _within(_APP_WITHIN_S, parts.app.stop())
         app_ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+async def started(*steps: Callable[[], Awaitable[object]], within_s: float) -> None:
+    """Do what a start consists of.
+
+    Raises:
+        Unavailable: it took longer (`start_too_slow`).
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            for step in steps:
+                await step()
+    except TimeoutError:
+        raise Unavailable(
+            f"the worker did not start within {within_s:g} s: Kafka does not let it join its group, or the model takes "
+            "too long to load; see what `daogou doctor` says, then start again",
+            code="start_too_slow",
+        ) from None
 
 
 async def _ready(parts: Parts) -> None:
