@@ -61,7 +61,7 @@ def full_day(choose: random.Random) -> list[Step]:
                 f"category {item[-1]}",
                 f"b{item[-2:]}",
             )
-            for item in choose.sample(shelf, choose.choice([1, 3, 40 if name == "purchase" else 5]))
+            for item in choose.sample(shelf, 40 if name == "purchase" else choose.randint(1, 5))
         )
         extra: dict[str, str | bool] = {"search_term": f"search {n}", "locale": choose.choice(["de", "zh-Hans-CN"])}
         extra |= {f"consent.{choose.choice(['email', 'push', 'marketing'])}": choose.random() < 0.5}
