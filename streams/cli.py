@@ -12,7 +12,9 @@ import typer
 
 from infra.errors import BadInput, DaogouError, OwnershipLost
 from streams.data_commands import features_app, load, topics_app
+from streams.dead_letter_commands import dead_letters_app
 from streams.model_commands import evaluate, quiet_threads, release, train
+from streams.replay_commands import replay_app
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
 
 FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 1, 2, 75, 130
@@ -27,6 +29,8 @@ app = typer.Typer(
     epilog="Settings are environment variables (DAOGOU_KAFKA, DAOGOU_REDIS, …): `daogou doctor` lists them.",
 )
 app.add_typer(topics_app, name="topics", help="Kafka topics: create what is missing, check the rest.")
+app.add_typer(dead_letters_app, name="dead-letters", help="What could not be processed: look, put back, set aside.")
+app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, roll back, drop it.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
 

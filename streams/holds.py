@@ -5,6 +5,8 @@ keeps honest processes apart and says so in a sentence; what keeps a mistaken on
 each commit.
 """
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from redis.asyncio import Redis
@@ -16,6 +18,7 @@ from streams.commit import run_scripts
 from streams.lua import HOLD
 
 HOLD_MS: Final = 30_000
+_RENEW_S: Final = 5.0
 
 
 class Hold:
@@ -54,3 +57,38 @@ class Hold:
         pipe.zrem(owner(self._name), self._member)
         with told_as_away(self._where):
             await pipe.execute()
+
+
+class Held:
+    """A hold that is renewed while long work goes on: call `renew` now and then."""
+
+    def __init__(self, hold: Hold, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._hold = hold
+        self._monotonic = monotonic
+        self._taken = 0.0
+
+    async def take(self) -> None:
+        """Hold it.
+
+        Raises:
+            Refused, RedisAway: as `Hold.take`.
+        """
+        await self._hold.take()
+        self._taken = self._monotonic()
+
+    async def renew(self) -> None:
+        """Hold it on, if some seconds are over.
+
+        Raises:
+            Refused, RedisAway: as `Hold.take`.
+        """
+        if self._monotonic() - self._taken > _RENEW_S:
+            await self.take()
+
+    async def release(self) -> None:
+        """Let go.
+
+        Raises:
+            RedisAway: it ends by itself all the same.
+        """
+        await self._hold.release()

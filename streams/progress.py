@@ -7,7 +7,17 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 _EVERY_S: Final = 10.0
 
@@ -27,7 +37,9 @@ class Phases:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                _RateColumn(),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
                 console=self._console,
             )
             self._bars.start()
@@ -44,10 +56,12 @@ class Phases:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """One phase; what it gives is called with how much more is done."""
+    def phase(self, name: str, total: int, unit: str, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """One phase; what it gives is called with how much more is done. `done` was so before it began."""
         begin = self.monotonic()
-        bar = _Bar(self._bars, name, total) if self._bars else _Lines(self, name, total, unit, self.monotonic)
+        bar = (
+            _Bar(self._bars, name, total, done) if self._bars else _Lines(self, name, total, unit, self.monotonic, done)
+        )
         try:
             yield bar.advance
         finally:
@@ -56,11 +70,19 @@ class Phases:
             self.say(f"{name}: {bar.done:,} {unit} in {self.seconds[name]:.1f} s")
 
 
+class _RateColumn(ProgressColumn):
+    """How much a second, lately."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
 class _Bar:
-    def __init__(self, bars: Progress, name: str, total: int) -> None:
+    def __init__(self, bars: Progress, name: str, total: int, done: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(name, total=total or None)  # 0: not known
-        self.done = 0
+        self._task = bars.add_task(name, total=total or None, completed=done)  # 0: not known
+        self.done = done
 
     def advance(self, more: int) -> None:
         self.done += more
@@ -68,11 +90,13 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, phases: Phases, name: str, total: int, unit: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, phases: Phases, name: str, total: int, unit: str, monotonic: Callable[[], float], done: int
+    ) -> None:
         self._phases, self._name, self._total, self._unit = phases, name, total, unit
         self._monotonic = monotonic
-        self._told = monotonic()
-        self.done = 0
+        self._told = self._begun = monotonic()
+        self._before = self.done = done
 
     def advance(self, more: int) -> None:
         self.done += more
@@ -80,4 +104,6 @@ class _Lines:
         if now - self._told >= _EVERY_S:
             self._told = now
             of = f" of {self._total:,}" if self._total else ""  # 0: not known
-            self._phases.say(f"{self._name}: {self.done:,}{of} {self._unit}")
+            rate = (self.done - self._before) / (now - self._begun)
+            left = f", {(self._total - self.done) / rate:,.0f} s left" if self._total > self.done and rate else ""
+            self._phases.say(f"{self._name}: {self.done:,}{of} {self._unit}, {rate:,.0f}/s{left}")

@@ -1,0 +1,122 @@
+"""In which order the logs of the archive were applied: a replay of several logs needs it to give the same rows.
+
+Beside the days lies a folder `order` with one small file for each time that a log began to be applied, or was taken
+up again: the log, and for each partition how far the other logs were at that moment. Only one log advances at a time
+(a direct load has the namespace for itself), so these entries give back the order, whatever was interrupted. A file
+is made whole by a rename and never changed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+FOLDER: Final = "order"
+_EMBEDDED: Final = "embedded-"  # such a log ends for good when the next one begins
+_END: Final = 1 << 62
+
+# The last offset applied, by log.
+Fences = Mapping[str, int]
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A log began to be applied, or was taken up again; `fences` says by partition how far all logs were."""
+
+    log: str
+    fences: dict[int, dict[str, int]]
+
+
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """Offsets of one partition of one log, both ends included."""
+
+    partition: int
+    log: str
+    first: int
+    last: int
+
+
+class ArchiveOrder:
+    """The order of one archive. One process writes at a time: the archiver, or a direct load."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / FOLDER
+
+    def begin(self, log: str, fences: Mapping[int, Fences]) -> None:
+        """Note that `log` is applied from here on, unless the last entry says the same already."""
+        entry = Begun(log, {partition: dict(of_it) for partition, of_it in fences.items() if of_it})
+        files = self._files()
+        if files and _same(entry, _read(files[-1])):
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = int(files[-1].stem) + 1 if files else 1
+        aside = self._folder / f"{number:06}.new"
+        with aside.open("wb") as file:
+            file.write(msgspec.json.encode(entry))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._folder / f"{number:06}.json")
+        handle = os.open(self._folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+    def knows(self, log: str) -> bool:
+        """Whether an entry says that this log began."""
+        return any(entry.log == log for entry in self.entries())
+
+    def entries(self) -> list[Begun]:
+        """What was noted, oldest first."""
+        return [_read(file) for file in self._files()]
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"))
+
+
+def in_order(windows: Sequence[Window], entries: Sequence[Begun], others: Sequence[str]) -> Iterator[Window]:
+    """The windows, cut and put into the order in which their records were applied, partition by partition.
+
+    `others` are all logs in the order that is guessed where no entry says better (loads first).
+    """
+    begun = list(dict.fromkeys(entry.log for entry in entries))
+    logs = [log for log in others if log not in begun] + begun
+    for partition in sorted({window.partition for window in windows}):
+        yield from _of_partition({w.log: w for w in windows if w.partition == partition}, partition, entries, logs)
+
+
+def _of_partition(
+    windows: Mapping[str, Window], partition: int, entries: Sequence[Begun], logs: Sequence[str]
+) -> Iterator[Window]:
+    done = {log: window.first - 1 for log, window in windows.items()}
+
+    def taken(log: str, through: int) -> Iterator[Window]:
+        if log in windows:
+            first, last = done[log] + 1, min(through, windows[log].last)
+            if first <= last:
+                done[log] = last
+                yield Window(partition, log, first, last)
+
+    latest = ""
+    for entry in entries:
+        fences = dict(entry.fences.get(partition, {}))
+        if entry.log.startswith(_EMBEDDED):
+            fences |= {log: _END for log in logs[: logs.index(entry.log)] if log.startswith(_EMBEDDED)}
+        for log in (latest, *logs):
+            yield from taken(log, fences.get(log, -1))
+        latest = entry.log
+    for log in (latest, *logs):
+        yield from taken(log, _END)
+
+
+def _same(one: Begun, other: Begun) -> bool:
+    """Whether nothing else has moved between the two."""
+    return one.log == other.log and _without(one) == _without(other)
+
+
+def _without(entry: Begun) -> dict[int, dict[str, int]]:
+    others = {p: {log: at for log, at in of_it.items() if log != entry.log} for p, of_it in entry.fences.items()}
+    return {partition: of_it for partition, of_it in others.items() if of_it}
+
+
+def _read(file: Path) -> Begun:
+    return msgspec.json.decode(file.read_bytes(), type=Begun)

@@ -1,0 +1,1 @@
+"""Replay: the same pipeline over the same log into a namespace of its own; compared, promoted, dropped."""

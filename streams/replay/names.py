@@ -1,0 +1,26 @@
+"""What a replay's namespace may be called."""
+
+import re
+from typing import Final
+
+from infra.errors import BadInput
+from infra.keys import LIVE
+
+MAX_NAME: Final = 40
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*").fullmatch
+
+
+def checked_name(name: str, path: str = "into") -> str:
+    """The name, if a replay may have it.
+
+    Raises:
+        BadInput: it may not; says what is allowed (`name_wrong`).
+    """
+    if name == LIVE or len(name) > MAX_NAME or not _NAME(name):
+        raise BadInput(
+            f"{name[:80]!r} is no name for a replay: letters, digits, - and _, the first a letter or a digit, "
+            f"{MAX_NAME} at most, and not {LIVE!r}",
+            path=path,
+            code="name_wrong",
+        )
+    return name

@@ -1,0 +1,247 @@
+"""Which records a replay goes over: found once, at its start, and kept, so that it ends while live goes on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.archive import EventArchive, Segment
+from features.archive_order import ArchiveOrder, Begun, Window, in_order
+from features.events import to_ms
+from infra.errors import BadInput, NotEmbedded, Refused
+from infra.kafka_admin import end_offsets, log_id, offsets_at, start_offsets
+from infra.settings import Settings
+from infra.topics import EVENTS
+
+EARLIEST: Final = "earliest"
+_OFFSET: Final = "offset:"
+_LOAD: Final = "load-"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One end of a range: a time (ms), an offset, or neither. `earliest`: whatever is there."""
+
+    at_ms: int | None = None
+    offset: int | None = None
+    earliest: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether it says anything."""
+        return self.earliest or self.at_ms is not None or self.offset is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """From `since` (inclusive) to `until` (exclusive)."""
+
+    since: Bound = Bound()
+    until: Bound = Bound()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The windows of a range in their order, and what is worth saying of them."""
+
+    windows: list[Window]
+    said: str = ""
+
+
+def bound(option: str, text: str) -> Bound:
+    """A bound as the command line gives it: a time, `offset:N`, or `earliest`.
+
+    Raises:
+        BadInput: it is neither (`bound_wrong`).
+    """
+    if not text:
+        return Bound()
+    if text == EARLIEST and option == "--from":
+        return Bound(earliest=True)
+    try:
+        if text.startswith(_OFFSET):
+            offset = int(text.removeprefix(_OFFSET))
+            if offset >= 0:
+                return Bound(offset=offset)
+        else:
+            at = datetime.fromisoformat(text)
+            if at.tzinfo is not None:
+                return Bound(at_ms=to_ms(at))
+    except ValueError:
+        pass
+    raise BadInput(
+        f"{option} {text!r} is no bound: a time with an offset (2026-11-01T00:00:00Z), offset:N"
+        f"{', or earliest' if option == '--from' else ''}",
+        path=option,
+        code="bound_wrong",
+    )
+
+
+def on_kafka(settings: Settings, of: Range) -> Found:
+    """The windows of the topic, as it ends now.
+
+    Raises:
+        Refused: what is asked for is not there any more (`range_gone`).
+        KafkaAway, NotFound, NotEmbedded.
+    """
+    if settings.embedded_kafka and (of.since.at_ms is not None or of.until.at_ms is not None):
+        raise NotEmbedded("the embedded broker finds no offsets by time: give offset:N, or replay from the archive")
+    bootstrap = settings.kafka
+    log = log_id(bootstrap, EVENTS, settings.embedded_log)
+    starts, ends = start_offsets(bootstrap, EVENTS), end_offsets(bootstrap, EVENTS)
+    firsts = _firsts(settings, of.since, starts)
+    if of.until.offset is not None:
+        ends = {partition: min(end, of.until.offset) for partition, end in ends.items()}
+    elif of.until.at_ms is not None:
+        untils = offsets_at(bootstrap, EVENTS, of.until.at_ms)
+        ends = {partition: min(end, untils[partition]) for partition, end in ends.items()}
+    gone = {p: firsts[p] for p, start in starts.items() if firsts[p] < start and firsts[p] < ends[p]}
+    if gone:
+        raise _gone(settings, log, gone, starts)
+    return Found([Window(p, log, firsts[p], end - 1) for p, end in sorted(ends.items()) if firsts[p] < end])
+
+
+def _firsts(settings: Settings, since: Bound, starts: Mapping[int, int]) -> dict[int, int]:
+    if since.earliest:
+        return dict(starts)
+    if since.offset is not None:
+        return dict.fromkeys(starts, since.offset)
+    if since.at_ms is None:
+        return dict.fromkeys(starts, 0)
+    at = offsets_at(settings.kafka, EVENTS, since.at_ms)
+    # Where the very first record kept is already of that time, those before it may have been, too.
+    return {p: offset - 1 if 0 < offset == starts[p] else offset for p, offset in at.items()}
+
+
+def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping[int, int]) -> Refused:
+    held = _held(EventArchive(settings.archive_dir), log)
+    partition, first = min(gone.items())
+    archived = all(
+        (log, p) in held and held[log, p].first <= at and held[log, p].last >= starts[p] - 1 for p, at in gone.items()
+    )
+    way = (
+        "the archive holds it: --source archive"
+        if archived
+        else f"the archive ({settings.archive_dir}) does not hold all of it either"
+    )
+    return Refused(
+        f"{EVENTS} partition {partition} is kept from offset {starts[partition]} on: {first} to "
+        f"{starts[partition] - 1} of it {'and parts of others ' if len(gone) > 1 else ''}are gone; {way}; "
+        "what is there: --from earliest",
+        code="range_gone",
+    )
+
+
+def in_archive(archive: EventArchive, order: ArchiveOrder, of: Range, live: Mapping[int, Mapping[str, int]]) -> Found:
+    """The windows of the archive in the order in which they were applied; `live` are the fences as they are now.
+
+    Raises:
+        Refused: the archive begins later than what is asked for (`range_gone`).
+    """
+    held = _held(archive, None)
+    begins = _begins(archive) if of.since.at_ms is not None or of.until.at_ms is not None else {}
+    windows = []
+    for (log, partition), whole in held.items():
+        first = whole.first if of.since.earliest else 0
+        last = whole.last
+        if of.since.offset is not None:
+            first = of.since.offset
+        if of.since.at_ms is not None or of.until.at_ms is not None:
+            first, last = _timed(begins[log, partition], of, first, last)
+        if of.until.offset is not None:
+            last = min(last, of.until.offset - 1)
+        if first < whole.first and first <= last:
+            raise Refused(
+                f"the archive begins at offset {whole.first} of partition {partition} of the log {log}: {first} to "
+                f"{whole.first - 1} are not in it; what is there: --from earliest",
+                code="range_gone",
+            )
+        if first <= last:
+            windows.append(Window(partition, log, first, last))
+    entries = [*order.entries(), Begun("", {p: dict(of_it) for p, of_it in live.items()})]
+    said = (
+        "in the order that the archive's order files tell"
+        if len(entries) > 1
+        else "loads first, by their first receipt, then the rest: the archive has no order files"
+    )
+    return Found(list(in_order(windows, entries, _guessed(archive))), _with_holes(archive, said))
+
+
+def _held(archive: EventArchive, log: str | None) -> dict[tuple[str, int], Window]:
+    """What is there of each log and partition, holes not regarded."""
+    held: dict[tuple[str, int], Window] = {}
+    for one in archive.segments(log):
+        known = held.get((one.log, one.partition), Window(one.partition, one.log, one.first, one.last))
+        first, last = min(known.first, one.first), max(known.last, one.last)
+        held[one.log, one.partition] = Window(one.partition, one.log, first, last)
+    return held
+
+
+def _with_holes(archive: EventArchive, said: str) -> str:
+    reached: dict[tuple[str, int], int] = {}
+    missing = 0
+    for one in archive.segments():
+        known = reached.get((one.log, one.partition), one.first - 1)
+        missing += max(0, one.first - known - 1)
+        reached[one.log, one.partition] = max(known, one.last)
+    return f"{said}; {missing:,} offsets between files are missing in the archive" if missing else said
+
+
+# (offset, received, ms) of the records of one log and partition.
+_Times = list[tuple[int, int]]
+
+
+def _begins(archive: EventArchive) -> dict[tuple[str, int], _Times]:
+    """Where the time of receipt reaches a new height, by log and partition: all that a search by time needs."""
+    heights: dict[tuple[str, int], _Times] = {}
+    for segment in archive.segments():
+        of_it = heights.setdefault((segment.log, segment.partition), [])
+        for batch in archive.read(segment, ("offset", "received_at")):
+            offsets = batch.column("offset").to_pylist()
+            rising = pc.cumulative_max(batch.column("received_at").cast(pa.int64())).to_pylist()
+            for offset, at in zip(offsets, rising, strict=True):
+                if not of_it or at > of_it[-1][1]:
+                    of_it.append((offset, at))
+    return heights
+
+
+def _timed(heights: _Times, of: Range, first: int, last: int) -> tuple[int, int]:
+    """As Kafka does it: the first record at or after the time, so that a window has no holes."""
+    if of.since.at_ms is not None:
+        first = next((offset for offset, at in heights if at >= (of.since.at_ms or 0)), last + 1)
+    if of.until.at_ms is not None:
+        last = min(last, next((offset for offset, at in heights if at >= (of.until.at_ms or 0)), last + 1) - 1)
+    return first, last
+
+
+def _guessed(archive: EventArchive) -> list[str]:
+    """Logs in the order that is likely where nothing was noted: loads first, each by its first receipt."""
+    begun: dict[str, int] = {}
+    for segment in archive.segments():
+        if segment.log in begun and segment.first > 0:
+            continue
+        at = _first_receipt(archive, segment)
+        begun[segment.log] = min(begun.get(segment.log, at), at)
+    return sorted(begun, key=lambda log: (not log.startswith(_LOAD), begun[log], log))
+
+
+def _first_receipt(archive: EventArchive, segment: Segment) -> int:
+    batch = next(archive.read(segment, ("received_at",)))
+    received: int = pc.min(batch.column("received_at").cast(pa.int64())).as_py()
+    return received
+
+
+def spoken(windows: Sequence[Window]) -> str:
+    """How many records of which logs, in words."""
+    logs: dict[str, int] = {}
+    for window in windows:
+        logs[window.log] = logs.get(window.log, 0) + window.last - window.first + 1
+    return ", ".join(f"{count:,} of {log}" for log, count in logs.items())
+
+
+def moment(at_ms: int) -> str:
+    """A time for people."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

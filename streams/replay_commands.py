@@ -1,0 +1,141 @@
+"""The commands for replays. Imported by the command line; each imports what it needs itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.terminal import DataDir, say, settings_from, sigterm_as_ctrl_c
+
+if TYPE_CHECKING:
+    from infra.embedded.outside import Outside
+
+replay_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="The namespace of the replay.")]
+Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")]
+
+
+@replay_app.command("run", epilog="Example: daogou replay run --source archive --into with-new-feature")
+def replay_run(
+    into: Annotated[str, typer.Option("--into", help="The namespace that it writes: letters, digits, - and _.")],
+    source: Annotated[
+        str, typer.Option("--source", help="`archive`, `kafka`, or a file (with --mapping).")
+    ] = "archive",
+    mapping: Annotated[str, typer.Option("--mapping", help="How the file is read.")] = "",
+    since: Annotated[str, typer.Option("--from", help="A time (2026-11-01T00:00:00Z), offset:N, or earliest.")] = "",
+    until: Annotated[str, typer.Option("--to", help="A time or offset:N, exclusive.")] = "",
+    code_label: Annotated[str, typer.Option("--code-label", help="What code it runs on, for the record.")] = "",
+    rate: Annotated[int, typer.Option("--rate", help="Events a second at most; 0: as fast as it goes.")] = 0,
+    score: Annotated[bool, typer.Option("--score/--no-score", help="Make lists of all rows at its end.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Replay events into a namespace of its own, by the worker's pipeline.
+
+    Nothing leaves the namespace: no message, no dead letter, no timer fires. Interrupted, the same command goes on.
+    """
+    from infra.clock import clock_from
+    from streams.progress import Phases
+    from streams.replay.command import ReplayRequest, replay, told
+
+    request = ReplayRequest(into, source, mapping, since, until, code_label, rate, score)
+    sigterm_as_ctrl_c()
+    with _outside(data_dir) as settings, Phases() as phases:
+        try:
+            done = replay(settings, request, phases, clock_from(settings.clock_shift_file))
+        except KeyboardInterrupt:
+            phases.say("interrupted; nothing is half done: the same command goes on from here")
+            raise
+    for line in told(done, phases.seconds):
+        say(line)
+
+
+@replay_app.command("status", epilog="Example: daogou replay status")
+def replay_status(
+    memory: Annotated[bool, typer.Option("--memory", help="Estimate the bytes in Redis from some keys.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List replays: state, counts, how far they are, how far behind live."""
+    from streams.replay.status import status
+
+    with _outside(data_dir) as settings:
+        for line in status(settings, memory=memory):
+            say(line)
+
+
+@replay_app.command("diff", epilog="Example: daogou replay diff with-new-feature live --examples 5")
+def replay_diff(
+    one: Annotated[str, typer.Argument(metavar="A", help="A namespace, or `live`.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="A namespace, or `live`.")],
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Name so many shoppers that differ.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome as JSON, too.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare two namespaces byte for byte: rows, timers, Feast values.
+
+    Status 0: equal, 1: different.
+    """
+    from streams.replay.diff_report import lines_of, write_report
+    from streams.replay.diffing import diff
+
+    with _outside(data_dir) as settings:
+        found = diff(settings, one, other, examples)
+    for line in lines_of(found):
+        say(line)
+    if json_file is not None:
+        write_report(found, json_file)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@replay_app.command("promote", epilog="Example: daogou replay promote with-new-feature")
+def replay_promote(name: Name, timeout: Timeout = 600, data_dir: DataDir = None) -> None:
+    """Let a replay's namespace be served, partition by partition, as soon as each has caught up with live.
+
+    The workers carry it out; nothing is lost, nothing comes twice. Back again: daogou replay rollback.
+    """
+    from infra.clock import clock_from
+    from streams.progress import Phases
+    from streams.replay.asking import promote
+
+    with _outside(data_dir) as settings, Phases() as phases:
+        promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file))
+    say(f"live: {name}. Offline features follow from the archive: daogou features build")
+
+
+@replay_app.command("rollback", epilog="Example: daogou replay rollback")
+def replay_rollback(timeout: Timeout = 600, data_dir: DataDir = None) -> None:
+    """Serve again what was served before the last promotion; it catches up first."""
+    from infra.clock import clock_from
+    from streams.progress import Phases
+    from streams.replay.asking import rollback
+
+    with _outside(data_dir) as settings, Phases() as phases:
+        names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file))
+    say(f"live: {', '.join(names)}")
+
+
+@replay_app.command("drop", epilog="Example: daogou replay drop with-new-feature --yes")
+def replay_drop(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove a replay's namespace: rows, lists, timers, features, record. Refused while it is served anywhere."""
+    from streams.progress import Phases
+    from streams.replay.dropping import drop
+    from streams.replay.names import checked_name
+
+    checked = checked_name(name, "name")
+    if not yes:
+        typer.confirm(f"Remove everything in the namespace {checked!r}?", abort=True)
+    with _outside(data_dir) as settings, Phases() as phases:
+        removed = drop(settings, checked, phases)
+    say(f"dropped {checked}: {removed:,} keys")
+
+
+def _outside(data_dir: Path | None) -> "Outside":
+    """Kafka and Redis: those that the settings name, those that run for the data folder, or new ones."""
+    from infra.embedded.outside import Outside
+
+    return Outside(settings_from(data_dir=data_dir))
