@@ -77,7 +77,9 @@ class Producer:
     def __init__(self, bootstrap: Bootstrap, *, embedded: bool, timeout_ms: int = 5000) -> None:
         self._bootstrap = bootstrap
         self._timeout_ms = timeout_ms
-        self._producer = _Producer(producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS))
+        self._heard = Heard()
+        config = producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS)
+        self._producer = _Producer(config | {"error_cb": self._heard})
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,7 +115,7 @@ class Producer:
                 answers.refuse(error)
         await answers.done
         if answers.failed is not None:
-            raise _told(answers.failed, self._bootstrap)
+            raise _told(answers.failed, self._bootstrap, self._heard.last)
         return answers.offsets
 
     def close(self) -> None:
@@ -125,7 +127,10 @@ class Producer:
 
     def _poll(self) -> None:
         while not self._ending.is_set():
-            self._producer.poll(_POLL_S)
+            try:
+                self._producer.poll(_POLL_S)
+            except KafkaException as error:  # the client has given up: it still has to say so of every record
+                self._heard(error.args[0])
 
 
 class Follower:
@@ -170,12 +175,15 @@ class Follower:
             NotFound: the topic is gone.
         """
         until = time.monotonic() + within_s
-        taken = self._consumer.consume(max_records, timeout=0)
-        if not taken and within_s > 0:
-            first = self._consumer.poll(max(0.0, until - time.monotonic()))
-            taken = [] if first is None else [first]
-            if taken and max_records > 1:
-                taken += self._consumer.consume(max_records - 1, timeout=0)
+        try:
+            taken = self._consumer.consume(max_records, timeout=0)
+            if not taken and within_s > 0:
+                first = self._consumer.poll(max(0.0, until - time.monotonic()))
+                taken = [] if first is None else [first]
+                if taken and max_records > 1:
+                    taken += self._consumer.consume(max_records - 1, timeout=0)
+        except KafkaException as error:
+            raise fault_of(self._bootstrap, self._topic, error.args[0]) or _told(error, self._bootstrap, None) from None
         records = [record for record in map(self._record, taken) if record is not None]
         if records:
             self._heard_at = time.monotonic()
@@ -264,13 +272,15 @@ def _produce(producer: _Producer, record: Outgoing, on_delivery: Callable[..., N
     )
 
 
-def _told(error: Exception | KafkaError, bootstrap: Bootstrap) -> KafkaAway | BadInput:
+def _told(error: Exception | KafkaError, bootstrap: Bootstrap, heard: KafkaError | None) -> KafkaAway | BadInput:
     cause = error.args[0] if isinstance(error, KafkaException) else error
     if isinstance(cause, BufferError):
         return KafkaAway(f"too many records wait for Kafka at {bootstrap}; try again in a moment")
     if isinstance(cause, KafkaError) and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return TooLarge("a record is larger than its topic allows (1 MiB)")
     said = cause.str() if isinstance(cause, KafkaError) else str(cause)
+    if heard is not None:  # a client that is turned away says of a record only that its time is over
+        said = f"{said}: {heard.str()}"
     return KafkaAway(f"Kafka at {bootstrap} did not acknowledge ({said}); start it, or correct DAOGOU_KAFKA")
 
 

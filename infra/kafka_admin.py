@@ -179,15 +179,16 @@ class _Admin:
     def topics(self, within_s: float, topic: str | None = None) -> dict[str, Any]:
         """What the brokers have, or what they say of one topic. A wait of some seconds is told while it lasts."""
         first_s = min(within_s, _TOLD_AFTER_S)
+        began = time.monotonic()
         try:
             return self._listed(topic, first_s)
         except KafkaException as error:
             turned_away = self._turned_away(topic or "")
             if turned_away is not None:
                 raise turned_away from None
-            if within_s <= first_s:
+            left_s = within_s - first_s
+            if not left_s or time.monotonic() - began < first_s:  # the client itself sees no use in waiting
                 raise _away(self._bootstrap, error) from None
-        left_s = within_s - first_s
         _log.warning("Kafka does not answer yet; still trying", servers=str(self._bootstrap), seconds_left=left_s)
         try:
             return self._listed(topic, left_s)
@@ -213,7 +214,10 @@ class _Admin:
         return dict(self.client.list_topics(timeout=within_s, **asked).topics)
 
     def _turned_away(self, topic: str) -> DaogouError | None:
-        self.client.poll(0)  # what the client has to say is handed over here
+        try:
+            self.client.poll(0)  # what the client has to say is handed over here
+        except KafkaException as error:
+            self._heard(error.args[0])
         return None if self._heard.last is None else fault_of(self._bootstrap, topic, self._heard.last)
 
 
