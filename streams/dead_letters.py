@@ -1,9 +1,11 @@
 """Dead letters: what could not be processed, with its bytes, its position and the reason.
 
 The value of a dead letter is the record's value as it was; everything else is in its headers, so that a
-record as large as the topic allows needs no encoding that would make it larger.
+record as large as the topic allows needs no encoding that would make it larger. Of a record that is larger it
+holds the beginning, the length and the digest of the whole, beside the position.
 """
 
+import hashlib
 from typing import Final, Protocol
 
 from infra.kafka import Outgoing
@@ -14,6 +16,23 @@ from infra.topics import DEAD_LETTERS
 MAX_VALUE: Final = 980_000
 MAX_KEY: Final = 8_000
 MAX_MESSAGE: Final = 500
+# A record over this, which only a topic with another bound can hold, is no event whatever it says.
+MAX_RECORD: Final = 1 << 20
+
+# The headers of a letter.
+ID: Final = "daogou-id"
+REASON: Final = "daogou-reason"
+MESSAGE: Final = "daogou-message"
+TOPIC: Final = "daogou-topic"
+PARTITION: Final = "daogou-partition"
+OFFSET: Final = "daogou-offset"
+KEY: Final = "daogou-key"
+CUT_FROM: Final = "daogou-cut-from-bytes"
+SHA256: Final = "daogou-sha256"
+# On a record that was requeued: the letter that it comes from. On a letter, and on such a record: the first
+# letter of all, where there were others.
+REQUEUED_FROM: Final = "daogou-requeued-from"
+FIRST: Final = "daogou-first-id"
 
 
 class LogRecord(Protocol):
@@ -63,20 +82,30 @@ def letter(source: Source, record: LogRecord, code: str, message: str) -> Outgoi
     """The dead letter of one record. The same record gives the same letter, with the same id."""
     value, key = record.value, record.key or b""
     headers = [
-        ("daogou-id", f"{source.log}/{source.partition}/{record.offset}"),
-        ("daogou-reason", code),
-        ("daogou-message", message[:MAX_MESSAGE]),
-        ("daogou-topic", source.topic),
-        ("daogou-partition", str(source.partition)),
-        ("daogou-offset", str(record.offset)),
+        (ID, f"{source.log}/{source.partition}/{record.offset}"),
+        (REASON, code),
+        (MESSAGE, message[:MAX_MESSAGE]),
+        (TOPIC, source.topic),
+        (PARTITION, str(source.partition)),
+        (OFFSET, str(record.offset)),
     ]
+    first = _first(record)
+    if first:
+        headers.append((FIRST, first))
     if value is not None and len(value) > MAX_VALUE:
-        headers.append(("daogou-cut-from-bytes", str(len(value))))
+        headers.append((CUT_FROM, str(len(value))))
+        headers.append((SHA256, hashlib.sha256(value).hexdigest()))
         value = value[:MAX_VALUE]
     return Outgoing(
         topic=DEAD_LETTERS,
         partition=source.partition,
         key=record_key(source.topic, str(source.partition)),
         value=value,
-        headers=(*((name, text.encode()) for name, text in headers), ("daogou-key", key[:MAX_KEY])),
+        headers=(*((name, text.encode()) for name, text in headers), (KEY, key[:MAX_KEY])),
     )
+
+
+def _first(record: LogRecord) -> str:
+    """The first letter of a record that was requeued; empty for any other. Records of the archive have no headers."""
+    headers: dict[str, bytes | None] = dict(getattr(record, "headers", None) or ())
+    return (headers.get(FIRST) or headers.get(REQUEUED_FROM) or b"").decode(errors="replace")[:MAX_MESSAGE]

@@ -113,3 +113,9 @@ def test_doctor_ends_with_status_1_when_something_is_broken() -> None:
     assert "DAOGOU_PRT" in told.stdout
     sound = daogou("doctor", "--quick")
     assert sound.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["list", "show", "requeue", "discard"])
+def test_each_command_for_dead_letters_has_an_example(command: str) -> None:
+    example = " ".join(daogou("dead-letters", command, "--help").stdout.partition("Example: ")[2].split())
+    assert f"daogou dead-letters {command}" in example

@@ -1,0 +1,269 @@
+"""`daogou dead-letters`: what could not be processed, to look at, to put back, to set aside.
+
+Imported by the command line; what takes long to import comes in with the command.
+"""
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from infra.errors import BadInput, NotFound, Refused
+from streams.terminal import DataDir, instant, say, settings_from
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from infra.settings import Settings
+    from streams.letters.box import LetterBox
+    from streams.letters.census import LeftOut
+    from streams.letters.letter import Letter, Wanted
+    from streams.letters.marks import Mark
+    from streams.letters.requeue import Requeue, Send
+
+dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+ASK_ABOVE: Final = 100
+_DONE: Final = {"requeue": "requeued", "discard": "discarded"}
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Letters, as `list` names them.")]
+Reason = Annotated[list[str] | None, typer.Option("--reason", help="Only letters of this reason; more than once: any.")]
+Topic = Annotated[str | None, typer.Option("--topic", help="Only what came from this topic.")]
+Partition = Annotated[int | None, typer.Option("--partition", min=0, help="Only what came from this partition.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Only letters of this tenant.")]
+Since = Annotated[str | None, typer.Option("--from", help="The earliest time of letters: 2026-11-02T09:00:00Z.")]
+Until = Annotated[str | None, typer.Option("--to", help="The end of the time of letters, exclusive.")]
+By = Annotated[str | None, typer.Option("--by", help="Who does it; by default the name of the user.")]
+Yes = Annotated[bool, typer.Option("--yes", help=f"Do not ask, however many more than {ASK_ABOVE} there are.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+@dead_letters_app.command("list", epilog="Example: daogou dead-letters list --reason unknown_version --from 2026-11-02")
+def list_(
+    reason: Reason = None,
+    topic: Topic = None,
+    partition: Partition = None,
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    newest: Annotated[int, typer.Option("--newest", min=0, max=10_000, help="How many to name.")] = 20,
+    data_dir: DataDir = None,
+) -> None:
+    """Count the letters by reason and by what became of them, and name the newest."""
+    from streams.letters.census import take
+    from streams.letters.told import census_lines
+
+    _, box = _opened(data_dir)
+    wanted = _wanted(None, reason, topic, partition, tenant, since, until)
+    marks = box.marks()
+    with _read(box, wanted) as letters:
+        census = take(letters, marks, newest)
+    for line in census_lines(census):
+        say(line)
+
+
+@dead_letters_app.command("show", epilog="Example: daogou dead-letters show LOG/3/1207")
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter, as `list` names it.")],
+    whole: Annotated[bool, typer.Option("--whole", help="All of its bytes, not only the first.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show one letter: where it came from, why it is here, its bytes, and what to do."""
+    from streams.letters.told import letter_lines
+
+    _, box = _opened(data_dir)
+    with _read(box, _wanted([letter_id], None, None, None, None, None, None)) as letters:
+        found = next(letters, None)
+    if found is None:
+        raise NotFound(f"there is no dead letter {letter_id!r}; `daogou dead-letters list` names them", path="ID")
+    for line in letter_lines(found, box.marks().get(found.id), whole=whole):
+        say(line)
+
+
+@dead_letters_app.command("requeue", epilog="Example: daogou dead-letters requeue --reason unknown_version --dry-run")
+def requeue(
+    ids: Ids = None,
+    reason: Reason = None,
+    topic: Topic = None,
+    partition: Partition = None,
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Put records back where they came from, with their own bytes, each once: after a fix or an upgrade.
+
+    What was requeued before is left out, so the same command again, after a crash too, is harmless. A record that
+    fails again makes a new letter that names the first.
+    """
+    _act(
+        "requeue", _wanted(ids, reason, topic, partition, tenant, since, until), by, data_dir, yes=yes, dry_run=dry_run
+    )
+
+
+@dead_letters_app.command("discard", epilog="Example: daogou dead-letters discard --reason not_json --to 2026-11-02")
+def discard(
+    ids: Ids = None,
+    reason: Reason = None,
+    topic: Topic = None,
+    partition: Partition = None,
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write down that nothing will come of letters. They stay to be looked at, until their 90 days are over."""
+    _act(
+        "discard", _wanted(ids, reason, topic, partition, tenant, since, until), by, data_dir, yes=yes, dry_run=dry_run
+    )
+
+
+def _act(what: str, wanted: "Wanted", by: str | None, data_dir: Path | None, *, yes: bool, dry_run: bool) -> None:
+    from streams.letters.census import take
+    from streams.letters.choice import chosen
+    from streams.letters.told import census_lines
+
+    if not wanted.anything:
+        raise BadInput(f"say which letters to {what}: their ids, or --reason and the like", path="ID")
+    settings, box = _opened(data_dir)
+    marks = box.marks()
+    with _read(box, wanted) as letters:
+        choice = chosen(what, letters, wanted, marks)
+    for letter_id in sorted(wanted.ids - choice.found):
+        say(f"{letter_id}: no such letter")
+    if dry_run:
+        with _read(box, choice.wanted()) as letters:
+            for line in census_lines(take(letters if choice.ids else iter(()), marks, 20)):
+                say(line)
+        say(f"would {what} {len(choice.ids):,}")
+    elif choice.ids:
+        _confirm(what, len(choice.ids), yes=yes)
+        with _sender(settings) as send, _read(box, choice.wanted()) as letters:
+            _do(what, _requeue(settings, box, send, by), letters, marks, len(choice.ids))
+    _say_left_out(choice.left_out)
+    if not dry_run and not choice.ids:
+        say(f"nothing to {what}")
+
+
+def _do(what: str, work: "Requeue", letters: "Iterator[Letter]", marks: dict[str, "Mark"], total: int) -> None:
+    from streams.progress import Phases
+
+    act = work.requeue if what == "requeue" else work.discard
+    with Phases() as phases, phases.phase(_DONE[what], total, "letters") as advance:
+        done = act(letters, marks, advance)
+    counts = {"requeued": done.requeued, "on the log already": done.found, "discarded": done.discarded}
+    for name, count in counts.items():
+        if count:
+            say(f"{count:>12,} {name}")
+    _say_left_out(done.left_out)
+
+
+def _confirm(what: str, count: int, *, yes: bool) -> None:
+    if yes or count <= ASK_ABOVE:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{count:,} letters are many to {what}: look at them with --dry-run, then say --yes")
+    typer.confirm(f"{what} {count:,} letters?", abort=True)
+
+
+def _wanted(
+    ids: list[str] | None,
+    reason: list[str] | None,
+    topic: str | None,
+    partition: int | None,
+    tenant: str | None,
+    since: str | None,
+    until: str | None,
+) -> "Wanted":
+    from streams.letters.letter import Wanted
+
+    return Wanted(
+        ids=frozenset(ids or ()),
+        reasons=frozenset(reason or ()),
+        topic=topic,
+        partition=partition,
+        since_ms=_ms(instant("--from", since)),
+        until_ms=_ms(instant("--to", until)),
+        tenant=tenant,
+    )
+
+
+def _opened(data_dir: Path | None) -> "tuple[Settings, LetterBox]":
+    from infra.embedded.outside import running
+    from streams.letters.box import LetterBox
+
+    settings = settings_from(data_dir=data_dir)
+    found = settings if settings.kafka else running(settings)
+    if found is None:
+        raise Refused(
+            f"no broker runs for {settings.data_dir}: start `daogou up`, whose embedded broker keeps dead letters "
+            "until it ends, or set DAOGOU_KAFKA",
+            code="no_broker",
+        )
+    return found, LetterBox(found.brokers, embedded=found.embedded_kafka)
+
+
+@contextmanager
+def _read(box: "LetterBox", wanted: "Wanted") -> "Iterator[Generator[Letter]]":
+    """The wanted letters, with a bar, and at the end what lay among them and was none."""
+    from streams.letters.box import Skipped
+    from streams.progress import Phases
+
+    skipped = Skipped()
+    with Phases() as phases, phases.phase("read", box.count(wanted.partition), "letters") as advance:
+        letters = box.letters(wanted, advance, skipped)
+        try:
+            yield letters
+        finally:
+            letters.close()
+    if skipped.foreign:
+        say(f"{skipped.foreign:,} records of the topic are no dead letters; they are left alone")
+
+
+@contextmanager
+def _sender(settings: "Settings") -> "Iterator[Send]":
+    import asyncio
+
+    from infra.kafka import Producer
+
+    with asyncio.Runner() as runner:
+        producer = Producer(settings.brokers, embedded=settings.embedded_kafka, timeout_ms=30_000)
+        runner.run(producer.start())
+        try:
+            yield lambda records: runner.run(producer.send_many(records))
+        finally:
+            producer.close()
+
+
+def _requeue(settings: "Settings", box: "LetterBox", send: "Send", by: str | None) -> "Requeue":
+    import getpass
+    from datetime import UTC, datetime
+
+    from streams.letters.requeue import Operator, Requeue
+
+    operator = Operator(by or getpass.getuser(), lambda: datetime.now(UTC))
+    return Requeue(box, send, settings.partition_count, operator)
+
+
+def _say_left_out(left_out: "LeftOut") -> None:
+    for letter_id, why in left_out.examples:
+        say(f"left out: {letter_id}: {why}")
+    if left_out.count > len(left_out.examples):
+        say(f"left out: {left_out.count - len(left_out.examples):,} more")
+
+
+def _ms(at: "datetime | None") -> int | None:
+    from datetime import UTC
+
+    if at is None:
+        return None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

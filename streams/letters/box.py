@@ -1,0 +1,120 @@
+"""Reads the dead letters and what became of them, from the start of their topics to the end as it was then."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from infra.brokers import Bootstrap
+from infra.errors import BadInput, KafkaAway
+from infra.kafka import Follower, Record, end_offsets, start_offsets
+from infra.topics import COMMANDS, DEAD_LETTERS
+from streams.letters.letter import Letter, Wanted, read_letter
+from streams.letters.marks import Mark, read_mark
+
+_AT_ONCE: Final = 200
+_WAIT_S: Final = 0.5
+_SILENT_S: Final = 10.0
+
+Advance = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What lay among the letters and was none of those given out."""
+
+    repeated: int = 0
+    foreign: int = 0
+
+
+class LetterBox:
+    """The dead letters of one Kafka."""
+
+    def __init__(self, bootstrap: Bootstrap, *, embedded: bool) -> None:
+        self.bootstrap = bootstrap
+        self.embedded = embedded
+
+    def count(self, partition: int | None = None) -> int:
+        """How many records reading will go through, about.
+
+        Raises:
+            KafkaAway, NotFound.
+        """
+        return sum(end - start for start, end in self.span(DEAD_LETTERS, partition).values())
+
+    def letters(
+        self, wanted: Wanted, advance: Advance = lambda _: None, skipped: Skipped | None = None
+    ) -> Generator[Letter]:
+        """Each wanted letter once, though the outbox may have written it twice; in order within a partition.
+
+        Raises:
+            KafkaAway, NotFound, Refused: the topic cannot be read to its end.
+        """
+        skipped = skipped or Skipped()
+        seen: set[int] = set()  # of hashes: some bytes for each letter
+        for record in self.records(DEAD_LETTERS, self.span(DEAD_LETTERS, wanted.partition)):
+            advance(1)
+            try:
+                letter = read_letter(record)
+            except BadInput:
+                skipped.foreign += 1
+                continue
+            mark = hash(letter.id)
+            if mark in seen:
+                skipped.repeated += 1
+                continue
+            seen.add(mark)
+            if wanted.takes(letter):
+                yield letter
+
+    def marks(self) -> dict[str, Mark]:
+        """The last word on each letter that anything was said about.
+
+        Raises:
+            KafkaAway, NotFound, Refused.
+        """
+        marks = (read_mark(record) for record in self.records(COMMANDS, self.span(COMMANDS, None)))
+        return {mark.letter_id: mark for mark in marks if mark is not None}
+
+    def records(self, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Record]:
+        """The records of each partition from an offset up to another, exclusive.
+
+        Raises:
+            KafkaAway: nothing comes for ten seconds.
+            Refused: an offset is not on the log any more.
+        """
+        left = {partition: end for partition, (start, end) in spans.items() if start < end}
+        if not left:
+            return
+        positions = {partition: spans[partition][0] for partition in left}
+        follower = Follower(self.bootstrap, topic, positions, embedded=self.embedded)
+        silent_s = 0.0
+        try:
+            while left:
+                read = follower.read(_AT_ONCE, _WAIT_S)
+                silent_s = 0.0 if read else silent_s + _WAIT_S
+                if silent_s > _SILENT_S:
+                    raise KafkaAway(
+                        f"Kafka at {self.bootstrap} gives nothing of {topic} for {_SILENT_S:g} s; try again"
+                    )
+                for record in read:
+                    end = left.get(record.partition)
+                    if end is None:
+                        continue
+                    if record.offset + 1 >= end:
+                        del left[record.partition]
+                    if record.offset < end:
+                        yield record
+        finally:
+            follower.close()
+
+    def span(self, topic: str, partition: int | None) -> dict[int, tuple[int, int]]:
+        """From where to where a topic reaches, by partition; all of them, or one.
+
+        Raises:
+            BadInput: there is no such partition.
+            KafkaAway, NotFound.
+        """
+        starts, ends = start_offsets(self.bootstrap, topic), end_offsets(self.bootstrap, topic)
+        if partition is not None and partition not in ends:
+            raise BadInput(f"{topic} has the partitions 0 to {max(ends)}, not {partition}", path="--partition")
+        return {p: (starts[p], end) for p, end in ends.items() if partition in (None, p)}

@@ -1,0 +1,47 @@
+"""Which of the wanted letters a command is for: those that are open, or that it names itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from infra.topics import CATALOG
+from streams.letters.census import LeftOut
+from streams.letters.letter import Letter, Wanted
+from streams.letters.marks import Mark, told
+from streams.letters.requeue import refusal
+
+
+@dataclass(slots=True)
+class Choice:
+    """The ids of the letters to work on, those that there were, and why others were left out."""
+
+    ids: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def wanted(self) -> Wanted:
+        """To read them again with their bytes."""
+        return Wanted(ids=frozenset(self.ids))
+
+
+def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[str, Mark]) -> Choice:
+    """Go through the wanted letters; `what` is `requeue` or `discard`."""
+    choice = Choice()
+    for letter in letters:
+        choice.found.add(letter.id)
+        named = letter.id in wanted.ids
+        why = _against(what, letter, marks.get(letter.id), named=named)
+        if why is None:
+            choice.ids.add(letter.id)
+        else:
+            choice.left_out.add(letter, why)
+    return choice
+
+
+def _against(what: str, letter: Letter, mark: Mark | None, *, named: bool) -> str | None:
+    if what == "discard":
+        return None if mark is None else told(mark)
+    if mark is not None and mark.state == "discarded" and not named:
+        return f"{told(mark)}; name it to requeue it all the same"
+    if letter.topic == CATALOG and not named:
+        return "holds a whole facet of an item, which may be older than what is known now; name it if it is not"
+    return refusal(letter, mark)

@@ -1,0 +1,51 @@
+"""Letters on a terminal: the table of all of them, and one as a whole."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from streams.letters.census import Census
+from streams.letters.letter import Letter
+from streams.letters.marks import Mark
+from streams.letters.words import SHOWN, one_line, readable, to_do
+
+_STATES: Final = ("open", "requeuing", "requeued", "discarded")
+
+
+def census_lines(census: Census) -> Iterator[str]:
+    """Counts by reason and state, then the newest letters with their positions."""
+    yield f"{'reason':<24}" + "".join(f"{state:>12}" for state in _STATES)
+    for reason in census.reasons():
+        counts = "".join(f"{census.counts[reason, state]:>12,}" for state in _STATES)
+        yield f"{one_line(reason):<24}{counts}"
+    yield f"{'all':<24}{census.total:>12,} letters"
+    for letter, state, size in census.newest:
+        at = _time(letter.at_ms)
+        where = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        tenant = one_line(letter.tenant) or "?"
+        yield f"{at}  {one_line(letter.reason)}  {where}  {tenant}  {size:,} bytes  {state}  {letter.id}"
+
+
+def letter_lines(letter: Letter, mark: Mark | None, *, whole: bool) -> Iterator[str]:
+    """One letter: its envelope, why it is here, what to do, its bytes (escaped; all of them if `whole`)."""
+    yield f"id         {letter.id}"
+    yield f"reason     {one_line(letter.reason)}: {one_line(letter.message)}"
+    yield f"from       {letter.topic}, partition {letter.partition}, offset {letter.offset}"
+    yield f"written    {_time(letter.at_ms)}"
+    yield f"key        {one_line(letter.key.decode(errors='backslashreplace')) or '(none)'}"
+    if letter.first:
+        yield f"first      {letter.first}: it was requeued, and failed again"
+    if mark is not None:
+        yield f"state      {mark.state} by {one_line(mark.by)} at {mark.at:%Y-%m-%d %H:%M:%S}"
+    yield f"to do      {to_do(letter)}"
+    if not letter.whole:
+        yield f"cut        the record had {letter.cut_from:,} bytes, sha256 {letter.sha256}; these are the first"
+    if letter.value is None:
+        yield "bytes      (none: a tombstone)"
+        return
+    yield f"bytes      {len(letter.value):,}"
+    yield readable(letter.value, len(letter.value) if whole else SHOWN)
+
+
+def _time(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,106 @@
+"""`daogou dead-letters` as a person meets it, on a broker with a few letters."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from features.events import encode
+from tests.streams.letters.made import ANN, HOME, box_of, on_log, outgoing_letter, sender
+from tests.streams.shop import LOG, PARTITIONS, event
+from tests.streams.test_cli import daogou
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+MANY = [event(f"shopper-{n}", "page_view") for n in range(101)]
+
+
+@pytest.fixture
+def run(broker: str, tmp_path: Path) -> Run:
+    """The command on a broker with a letter of Ann's and one of poison."""
+    with sender(broker) as send:
+        poison = replace(outgoing_letter(8, ANN, "not_json"), value=b"\x1b[2J\xff poison")
+        send([outgoing_letter(7, ANN), poison])
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return daogou(
+            "dead-letters",
+            *arguments,
+            DAOGOU_KAFKA=broker,
+            DAOGOU_EMBEDDED_LOG=LOG,
+            DAOGOU_PARTITIONS=str(PARTITIONS),
+            DAOGOU_DATA_DIR=str(tmp_path),
+        )
+
+    return call
+
+
+def test_list_counts_by_reason_and_names_positions(run: Run) -> None:
+    told = run("list")
+    assert told.returncode == 0
+    assert re.search(r"^not_json +1 +0 +0 +0$", told.stdout, re.M)
+    assert re.search(r"^all +2 letters$", told.stdout, re.M)
+    assert f"shop.events.v1/{HOME}/7  default" in told.stdout
+    assert f"{LOG}/{HOME}/8" in told.stdout
+    only = run("list", "--reason", "not_json", "--newest", "0")
+    assert re.search(r"^all +1 letters$", only.stdout, re.M)
+
+
+def test_show_escapes_the_bytes_and_says_what_to_do(run: Run) -> None:
+    told = run("show", f"{LOG}/{HOME}/8")
+    assert told.returncode == 0
+    assert "\x1b" not in told.stdout
+    assert "\\x1b[2J\\xff poison" in told.stdout
+    assert "to do      fix the producer" in told.stdout
+    missing = run("show", "no-log/0/0")
+    assert missing.returncode == 2
+    assert "there is no dead letter 'no-log/0/0'" in missing.stderr
+
+
+def test_requeue_and_discard_are_told_and_kept(run: Run, broker: str) -> None:
+    dry = run("requeue", "--reason", "unknown_version", "--dry-run")
+    assert "would requeue 1" in dry.stdout
+    assert on_log(broker) == []
+    assert "1 requeued" in run("requeue", "--reason", "unknown_version", "--by", "olga").stdout
+    [record] = on_log(broker)
+    assert (record.value, record.partition) == (encode(ANN), HOME)
+    assert "requeued by olga at" in run("requeue", f"{LOG}/{HOME}/7").stdout
+    assert "1 discarded" in run("discard", f"{LOG}/{HOME}/8", "--by", "paul").stdout
+    assert "name it to requeue it all the same" in run("requeue", "--reason", "not_json").stdout
+    assert len(on_log(broker)) == 1
+    listed = run("list").stdout
+    assert re.search(r"^not_json +0 +0 +0 +1$", listed, re.M)
+    assert re.search(r"^unknown_version +0 +0 +1 +0$", listed, re.M)
+    assert "state      discarded by paul" in run("show", f"{LOG}/{HOME}/8").stdout
+    assert {mark.by for mark in box_of(broker).marks().values()} == {"olga", "paul"}
+
+
+def test_many_are_not_requeued_unasked(run: Run, broker: str) -> None:
+    with sender(broker) as send:
+        send([outgoing_letter(n, one, "unknown_event") for n, one in enumerate(MANY)])
+    told = run("requeue", "--reason", "unknown_event")
+    assert told.returncode == 1
+    assert "101 letters are many to requeue" in told.stderr
+    assert on_log(broker) == []
+    assert "101 requeued" in run("requeue", "--reason", "unknown_event", "--yes").stdout
+    assert len(on_log(broker)) == 101
+
+
+def test_what_is_asked_wrongly_is_one_sentence(run: Run) -> None:
+    for arguments, said in (
+        (("requeue",), "say which letters to requeue"),
+        (("list", "--from", "yesterday"), "is not a time"),
+        (("list", "--partition", "99"), "has the partitions 0 to 7, not 99"),
+    ):
+        told = run(*arguments)
+        assert told.returncode == 2
+        assert said in told.stderr
+        assert "Traceback" not in told.stderr
+
+
+def test_without_a_broker_it_says_so(tmp_path: Path) -> None:
+    told = daogou("dead-letters", "list", DAOGOU_DATA_DIR=str(tmp_path))
+    assert told.returncode == 1
+    assert "no broker runs" in told.stderr
