@@ -150,6 +150,11 @@ def apply(item: Item | None, record: FacetRecord) -> Item | None:
     return msgspec.structs.replace(known, **{facet: getattr(record, facet) for facet in held})
 
 
+def gone(item_id: str) -> Item:
+    """What features say of an item that was removed: nothing is known of it, and it cannot be bought."""
+    return Item(item_id=item_id, stock=Stock(available=False))
+
+
 def complete(event: Event, lookup: Callable[[str], Item | None]) -> Event:
     """The event with what its lines lack of category, brand and price as the catalogue has it now.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from features.aggregates import ITEM_CONTENT, ITEM_STATISTICS, SHOPPER_BEHAVIOUR
 from features.archive import EventArchive
+from features.catalog_archive import CatalogArchive, contents
 from features.feature_log import FeatureLog, replaced
 from features.history import Counts, History
 from features.item_statistics import ItemCounter
@@ -43,8 +44,9 @@ def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Call
             if snapshots.keys:
                 at_us = snapshots.at_ms * 1000
                 statistics.add_columns([snapshots.keys, at_us, at_us, *snapshots.values.values()])
-        with FeatureLog(folder, ITEM_CONTENT):
-            pass  # the archive holds no catalogue yet: its columns are there, and joins give nulls
+        with FeatureLog(folder, ITEM_CONTENT) as content:
+            for key, at_ms, values in contents(CatalogArchive(archive_dir).facets()):
+                content.add(key, at_ms, at_ms * 1000, values)
     tell(history.counts.events)
     history.counts.item_rows = len(snapshots.keys)
     return history.counts

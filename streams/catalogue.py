@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from features.aggregates import ITEM_CONTENT, item_values
-from features.catalog import FacetRecord, Item, Stock, apply, decode_record
+from features.aggregates import ITEM_CONTENT
+from features.catalog import FacetRecord, decode_record
+from features.catalog_archive import Facet, contents
 from features.catalog_store import CatalogStore
 from features.online import OnlineRow, OnlineWriter
 from infra import metrics
@@ -94,10 +95,11 @@ class CatalogueKeeper:
             new = [r for r in batch.records if r.offset > self._reached[batch.partition]]
             if not new:
                 return 0
-            records, letters = [], []
+            facets, letters = [], []
             for record in new:
                 try:
-                    records.append(self._read(batch.partition, record.key, record.value))
+                    facet = self._read(batch.partition, record.key, record.value)
+                    facets.append(Facet(record.timestamp, batch.log, batch.partition, record.offset, facet))
                 except BadInput as error:
                     letters.append(letter(batch, record, error.reason, error.message))
                     measured.count(metrics.DEAD_LETTERS, topic=CATALOG, code=error.reason)
@@ -108,10 +110,10 @@ class CatalogueKeeper:
                 # The features first: after a crash in between they come again, for the position has not
                 # moved.
                 offset = new[-1].offset
-                await self._write_features(records, batch.log, offset)
-                await self._store.apply(batch.partition, records, batch.log, offset)
+                await write_contents(self._store, self._online, facets, self._partitions)
+                await self._store.apply(batch.partition, [each.record for each in facets], batch.log, offset)
             self._reached[batch.partition] = offset
-            return len(records)
+            return len(facets)
 
     async def check(self) -> None:
         """Compare the positions in Redis with what this process applied.
@@ -141,22 +143,17 @@ class CatalogueKeeper:
             found = await self._store.positions(partitions, self.log)
         return {partition: offset for partition, (_, offset) in found.items()}
 
-    async def _write_features(self, records: Sequence[FacetRecord], log: str, offset: int) -> None:
-        of: dict[str, list[FacetRecord]] = {}
-        for record in records:
-            of.setdefault(record.tenant, []).append(record)
-        for tenant, its in of.items():
-            items: dict[str, Item | None] = {}
-            item_ids = list(dict.fromkeys(record.item_id for record in its))
-            items |= await self._store.get(tenant, item_ids, self._partitions)
-            for record in its:
-                items[record.item_id] = apply(items.get(record.item_id), record)
-            rows = [
-                OnlineRow(record_key(tenant, item_id), 0, item_values(item or _gone(item_id)), log, offset)
-                for item_id, item in items.items()
-            ]
-            await self._online.write(ITEM_CONTENT, rows)
 
-
-def _gone(item_id: str) -> Item:
-    return Item(item_id=item_id, stock=Stock(available=False))
+async def write_contents(store: CatalogStore, online: OnlineWriter, facets: Sequence[Facet], partitions: int) -> None:
+    """Write the features of items as they will be when these facets, of one log and in its order, are applied."""
+    of: dict[str, list[str]] = {}
+    for facet in facets:
+        of.setdefault(facet.record.tenant, []).append(facet.record.item_id)
+    before = {
+        (tenant, item_id): item
+        for tenant, item_ids in of.items()
+        for item_id, item in (await store.get(tenant, list(dict.fromkeys(item_ids)), partitions)).items()
+    }
+    last = {row.key: row for row in contents(facets, before)}
+    rows = [OnlineRow(*row, facets[-1].log, facets[-1].offset) for row in last.values()]
+    await online.write(ITEM_CONTENT, rows)

@@ -1,4 +1,4 @@
-"""Loading without Kafka: archive first, then catalogue, then the worker's own pipeline over the archive.
+"""Loading without Kafka: archives first, then catalogue, then the worker's own pipeline over the archive.
 
 A load is a log of its own, `load-<hash>`, with an offset for each event in its partition. The archive and
 every fence count in it, so a load that was interrupted goes on where it was, and a second one finds all done.
@@ -14,17 +14,17 @@ from uuid import uuid4
 import pyarrow as pa
 from redis.asyncio import Redis
 
-from features import catalog
-from features.aggregates import ITEM_CONTENT, item_values
 from features.archive import ArchiveRow, EventArchive, event_row
-from features.catalog import FacetRecord, Item
+from features.catalog import FacetRecord
+from features.catalog_archive import CatalogArchive
 from features.catalog_store import CatalogStore
 from features.events import Event, encode, record_key_of
-from features.online import OnlineRow, OnlineWriter
-from infra.keys import LIVE, feast_project, partition_of, record_key
+from features.online import OnlineWriter
+from infra.keys import LIVE, feast_project, partition_of
 from infra.redis import address, told_as_away
 from infra.settings import Settings
 from streams.batch import Applied, PartitionBatch
+from streams.direct_catalogue import DirectCatalogue
 from streams.holds import Hold
 from streams.interruption import step_done
 from streams.pipeline import build_pipeline
@@ -35,7 +35,6 @@ from streams.progress import Phases
 BATCH_EVENTS: Final = 10_000
 BATCH_SHOPPERS: Final = 500
 ARCHIVED_AT_ONCE: Final = 40_000
-_FACETS_AT_ONCE: Final = 1000
 _RENEW_S: Final = 5.0
 
 _T = TypeVar("_T")
@@ -75,7 +74,9 @@ class Written:
 class DirectLoad:
     """Writes one load into the archive and the live namespace; it needs both for itself."""
 
-    def __init__(self, settings: Settings, redis: Redis, log: str, phases: Phases) -> None:
+    def __init__(self, settings: Settings, redis: Redis, log: str, phases: Phases, at_ms: int) -> None:
+        """`log` names the load, `at_ms` is now: when its catalogue was received."""
+        self._at_ms = at_ms
         self._settings = settings
         self._partitions = settings.partition_count
         self._redis = redis
@@ -83,6 +84,7 @@ class DirectLoad:
         self._phases = phases
         self._where = address(settings.redis)
         self._archive = EventArchive(settings.archive_dir)
+        self._catalogue_archive = CatalogArchive(settings.archive_dir)
         self._held = _Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
 
     async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> Written:
@@ -96,7 +98,9 @@ class DirectLoad:
         await self._held.take()
         try:
             written = await self._write_archive(events, total)
-            await self._write_catalogue(records)
+            catalogue = DirectCatalogue(self._log, records, self._partitions, self._at_ms)
+            catalogue.archive(self._catalogue_archive)
+            await self._write_catalogue(catalogue, len(records))
             written.applied = await self._apply(written.events)
         finally:
             await self._held.release()
@@ -112,40 +116,15 @@ class DirectLoad:
                 await self._held.renew()
         return written
 
-    async def _write_catalogue(self, records: Sequence[FacetRecord]) -> None:
-        store = CatalogStore(self._redis)
-        shares: dict[int, list[FacetRecord]] = {}
-        for record in records:
-            key = record_key(record.tenant, record.item_id)
-            shares.setdefault(partition_of(key, self._partitions), []).append(record)
-        with (
-            self._phases.phase("catalogue", len(records), "records") as advance,
-            told_as_away(self._where),
-        ):
-            reached = await store.positions(shares, self._log)
-            for partition, share in sorted(shares.items()):
-                offset = -1
-                for chunk in _chunks(share, _FACETS_AT_ONCE):
-                    offset += len(chunk)
-                    if offset > reached.get(partition, ("", -1))[1]:
-                        # The features first: after a crash in between they come again.
-                        await self._write_contents(store, chunk, offset)
-                        await store.apply(partition, chunk, self._log, offset)
-                    advance(len(chunk))
-                    await self._held.renew()
+    async def _write_catalogue(self, catalogue: DirectCatalogue, total: int) -> None:
+        store, online = CatalogStore(self._redis), OnlineWriter(self._redis, feast_project(LIVE))
+        with self._phases.phase("catalogue", total, "records") as advance, told_as_away(self._where):
 
-    async def _write_contents(self, store: CatalogStore, records: Sequence[FacetRecord], offset: int) -> None:
-        tenant = self._settings.tenant
-        items: dict[str, Item | None] = {}
-        items |= await store.get(tenant, list({record.item_id: None for record in records}), self._partitions)
-        for record in records:
-            items[record.item_id] = catalog.apply(items.get(record.item_id), record)
-        rows = [
-            OnlineRow(record_key(tenant, item_id), 0, item_values(item), self._log, offset)
-            for item_id, item in items.items()
-            if item is not None
-        ]
-        await OnlineWriter(self._redis, feast_project(LIVE)).write(ITEM_CONTENT, rows)
+            async def done(facets: int) -> None:
+                advance(facets)
+                await self._held.renew()
+
+            await catalogue.apply(store, online, done)
 
     async def _apply(self, total: int) -> Applied:
         pipeline = build_pipeline(self._settings, self._redis)

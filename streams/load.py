@@ -142,7 +142,7 @@ def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock)
         if request.items is not None:
             with phases.phase("catalogue read", 0, "rows") as advance:
                 intake.read_catalogue(request.items, advance)
-        return asyncio.run(_write(_Job(settings, request, phases, source, intake, lines_read)))
+        return asyncio.run(_write(_Job(settings, request, phases, source, intake, lines_read, clock.now_ms())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +203,7 @@ class _Job:
     source: LoadSource
     intake: Intake
     lines_read: int
+    now_ms: int
 
 
 async def _admitted(settings: Settings, request: LoadRequest) -> None:
@@ -233,7 +234,7 @@ async def _write(job: _Job) -> LoadReport:
         ready = Ready(intake, chosen, await stored_items(settings, redis, len(chosen)))
         if request.direct:
             log = job.source.log(request, settings, chosen.moved_days)
-            direct = DirectLoad(settings, redis, log, phases)
+            direct = DirectLoad(settings, redis, log, phases, job.now_ms)
             written = await direct.run(records, ready, len(chosen))
             applied, dead = written.counts(), written.applied.reasons
         else:

@@ -3,16 +3,30 @@
 import asyncio
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import pyarrow.dataset as ds
+import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from rich.console import Console
 
+from features.aggregates import ITEM_CONTENT
+from features.catalog_archive import CatalogArchive
+from features.feature_log import CREATED_AT, folder_of
+from features.online import OnlineReader
 from infra import redis as infra_redis
+from infra.clock import ManualClock
+from infra.keys import LIVE, feast_project
 from infra.settings import Settings
 from streams.direct import DirectLoad, Written
+from streams.load import LoadRequest, load
 from streams.load_report import print_report
+from streams.offline_features import build_features
 from tests.features.past import made_events
-from tests.streams.loads import direct, quietly, rows, run
+from tests.streams.files import written
+from tests.streams.loads import NOW, direct, quietly, rows, run
+from tests.streams.test_load_interrupted import Plug, PlugPulledError
 
 
 def loaded(settings: Settings, count: int, total: int) -> Written:
@@ -22,7 +36,9 @@ def loaded(settings: Settings, count: int, total: int) -> Written:
         client = await infra_redis.connect(settings.redis, 5000)
         try:
             events = made_events(count, seed=1)
-            return await DirectLoad(settings, client, "load-of-the-test", quietly()).run([], events, total)
+            return await DirectLoad(settings, client, "load-of-the-test", quietly(), NOW.now_ms()).run(
+                [], events, total
+            )
         finally:
             await client.aclose()
 
@@ -51,3 +67,37 @@ def test_dead_letters_are_told_by_reason(settings: Settings, empty: Redis, retai
     shown = StringIO()
     print_report(report, Console(file=shown, width=120))
     assert f"dead letters: row_unreadable {dead}" in shown.getvalue()
+
+
+def test_the_catalogue_is_in_the_archive_before_it_is_in_redis(settings: Settings, empty: Redis, retail: Path) -> None:
+    """The plug is pulled at the first facet that Redis has: the archive has them all, and holds each once for good."""
+    with pytest.raises(PlugPulledError):
+        run(settings, direct(retail), Plug("catalogue", 1))
+    facets = CatalogArchive(settings.archive_dir).facets()
+    assert len(facets) == 10, "name and price of five items"
+    run(settings, direct(retail))
+    run(settings, direct(retail))
+    assert CatalogArchive(settings.archive_dir).facets() == facets
+
+
+async def test_an_items_features_are_the_same_online_and_offline(
+    settings: Settings, empty: Redis, redis: AsyncRedis, tmp_path: Path
+) -> None:
+    header = "id,name,category,brand,price,availability"
+    first = written(tmp_path, "a.csv", header, "t1,Tea,Food > Tea,Leaf,3 EUR,in_stock", "p1,Pot,Pots,Clay,9 EUR,")
+    second = written(tmp_path, "b.csv", header, "p1,Pot,Large pots,Clay,8 EUR,out_of_stock")
+    for later, path in enumerate((first, second)):
+        with quietly() as phases:
+            clock = ManualClock(NOW.now_ms() + later)
+            await asyncio.to_thread(load, settings, LoadRequest(items=path, direct=True), phases, clock)
+    with quietly() as phases:
+        await asyncio.to_thread(build_features, settings, phases)
+    rows_of: list[dict[str, Any]] = ds.dataset(folder_of(settings.offline_dir, ITEM_CONTENT)).to_table().to_pylist()
+    newest = {row["item"]: row for row in sorted(rows_of, key=lambda row: row[CREATED_AT])}
+    names = list(ITEM_CONTENT.fields)
+    found = await OnlineReader(redis, feast_project(LIVE)).read(ITEM_CONTENT, sorted(newest), names)
+    assert [{name: newest[key][name] for name in names} for key in sorted(newest)] == found
+    assert [(each["category"], each["price"], each["available"]) for each in found] == [
+        ("Large pots", 8.0, False),
+        ("Tea", 3.0, True),
+    ]
