@@ -75,7 +75,7 @@ def told(error: Exception, settings: Settings) -> tuple[str, str]:
     if isinstance(error, msgspec.DecodeError):
         return "unreadable_data", (
             f"something that this version cannot read lies in Redis or in {settings.data_dir} ({logs.said(error)}): it "
-            "is damaged, or another version wrote it; run that version, or take an empty Redis and folder and load again"
+            "is damaged, or another version wrote it; run that one, or take an empty Redis and folder and load again"
         )
     return _UNKNOWN, (
         f"{logs.said(error)}, which nobody expected: what was not applied comes again; start again, and report this "

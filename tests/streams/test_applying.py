@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from infra.clock import SystemClock
+from features.events import to_ms
+from infra.clock import ManualClock
 from infra.errors import WentBack
 from infra.kafka import Producer
 from infra.metrics import Metrics
@@ -18,7 +20,9 @@ from streams.draining import Drainer
 from streams.inbox import Chunk, Inbox
 from streams.outbox import Outbox
 from streams.pipeline import build_pipeline
-from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
+from streams.worker.progress import Progress
+from tests.streams.models import Popular
+from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
 
 HOME = partition_of_event(event("ann", "page_view"))
 
@@ -40,9 +44,9 @@ class Loop:
         self._news = asyncio.Event()
         self._on_log = on_log
         self.meanwhile: Callable[[], Awaitable[None]] | None = None  # what happens while the broker is asked
-        measured = Metrics()
+        self.measured = measured = Metrics()
         drainer = Drainer(self.pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 100, measured)
-        around = Around(self._next_on_log, self._before, self._applied, measured, SystemClock())
+        around = Around(self._next_on_log, self._before, self._applied, measured, ManualClock(to_ms(T0) + 60_000))
         self.applying = Applying(self.pipeline, self.inbox, drainer, Pace(100, 1), around)
 
     async def begin(self) -> None:
@@ -150,3 +154,56 @@ async def test_what_was_read_before_a_rebalance_is_not_applied_after_it(settings
     loop.inbox.put(chunk(10, 12))
     await loop.until(19)
     assert (loop.counts.applied, loop.counts.redelivered) == (20, 0)
+
+
+def samples(measured: Metrics, name: str) -> dict[str, float]:
+    """The samples of a family, by their labels as text."""
+    return {
+        str(sample.labels) if sample.labels else "": sample.value
+        for family in text_string_to_metric_families(measured.text().decode())
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+async def test_the_way_to_the_list_is_measured_for_lists_that_were_made(settings: Settings, redis: Redis) -> None:
+    loop = Loop(settings, redis)
+    await loop.begin()
+    loop.inbox.put(chunk(0, 1))
+    await loop.until(0)
+    assert samples(loop.measured, "daogou_event_to_shelf_seconds_count") == {"": 0}
+    loop.pipeline.derived.scorer = Popular("v1")
+    history = Log()
+    history.records[HOME] = list(chunk(0, 1).records)
+    history.append(event("ann", "purchase", "tea", load_id="load-1"), event("ann", "view_item", "cup", minute=0.5))
+    loop.inbox.put(Chunk(EVENTS, HOME, history.records[HOME][1:2]))
+    await loop.until(1)
+    assert samples(loop.measured, "daogou_event_to_shelf_seconds_count") == {"": 0}
+    loop.inbox.put(Chunk(EVENTS, HOME, history.records[HOME][2:]))
+    await loop.until(2)
+    assert samples(loop.measured, "daogou_event_to_shelf_seconds_count") == {"": 1}
+    assert samples(loop.measured, "daogou_event_to_shelf_seconds_sum") == {"": 30}
+
+
+async def test_each_stage_of_a_batch_is_measured(settings: Settings, redis: Redis) -> None:
+    loop = Loop(settings, redis)
+    await loop.begin()
+    loop.inbox.put(chunk(0, 20))
+    await loop.until(19)
+    stages = ("decode", "read", "fold", "features", "score", "commit", "all")
+    assert samples(loop.measured, "daogou_batch_seconds_count") == {str({"stage": stage}): 1 for stage in stages}
+
+
+def test_lag_and_delay_are_told_of_owned_partitions() -> None:
+    measured, clock = Metrics(), ManualClock(100_000)
+    progress = Progress(clock, measured)
+    progress.applied(Applied(newest={3: 40_000, 5: 90_000}))
+    progress.applied(Applied(newest={3: 30_000}))
+    progress.measure({3: 10, 5: 7}, {3: 4, 5: 6})
+    labels = [str({"partition": partition}) for partition in "35"]
+    assert samples(measured, "daogou_lag_records") == dict(zip(labels, (5, 0), strict=True))
+    assert samples(measured, "daogou_watermark_delay_seconds") == dict(zip(labels, (60, 10), strict=True))
+    clock.move_ms(10_000)
+    progress.measure({5: 9}, {5: 6})
+    assert samples(measured, "daogou_lag_records") == dict(zip(labels, (0, 2), strict=True))
+    assert samples(measured, "daogou_watermark_delay_seconds") == dict(zip(labels, (0, 20), strict=True))
