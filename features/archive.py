@@ -40,7 +40,6 @@ _FEW_VALUES: Final = ["log", "tenant", "event_name"]
 _MAX_NAME: Final = 240  # most file systems take 255 bytes
 _BATCH_ROWS: Final = 32_768
 _HALF_WRITTEN: Final = ".half-written"
-_DAY_MS: Final = 86_400_000
 
 
 class ArchiveRow(NamedTuple):

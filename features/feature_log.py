@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.aggregates import Kind, Value, ValueType, View
+from infra.clock import DAY_MS
 
 EVENT_AT: Final = "event_timestamp"
 """Event time of the newest event that the row knows of."""
 CREATED_AT: Final = "known_timestamp"
 """When the row came to be known; rises strictly from row to row of one entity."""
 
-DAY_MS: Final = 86_400_000
 _CHUNK_ROWS: Final = 4096
 _HELD_BYTES: Final = 192 << 20  # kept in memory before a part is written for each day
 _ROW_GROUP: Final = 8192

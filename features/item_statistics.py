@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.events import Event
+from infra.clock import DAY_MS
 from infra.keys import record_key
 
-HALF_LIFE_MS: Final = 14 * 86_400_000
-DAY_MS: Final = 86_400_000
+HALF_LIFE_MS: Final = 14 * DAY_MS
 PRIOR_RATINGS: Final = 5.0
 PRIOR_MEAN: Final = 3.5
 """An item's mean rating starts as that of five ratings of 3.5: one enthusiast does not make a bestseller."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from infra.clock import DAY_MS
+
 EVENTS: Final = "shop.events.v1"
 CATALOG: Final = "shop.catalog.v1"
 DECISIONS: Final = "shop.decisions.v1"
@@ -10,8 +12,6 @@ TRIGGERS: Final = "shop.triggers.v1"
 DEAD_LETTERS: Final = "shop.dead-letters.v1"
 COMMANDS: Final = "shop.commands.v1"
 SETTINGS: Final = "shop.settings.v1"
-
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Topic:
         common = {"max.message.bytes": "1048588"}
         if self.kept_days is None:
             return common | {"cleanup.policy": "compact"}
-        return common | {"cleanup.policy": "delete", "retention.ms": str(self.kept_days * _DAY_MS)}
+        return common | {"cleanup.policy": "delete", "retention.ms": str(self.kept_days * DAY_MS)}
 
 
 TOPICS: Final = (

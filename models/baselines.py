@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 import scipy.sparse as sp
 
+from infra.clock import DAY_MS
 from models.interactions import Floats, Interactions, Ints
 
-DAY_MS: Final = 86_400_000
 HISTORY: Final = 50
 RECENCY: Final = 0.97
 NEIGHBOURS: Final = 50

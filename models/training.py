@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import torch
 
+from infra.clock import DAY_MS
 from infra.errors import BadInput
 from models.baselines import (
-    DAY_MS,
     NEIGHBOURS,
     Ranker,
     decayed_counts,

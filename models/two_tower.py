@@ -12,6 +12,7 @@ import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
+from infra.clock import DAY_MS
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import PRICE_BINS, ItemFeatures
 
@@ -22,7 +23,6 @@ with warnings.catch_warnings():  # of other packages, at their import
 _NAMES = ("id", "category", "brand", "price")
 _START = 0.05
 _SVD_SHARE = 0.15
-_DAY_MS = 86_400_000
 
 
 class ItemTower(nn.Module):
@@ -79,7 +79,7 @@ def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
 
     It spares training most of the epochs that the ids of a small shop would need.
     """
-    age = np.maximum(at_ms - bought.at, 0) / (365 * _DAY_MS)
+    age = np.maximum(at_ms - bought.at, 0) / (365 * DAY_MS)
     shape = (len(bought.shoppers), len(bought.items))
     table: Any = sp.csr_matrix((0.5**age, (bought.shopper, bought.item)), shape=shape)
     table.data = np.sqrt(table.data)

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.shoppers import INTERACTION_KINDS, MAX_INTERACTIONS
+from infra.clock import DAY_MS
 from models.interactions import Floats, Ints
 
 HEADS: Final = 2
 LAYERS: Final = 2
 FACTS: Final = 3  # log orders, log views, mean log price
 KINDS: Final = {kind: row for row, kind in enumerate(sorted(INTERACTION_KINDS))}
-_DAY_MS: Final = 86_400_000
 _GAPS_MS: Final = np.array(
     [0, 60_000, 600_000, 3_600_000, 21_600_000]
-    + [days * _DAY_MS for days in (1, 2, 4, 7, 10, 14, 21, 28, 42, 60, 90, 150, 250)],
+    + [days * DAY_MS for days in (1, 2, 4, 7, 10, 14, 21, 28, 42, 60, 90, 150, 250)],
     dtype=np.int64,
 )
 

@@ -2,13 +2,12 @@
 
 from features.history import Counts
 from features.offline_build import build
+from infra.clock import HOUR_MS
 from infra.settings import Settings
 from streams.progress import Phases
-
-_HOUR_MS = 3_600_000
 
 
 def build_features(settings: Settings, phases: Phases) -> Counts:
     """Fold the tenant's archive into a new build of the offline log; what became of the events."""
     with phases.phase("features", 0, "events") as advance:
-        return build(settings.archive_dir, settings.offline_dir, settings.lateness_h * _HOUR_MS, advance)
+        return build(settings.archive_dir, settings.offline_dir, settings.lateness_h * HOUR_MS, advance)

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
-from typing import IO, Final, Self
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from features.events import Event, encode, shopper_id, to_ms
-
-DAY_MS: Final = 86_400_000
+from infra.clock import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

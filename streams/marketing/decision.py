@@ -8,12 +8,13 @@ from typing import Final
 from features.catalog import Item
 from features.messages import Trigger, TriggerItem
 from features.shoppers import State
+from infra.clock import DAY_MS
 from infra.keys import record_key
 from streams.marketing import copy
 from streams.marketing.timers import CART_ABANDONED
 
 # How long a message may be sent after it became due, and how old a timer may be when it is found.
-LIFETIME_MS: Final = 24 * 3600 * 1000
+LIFETIME_MS: Final = DAY_MS
 MAX_ITEMS: Final = 5
 
 # A shopper with an account can be written to; of an anonymous one only the browser is known.

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.aggregates import VIEWS, Kind, Value, ValueType, View
-from features.feature_log import CREATED_AT, DAY_MS, EVENT_AT, FeatureLog, arrow_type, folder_of, replaced, schema_of
+from features.feature_log import CREATED_AT, EVENT_AT, FeatureLog, arrow_type, folder_of, replaced, schema_of
+from infra.clock import DAY_MS
 
 START = 1_777_593_600_000  # 2026-05-01
 EVERY_TYPE = View(

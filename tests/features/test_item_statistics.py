@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from features.aggregates import ITEM_STATISTICS
 from features.events import Event, EventItem, EventName
-from features.item_statistics import DAY_MS, HALF_LIFE_MS, PRIOR_MEAN, PRIOR_RATINGS, ItemCounter, Snapshots
+from features.item_statistics import HALF_LIFE_MS, PRIOR_MEAN, PRIOR_RATINGS, ItemCounter, Snapshots
+from infra.clock import DAY_MS
 
 DAY_1 = 1_777_593_600_000  # 2026-05-01
 

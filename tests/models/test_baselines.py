@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.clock import DAY_MS
 from models.baselines import (
-    DAY_MS,
     HISTORY,
     NEIGHBOURS,
     RECENCY,
