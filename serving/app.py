@@ -30,6 +30,7 @@ from models.release import released
 from serving import openapi, pages
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
+from serving.cors import Origins, Preflight
 from serving.events import Collector, EventLog
 from serving.health import Health
 from serving.items import CatalogueLog, ItemWriter
@@ -82,6 +83,7 @@ class Api:
                 "Allowed: a loopback address, or set DAOGOU_SECRET_KEYS.",
                 path="host",
             )
+        self._origins = Origins(settings.allowed_origins)
         self._running: contextlib.AsyncExitStack | None = None
         self._direct: dict[tuple[str, str], Endpoint] = {}
         self._router = Router()
@@ -150,9 +152,12 @@ class Api:
     def _mount(self, table: Sequence[Operation], metrics: Metrics) -> None:
         routes = []
         for operation in table:
-            endpoint = Endpoint(operation, self._keys, metrics)
+            endpoint = Endpoint(operation, self._keys, self._origins, metrics)
             # Ids may hold slashes.
             path = operation.path.replace("}", ":path}")
+            if operation.access == "publishable" and self._settings.allowed_origins:
+                asked = Preflight(self._origins, [operation.method], self._keys)
+                routes.append(Route(path, asked, methods=["OPTIONS"]))
             routes.append(Route(path, endpoint, methods=[operation.method]))
             if "{" not in operation.path:
                 self._direct[operation.method, operation.path] = endpoint

@@ -49,7 +49,7 @@ class Keys:
             Refusal: 401 without a key that is known, 403 from elsewhere when none are configured.
         """
         if not self.configured:
-            _check_local(scope, headers)
+            self.check_local(scope, headers)
             return "secret"
         given = headers.get(b"x-api-key", b"")
         if given:
@@ -61,6 +61,24 @@ class Keys:
         if _among(found, self._publishable):
             return "publishable"
         raise Refusal(401, "key_required", "Give a known key in X-API-Key.")
+
+    @staticmethod
+    def check_local(scope: Mapping[str, Any], headers: Headers) -> None:
+        """That the request comes from this machine and from no page of another site.
+
+        Raises:
+            Refusal: 403.
+        """
+        client = scope.get("client")
+        if client is not None and not _is_loopback(client[0]):
+            raise _local_only("other machines need a key")
+        # A page of another site may reach this port through the person's browser: its own name gives it away.
+        host = headers.get(b"host")
+        if host is not None and not _is_local_host(b"//" + host):
+            raise _local_only("the name in Host must be localhost")
+        origin = headers.get(b"origin")
+        if origin is not None and not _is_local_host(origin):
+            raise _local_only("pages of other sites need a key")
 
 
 def demand_secret(caller: Caller) -> None:
@@ -108,19 +126,6 @@ def _weak_key(scope: Mapping[str, Any], headers: Headers) -> bytes:
             return b""
     query: bytes = scope.get("query_string", b"")
     return parse_qs(query).get(b"key", [b""])[0] if query else b""
-
-
-def _check_local(scope: Mapping[str, Any], headers: Headers) -> None:
-    client = scope.get("client")
-    if client is not None and not _is_loopback(client[0]):
-        raise _local_only("other machines need a key")
-    # A page of another site may reach this port through the person's browser: its own name gives it away.
-    host = headers.get(b"host")
-    if host is not None and not _is_local_host(b"//" + host):
-        raise _local_only("the name in Host must be localhost")
-    origin = headers.get(b"origin")
-    if origin is not None and not _is_local_host(origin):
-        raise _local_only("pages of other sites need a key")
 
 
 def _local_only(why: str) -> Refusal:

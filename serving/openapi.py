@@ -62,7 +62,7 @@ def _operation(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         "parameters": _parameters(operation),
         "responses": _responses(operation, of_type),
     }
-    if operation.access != "open":
+    if operation.access in ("publishable", "secret"):
         said["security"] = [{"key": []}]
     if operation.body is not None:
         schema = _bounded(of_type[repr(operation.body)])
@@ -106,7 +106,7 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
     else:
         content = {"application/json": {"schema": of_type[repr(operation.answers)]}}
     found = {str(int(operation.status)): {"description": operation.summary, "content": content}}
-    refused = dict(_COMMON) if operation.access != "open" else {}
+    refused = dict(_COMMON) if operation.access in ("publishable", "secret") else {}
     if operation.body is not None:
         refused |= _WITH_BODY
     if operation.body is not None or operation.query is not None or "{" in operation.path:

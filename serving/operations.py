@@ -15,10 +15,12 @@ from infra.errors import BadInput, DaogouError
 from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
 from serving.bodies import ClientGoneError, Headers, read_body
+from serving.cors import Origins
 from serving.keys import Caller, Keys, demand_secret
 from serving.problems import send_problem, unexpected
 
-Access = Literal["open", "publishable", "secret"]
+# health: everybody, from everywhere. open: everybody, but only this machine while no keys are configured.
+Access = Literal["health", "open", "publishable", "secret"]
 
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
@@ -77,17 +79,21 @@ class Operation:
 class Endpoint:
     """An operation as an ASGI application."""
 
-    def __init__(self, operation: Operation, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, operation: Operation, keys: Keys, origins: Origins, metrics: Metrics) -> None:
         self._operation = operation
         self._keys = keys
+        self._origins = origins
         self._metrics = metrics
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
         began = time.perf_counter()
         operation = self._operation
+        headers: Headers = dict(scope["headers"])
+        if operation.access == "publishable":
+            send = self._origins.answer(send, headers)
         try:
-            call = await self._call(scope, receive)
+            call = await self._call(scope, headers, receive)
             answer = await operation.handler(call)
             await _send(send, operation.status, answer, call.trace)
             status = int(operation.status)
@@ -101,16 +107,22 @@ class Endpoint:
         taken = time.perf_counter() - began
         self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
 
-    async def _call(self, scope: Mapping[str, Any], receive: Any) -> Call:
+    async def _call(self, scope: Mapping[str, Any], headers: Headers, receive: Any) -> Call:
         operation = self._operation
-        headers: Headers = dict(scope["headers"])
-        caller: Caller = "publishable"
-        if operation.access != "open":
-            caller = self._keys.caller(scope, headers)
-            if operation.access == "secret":
-                demand_secret(caller)
+        caller = self._admitted(scope, headers)
         raw = await read_body(headers, receive) if operation.body is not None else b""
         return Call(caller, scope, headers, raw, _trace_of(headers))
+
+    def _admitted(self, scope: Mapping[str, Any], headers: Headers) -> Caller:
+        access = self._operation.access
+        if access == "health" or (access == "open" and self._keys.configured):
+            return "publishable"
+        caller = self._keys.caller(scope, headers)
+        if access == "secret":
+            demand_secret(caller)
+        if caller == "publishable":
+            self._origins.check(headers)
+        return caller
 
 
 def query_of(call: Call, kind: type[Any]) -> Any:

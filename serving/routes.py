@@ -200,17 +200,17 @@ def operations(services: Services) -> list[Operation]:
             query=TriggersQuery,
             refusals=(503,),
         ),
-        Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="open"),
+        Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="health"),
         Operation(
             "GET",
             "/health/ready",
             "Whether all it needs is there.",
             do.ready,
             Readiness,
-            access="open",
+            access="health",
             refusals=(503,),
         ),
-        Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain", access="open"),
+        Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain"),
         Operation("GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False),
     ]
 
