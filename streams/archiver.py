@@ -69,6 +69,7 @@ class Source:
     bootstrap: Bootstrap
     log: str
     embedded: bool
+    topic: str = EVENTS
 
     def starts(self) -> dict[int, int]:
         """The first offset that the log keeps, by partition.
@@ -76,11 +77,11 @@ class Source:
         Raises:
             KafkaAway.
         """
-        return start_offsets(self.bootstrap, EVENTS)
+        return start_offsets(self.bootstrap, self.topic)
 
     def follow(self, positions: Mapping[int, int]) -> Following:
         """Read on there."""
-        return Follower(self.bootstrap, EVENTS, positions, embedded=self.embedded)
+        return Follower(self.bootstrap, self.topic, positions, embedded=self.embedded)
 
 
 class Archiver:
@@ -175,7 +176,9 @@ class Archiver:
     async def _write(self) -> None:
         rows, self._rows = self._rows, []
         if rows:
-            count = partial(self._metrics.count, metrics.ARCHIVED_EVENTS)
+            count = (
+                partial(self._metrics.count, metrics.ARCHIVED_EVENTS) if self._source.topic == EVENTS else _not_counted
+            )
             try:
                 await _to_the_end(partial(self._archive.write, rows), count)
             except OSError as error:
@@ -207,6 +210,10 @@ async def _to_the_end(call: Callable[[], _T], use: Callable[[_T], None]) -> None
         use(await work)
         raise
     use(work.result())
+
+
+def _not_counted(_: int) -> None:
+    """Facets: the metric is of events."""
 
 
 def _try_lock(folder: Path) -> IO[bytes] | None:

@@ -50,6 +50,11 @@ class CatalogueKeeper:
         self._order = Continuity(CATALOG, next_on_log)
         self.log = ""
 
+    @property
+    def reached(self) -> Mapping[int, int]:
+        """The last offset applied of each partition that this one keeps; -1: none."""
+        return dict(self._reached)
+
     async def begin(self, partitions: Sequence[int], log: str) -> Mapping[int, int]:
         """Take over these partitions; the last offset of `log` applied in each (-1: none).
 

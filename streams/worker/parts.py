@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from features.catalog_archive import FOLDER as CATALOGUE_ARCHIVE
 from features.catalog_store import CatalogStore
 from features.online import OnlineWriter
 from infra.clock import clock_from
@@ -93,6 +94,12 @@ class Parts:
         )
         self._ends = EndOffsets(logs.bootstrap, EVENTS)
         self._began: dict[int, int] = {}
+        self._items_archiver = Archiver(
+            Source(logs.bootstrap, logs.catalogue, logs.embedded, CATALOG),
+            settings.archive_dir / CATALOGUE_ARCHIVE,
+            Filing(),
+            measured,
+        )
         self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._keeper = CatalogueKeeper(
@@ -130,6 +137,7 @@ class Parts:
             self._releases.run(),
             self._rescoring.run(),
             self._archiver.run(),
+            self._items_archiver.run(),
             _every(_WATCH_S, self._watch, "watching the fences"),
             self._measure(),
             _every(_HOLD_S, self.hold.take, "holding the namespace"),
@@ -143,6 +151,7 @@ class Parts:
         """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
         if self._logs.embedded:
             await self._archiver.until_read({p: it.fence for p, it in self.pipeline.owned.items()}, behind=0)
+            await self._items_archiver.until_read(self._keeper.reached, behind=0)
 
     async def _begin(self, assigned: list[tuple[str, int]]) -> Positions:
         """Claim what was assigned; where to read on in each partition."""

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from features.archive import EventArchive
+from features.catalog import Content, FacetRecord, encode_record, key_of, record_keys
+from features.catalog_archive import FOLDER, CatalogArchive
 from infra.errors import Refused
 from infra.kafka import Outgoing, Record
+from infra.keys import partition_of, record_key
 from infra.metrics import Metrics
-from infra.topics import EVENTS
+from infra.topics import CATALOG, EVENTS
 from streams.archiver import Archiver, Filing, Following, Source
 from tests.bulk import BulkProducer
-from tests.streams.shop import LOG, event, outgoing, partition_of_event
+from tests.streams.shop import LOG, PARTITIONS, event, outgoing, partition_of_event
 
 HOME = partition_of_event(event("ann", "page_view"))
 
@@ -53,6 +56,29 @@ async def test_each_record_once_over_several_archivers(broker: str, tmp_path: Pa
     await archive(broker, folder, 9, Filing())
     assert offsets(folder) == list(range(10))
     assert len(list(EventArchive(folder).events())) == 9
+
+
+async def test_the_catalogues_log_is_archived_in_a_folder_of_its_own(broker: str, tmp_path: Path) -> None:
+    """Facets and tombstones come back as they were; what is neither is in the file and in no catalogue."""
+    tea = FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea"))
+    home = partition_of(record_key("default", "tea"), PARTITIONS)
+    sent = [(key_of(tea), encode_record(tea)), ("k", b"\xff"), (record_keys("default", "tea")[0], None)]
+    bulk = BulkProducer(broker, embedded=True)
+    bulk.send_all([Outgoing(CATALOG, home, key, value) for key, value in sent])
+    bulk.close()
+    folder = tmp_path / FOLDER
+    archiver = Archiver(Source(broker, LOG, True, CATALOG), folder, Filing(), Metrics())
+    running = asyncio.create_task(archiver.run())
+    while archiver.reached(home) < 2:
+        await asyncio.wait({running}, timeout=0.01)
+        assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})
+    found = CatalogArchive(tmp_path).facets()
+    assert [(one.log, one.offset, one.record) for one in found] == [
+        (LOG, 0, tea),
+        (LOG, 2, FacetRecord(tenant="default", item_id="tea")),
+    ]
 
 
 async def test_a_second_archiver_of_a_folder_waits_for_the_first_to_end(broker: str, tmp_path: Path) -> None:
