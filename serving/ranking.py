@@ -122,7 +122,7 @@ def rank(wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop) -> li
     may_be_shown = shop.view.may_be_shown
     for choice, planned in sources.in_order():
         item_id = choice.item_id
-        if item_id in taken or item_id in owned or not may_be_shown(item_id):
+        if item_id in taken or not may_be_shown(item_id) or item_id in owned:
             continue
         taken.add(item_id)
         placed.append(Placed(choice, planned))

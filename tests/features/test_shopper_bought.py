@@ -2,11 +2,12 @@
 
 from collections import Counter
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import shoppers
-from features.shopper_bought import MAX_BOUGHT_BEFORE, added, bounded, holds, taken_back
+from features.shopper_bought import KEPT_AT_LEAST, MAX_BOUGHT_BEFORE, added, bounded, holds, taken_back
 from features.shoppers import MAX_PURCHASED, State, Step, empty, encode, fold
 from tests.features.steps import DAY, LATENESS, Story, T, folded, line
 
@@ -51,19 +52,24 @@ def test_of_two_orders_one_refunded_leaves_the_item_bought_wherever_it_is_kept()
 
 def test_over_the_bound_the_oldest_bought_go_first() -> None:
     packed = b""
-    for n in range(MAX_BOUGHT_BEFORE + 3):
+    for n in range(MAX_BOUGHT_BEFORE):
         packed = bounded(added(packed, f"i{n}", T + n * DAY, 1))
-    assert [holds(packed, f"i{n}") for n in range(5)] == [False, False, False, True, True]
-    assert all(holds(packed, f"i{n}") for n in range(3, MAX_BOUGHT_BEFORE + 3))
     assert len(packed) == 12 * MAX_BOUGHT_BEFORE
+    assert all(holds(packed, f"i{n}") for n in range(MAX_BOUGHT_BEFORE))
+    packed = added(packed, "i0", T + MAX_BOUGHT_BEFORE * DAY, 1)
+    packed = bounded(added(packed, "last", T, 1))
+    assert len(packed) == 12 * KEPT_AT_LEAST
+    oldest = MAX_BOUGHT_BEFORE + 1 - KEPT_AT_LEAST
+    assert holds(packed, "i0"), "bought again"
+    assert not holds(packed, "last"), "it was bought as long ago as any"
+    assert not any(holds(packed, f"i{n}") for n in range(1, oldest))
+    assert all(holds(packed, f"i{n}") for n in range(oldest, MAX_BOUGHT_BEFORE))
 
 
 def test_a_row_of_an_earlier_version_is_read() -> None:
     row = folded([Story().step("purchase", "a")])
     fields = shoppers.encode(row)
     assert shoppers.decode_state(fields).bought_before == b""
-    import msgspec
-
     whole = msgspec.msgpack.decode(fields)
     whole[0] = whole[0][:18]  # the fields that a state had before
     assert shoppers.decode_state(msgspec.msgpack.encode(whole)).purchased == row.state.purchased
