@@ -78,6 +78,23 @@ class Cluster:
         nodes = self._state.nodes.values() if self._state else ()
         return ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
+    @property
+    def names(self) -> list[str]:
+        """The nodes, as `kill` and `restart` call them."""
+        return list(self._nodes())
+
+    def in_step(self) -> bool:
+        """Whether every replica of every partition has all that its leader has: one node may be killed then."""
+        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        try:
+            listed = client.list_topics(timeout=1.0)
+        except KafkaException:
+            return False
+        partitions = [partition for topic in listed.topics.values() for partition in topic.partitions.values()]
+        return len(listed.brokers) == len(self._nodes()) and all(
+            partition.leader >= 0 and len(partition.isrs) == len(partition.replicas) for partition in partitions
+        )
+
     def start(self, nodes: int = 1) -> str:
         """Start all nodes (a cluster that was stopped keeps its number of them); the bootstrap servers."""
         self._fetch()
