@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import redis as sync_redis
 from pydantic import SecretStr
@@ -10,8 +12,11 @@ from redis import asyncio as async_redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
     ConnectionError,
     ReadOnlyError,
     RedisError,
@@ -19,9 +24,11 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from infra.errors import RedisAway, SettingWrong
+from infra.errors import RedisAway, Refused, SettingWrong
 
-_SCHEMES = ("redis", "rediss", "unix")
+CA_FILE: Final = "ssl_ca_certs"
+NO_CLUSTER: Final = "is a Redis Cluster, which this version cannot use; give DAOGOU_REDIS a Redis of one primary"
+_SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
@@ -29,6 +36,7 @@ async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
 
     Raises:
         RedisAway: names host and port, never the password.
+        Refused: it is a Redis Cluster (`redis_cluster`).
         SettingWrong: not a Redis URL.
     """
     where = address(url)
@@ -42,7 +50,8 @@ async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
         with told_as_away(where):
             async with client.pipeline(transaction=False) as pipe:
                 pipe.ping()
-                await pipe.execute()
+                pipe.info("cluster")
+                _greeted(await pipe.execute(raise_on_error=False), where)
     except BaseException:
         await client.aclose()
         raise
@@ -59,8 +68,10 @@ def connect_sync(url: SecretStr, timeout_ms: int) -> sync_redis.Redis:
         retry=Retry(NoBackoff(), 1),
     )
     try:
-        with told_as_away(where):
-            client.ping()
+        with told_as_away(where), client.pipeline(transaction=False) as pipe:
+            pipe.ping()
+            pipe.info("cluster")
+            _greeted(pipe.execute(raise_on_error=False), where)
     except BaseException:
         client.close()
         raise
@@ -79,11 +90,35 @@ def address(url: SecretStr) -> str:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in _SCHEMES or not (parts.hostname or parts.path.strip("/")):
-        raise SettingWrong(
-            "DAOGOU_REDIS = (secret): not a Redis URL. Allowed: redis://[:password@]host:port/db; empty: embedded.",
-            path="redis",
-        )
+        raise _wrong("not a Redis URL")
+    _check_query(parts)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{port}"
+
+
+def _check_query(parts: SplitResult) -> None:
+    """What follows `?` would be understood by one of our clients and passed over by another."""
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name != CA_FILE or parts.scheme != "rediss":
+            raise _wrong(f"after `?` only {CA_FILE} is understood, and that with rediss://")
+        if not Path(value).is_file():
+            raise _wrong(f"{CA_FILE} names no file")
+
+
+def _wrong(why: str) -> SettingWrong:
+    return SettingWrong(
+        f"DAOGOU_REDIS = (secret): {why}. Allowed: redis://[:password@]host:port/db, "
+        f"rediss://[:password@]host:port/db[?{CA_FILE}=FILE]; empty: embedded.",
+        path="redis",
+    )
+
+
+def _greeted(answers: list[Any], where: str) -> None:
+    """Whether a server can be used, by its answers to PING and INFO (which a user may not be allowed to ask)."""
+    pong, about = answers
+    if isinstance(pong, Exception):
+        raise pong
+    if isinstance(about, dict) and about.get("cluster_enabled"):
+        raise Refused(f"Redis at {where} {NO_CLUSTER}", code="redis_cluster")
 
 
 @contextmanager
@@ -100,7 +135,11 @@ def told_as_away(where: str) -> Iterator[None]:
         raise RedisAway(f"Redis at {where} is still loading its data; try again in a moment") from None
     except ReadOnlyError:
         raise RedisAway(f"Redis at {where} is a read-only replica; give DAOGOU_REDIS its primary") from None
+    except (AskError, ClusterCrossSlotError, ClusterDownError):  # MOVED is an AskError, too
+        raise Refused(f"Redis at {where} {NO_CLUSTER}", code="redis_cluster") from None
     except (ConnectionError, TimeoutError, OSError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise RedisAway(untrusted(where)) from None
         reason = type(error).__name__
         raise RedisAway(
             f"Redis at {where} does not answer ({reason}); start it, or correct DAOGOU_REDIS (empty: embedded)"
@@ -109,3 +148,11 @@ def told_as_away(where: str) -> Iterator[None]:
         if "NOAUTH" not in str(error):
             raise
         raise RedisAway(f"Redis at {where} wants a password; put it into DAOGOU_REDIS") from None
+
+
+def untrusted(where: str) -> str:
+    """What is said of a server whose certificate does not hold."""
+    return (
+        f"Redis at {where} shows a certificate that is not trusted, or another's; name who signed it: "
+        f"DAOGOU_REDIS=rediss://…?{CA_FILE}=FILE"
+    )

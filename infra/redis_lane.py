@@ -12,18 +12,19 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 from pydantic import SecretStr
 
 from infra.errors import RedisAway
-from infra.redis import address
+from infra.redis import CA_FILE, NO_CLUSTER, address, untrusted
 
 Word = str | bytes
 _GREETING_S: Final = 1.0
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MOST_S: Final = 1.0
+_OF_CLUSTERS: Final = ("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT")
 
 
 class RedisLane:
@@ -50,6 +51,8 @@ class RedisLane:
         """
         try:
             self._line = await self._connect()
+        except ssl.SSLCertVerificationError:
+            raise RedisAway(untrusted(self._where)) from None
         except (OSError, TimeoutError) as error:
             raise self._away(type(error).__name__) from None
 
@@ -97,7 +100,8 @@ class RedisLane:
         parts = urlsplit(self._url.get_secret_value())
         patience_s = max(self._timeout_s, _GREETING_S)
         async with asyncio.timeout(patience_s):
-            line = await self._open(parts.scheme, parts.hostname or "", parts.port or 6379, parts.path)
+            secure = _secure(parts.query) if parts.scheme == "rediss" else None
+            line = await self._open(parts.scheme, parts.hostname or "", parts.port or 6379, parts.path, secure)
             line.be_patient(patience_s)
             greeting: list[tuple[Word, ...]] = []
             if parts.password is not None:
@@ -115,11 +119,10 @@ class RedisLane:
         line.when_lost = self._lost
         return line
 
-    async def _open(self, scheme: str, host: str, port: int, path: str) -> "_Line":
+    async def _open(self, scheme: str, host: str, port: int, path: str, secure: ssl.SSLContext | None) -> "_Line":
         loop = asyncio.get_running_loop()
         if scheme == "unix":
             return (await loop.create_unix_connection(lambda: _Line(loop), path))[1]
-        secure = ssl.create_default_context() if scheme == "rediss" else None
         return (await loop.create_connection(lambda: _Line(loop), host, port, ssl=secure))[1]
 
     def _away(self, why: str) -> RedisAway:
@@ -222,8 +225,13 @@ class _Waiter:
         self.answers: list[Any] = []
 
 
+def _secure(query: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=parse_qs(query).get(CA_FILE, [None])[0])
+
+
 def _checked(answers: list[Any], where: str) -> list[Any]:
     for answer in answers:
         if isinstance(answer, hiredis.ReplyError):
-            raise RedisAway(f"Redis at {where} answers {str(answer).split(' ', 1)[0]}")
+            said = str(answer).split(" ", 1)[0]
+            raise RedisAway(f"Redis at {where} {NO_CLUSTER if said in _OF_CLUSTERS else f'answers {said}'}")
     return answers
