@@ -48,6 +48,14 @@ class CatalogArchive:
         """
         return in_time(self._read())
 
+    def reached(self, logs: Iterable[str]) -> dict[int, dict[str, int]]:
+        """The last offset archived of these logs by partition, whether a facet or not."""
+        reached: dict[int, dict[str, int]] = {}
+        for log in logs:
+            for partition, offset in self._rows.through(log).items():
+                reached.setdefault(partition, {})[log] = offset
+        return reached
+
     def _read(self) -> Iterator[Facet]:
         for batch in self._rows.scan(columns=("log", "partition", "offset", "received_at", "key", "value")):
             logs, partitions, offsets, times, keys, values = batch.columns

@@ -10,6 +10,7 @@ from features.catalog import FacetRecord, Item
 from infra import keys
 
 _SCAN_COUNT: Final = 1000
+_LOG: Final = "log:"  # before the id of a log, in the position
 
 # Writes only if nobody wrote since the items were read, so that reading, merging and writing are one step;
 # answers 1 if it wrote. KEYS[1] the position, KEYS[2…] the hashes of items. ARGV: log, offset, the count of
@@ -71,6 +72,44 @@ class CatalogStore:
             for partition, (last, offset) in zip(wanted, found, strict=True)
             if last is not None and offset is not None
         }
+
+    async def logs(self, partitions: Iterable[int]) -> dict[int, dict[str, int]]:
+        """The last offset applied of every log that wrote to each partition."""
+        wanted = list(partitions)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in wanted:
+                pipe.hgetall(keys.items_at(partition))
+            found: list[dict[bytes, bytes]] = await pipe.execute()
+        return {
+            partition: {
+                name.decode().removeprefix(_LOG): int(offset)
+                for name, offset in fields.items()
+                if name.startswith(_LOG.encode())
+            }
+            for partition, fields in zip(wanted, found, strict=True)
+        }
+
+    async def replace(
+        self,
+        partition: int,
+        tenants: Iterable[str],
+        items: Mapping[tuple[str, str], Item],
+        reached: Mapping[str, int],
+    ) -> None:
+        """Put these items, by tenant and id, in the place of all that these tenants have in a partition, in one step.
+
+        `reached` are the last offsets of the logs that the items come from. Nobody else may write meanwhile.
+        """
+        at = keys.items_at(partition)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for tenant in tenants:
+                pipe.delete(keys.items(tenant, partition))
+            for (tenant, item_id), item in items.items():
+                pipe.hset(keys.items(tenant, partition), mapping={item_id: catalog.encode(item)})
+            for log, offset in reached.items():
+                pipe.hset(at, mapping={"log": log, "offset": offset, f"{_LOG}{log}": offset})
+            pipe.hincrby(at, "writes", 1)
+            await pipe.execute()
 
     async def load(
         self, tenant: str, partitions: Iterable[int], log: str | None = None

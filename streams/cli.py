@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from infra.errors import BadInput, DaogouError, OwnershipLost
-from streams.data_commands import features_app, load, topics_app
+from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.model_commands import evaluate, quiet_threads, release, train
 from streams.replay_commands import replay_app
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(topics_app, name="topics", help="Kafka topics: create what is missing, check the rest.")
 app.add_typer(dead_letters_app, name="dead-letters", help="What could not be processed: look, put back, set aside.")
 app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, roll back, drop it.")
+app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
 

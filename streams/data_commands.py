@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 topics_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+catalogue_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 features_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -75,6 +76,18 @@ def features_build(data_dir: DataDir = None) -> None:
     for name, count in asdict(built).items():
         say(f"{count:>12,} {name.replace('_', ' ')}")
     say(f"built  {settings.offline_dir}")
+
+
+@catalogue_app.command("rebuild", epilog="Example: daogou catalogue rebuild")
+def catalogue_rebuild(data_dir: DataDir = None) -> None:
+    """Make the catalogue in Redis anew from the archive and the catalogue's log, while no worker runs."""
+    from infra.embedded.outside import Outside
+    from streams.catalogue_rebuild import rebuild
+    from streams.progress import Phases
+
+    with Outside(settings_from(data_dir=data_dir)) as settings, Phases() as phases:
+        made = rebuild(settings, phases)
+    say(f"{made.items:>12,} items, from {made.facets:,} facets")
 
 
 @topics_app.callback(epilog="Example: DAOGOU_KAFKA=kafka:9092 daogou topics")
