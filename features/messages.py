@@ -44,5 +44,3 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     eligible_at: datetime
     expires_at: datetime
     consent_basis: str
-    recommendation_id: str | None = None
-    replay_id: str | None = None

@@ -3,7 +3,7 @@ short.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 ScenarioName = Literal["home", "product", "cart", "category", "search_empty", "message"]
 # shelf: what the model prepared; context: what goes with the items of the request; cart: what goes with the
@@ -36,4 +36,3 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 }
 # Once the blend is used up, in this order.
 CHAIN: Final[tuple[SourceName, ...]] = ("shelf", "context", "neighbours", "category", "popular", "catalogue")
-SCENARIO_NAMES: Final = get_args(ScenarioName)

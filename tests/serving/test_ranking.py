@@ -12,7 +12,7 @@ from models.candidates import Candidate
 from serving.facts import NOBODY, facts_of
 from serving.ranking import Choice, Facts, Placed, Shop, Wish, rank
 from serving.reasons import TEXTS, VIEWS, Explainer, language_of
-from serving.scenarios import SCENARIO_NAMES, SCENARIOS
+from serving.scenarios import SCENARIOS
 
 IDS = [f"i{n}" for n in range(14)]
 NOW = 1_000_000_000_000
@@ -96,7 +96,7 @@ candidates = st.lists(
 )
 wishes = st.builds(
     Wish,
-    scenario=st.sampled_from([SCENARIOS[name] for name in SCENARIO_NAMES]),
+    scenario=st.sampled_from(list(SCENARIOS.values())),
     count=st.integers(1, 16),
     repeats=st.booleans(),
     context=st.lists(st.sampled_from(IDS), max_size=3).map(tuple),
