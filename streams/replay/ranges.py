@@ -89,7 +89,7 @@ def on_kafka(settings: Settings, of: Range) -> Found:
     """
     if settings.embedded_kafka and (of.since.at_ms is not None or of.until.at_ms is not None):
         raise NotEmbedded("the embedded broker finds no offsets by time: give offset:N, or replay from the archive")
-    bootstrap = settings.kafka
+    bootstrap = settings.brokers
     log = log_id(bootstrap, EVENTS, settings.embedded_log)
     starts, ends = start_offsets(bootstrap, EVENTS), end_offsets(bootstrap, EVENTS)
     firsts = _firsts(settings, of.since, starts)
@@ -111,7 +111,7 @@ def _firsts(settings: Settings, since: Bound, starts: Mapping[int, int]) -> dict
         return dict.fromkeys(starts, since.offset)
     if since.at_ms is None:
         return dict.fromkeys(starts, 0)
-    at = offsets_at(settings.kafka, EVENTS, since.at_ms)
+    at = offsets_at(settings.brokers, EVENTS, since.at_ms)
     # Where the very first record kept is already of that time, those before it may have been, too.
     return {p: offset - 1 if 0 < offset == starts[p] else offset for p, offset in at.items()}
 

@@ -61,7 +61,7 @@ async def _followed(
     positions = {p: max(window.first, fences[p] + 1) for p, window in ends.items() if fences[p] < window.last}
     if not positions:
         return
-    follower = Follower(settings.kafka, EVENTS, positions, embedded=settings.embedded_kafka)
+    follower = Follower(settings.brokers, EVENTS, positions, embedded=settings.embedded_kafka)
     loop = asyncio.get_running_loop()
     reading = asyncio.ensure_future(asyncio.to_thread(follower.read, most, _READ_S))
     heard = loop.time()

@@ -75,7 +75,7 @@ def _until_it_answers(url: SecretStr) -> None:
 
 def _kafka(settings: Settings, stack: contextlib.ExitStack) -> tuple[Settings, str]:
     if settings.kafka:
-        create_topics(settings.kafka, settings.partition_count, settings.replication)
+        create_topics(settings.brokers, settings.partition_count, settings.replication)
         return settings, "Kafka (DAOGOU_KAFKA)"
     broker = EmbeddedKafka(settings.partition_count, log_id=f"embedded-{uuid.uuid4().hex}")
     stack.callback(broker.stop)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -18,6 +19,8 @@ from infra.metrics import Metrics
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
 from serving.following import Following
+from serving.health import Health
+from serving.problems import NotReady
 from serving.topic import Topic
 from serving.triggers import TriggerLog, TriggersQuery
 from tests.serving.test_interface import a_trigger
@@ -181,3 +184,33 @@ async def test_an_error_of_the_program_is_told_without_its_text() -> None:
     assert "ann" not in following.trouble
     work.cancel()
     await asyncio.wait({work})
+
+
+@dataclass
+class Told:
+    """The parts that readiness asks, all well but for what a test says."""
+
+    caught_up: bool = True
+    trouble: str = ""
+    items: int = 7
+    version: str = "m1"
+    wanted: str | None = None
+
+    async def ask(self, commands: object) -> list[bytes]:
+        return [b"PONG"]
+
+
+async def test_readiness_says_what_is_not_followed_and_which_model_is_wanted() -> None:
+    well, ill = Told(), Told(trouble="Kafka has no topic")
+
+    def health(catalogue: Told, triggers: Told, model: Told) -> Health:
+        return Health(well, catalogue, model, triggers, lambda: None, ())
+
+    for catalogue, triggers, path in ((ill, well, "catalogue"), (well, ill, "triggers")):
+        with pytest.raises(NotReady) as caught:
+            await health(catalogue, triggers, well).ready()
+        (fault,) = caught.value.faults
+        assert fault.path == path
+        assert "Kafka has no topic" in fault.message
+    ready = await health(well, well, Told(wanted="m2")).ready()
+    assert (ready.status, ready.model, ready.model_wanted) == ("ready", "m1", "m2")
