@@ -13,7 +13,7 @@ from infra.settings import Settings
 from streams.demo.figures import Figures, measure_changes, measure_page_views
 from streams.demo.shop import PreparedShop, next_visit, prepared_shop, shift_file
 from streams.demo.site import Site
-from streams.demo.visit import Cast, Visit
+from streams.demo.visit import Visit, cast_of
 from streams.supervisor import kept
 
 _POLL_S: Final = 0.5
@@ -50,20 +50,32 @@ def demo_command(settings: Settings, *, once: bool = False, json_file: Path | No
 def _tell(shop: PreparedShop, figures: Figures, console: Console) -> None:
     settings = shop.settings
     site = Site(shop.host, shop.port, clock_from(settings.clock_shift_file))
-    number = next_visit(settings)
     names = shop.shoppers
-    cast = Cast(names[(2 * number - 2) % len(names)], names[(2 * number - 1) % len(names)])
+    cast = cast_of(next_visit(settings), names, settings.tenant, settings.partition_count)
     console.print("\n[bold]A visit[/bold]")
     with figures.stage("visit"):
         Visit(site, console, shift_file(settings), settings.cart_abandoned_s).tell(cast)
     with figures.stage("latencies"):
         figures.page_view = measure_page_views(site, list(names))
         figures.event_to_changed_list = measure_changes(site, list(names), shop.items)
+    for line in _latencies(figures):
+        console.print(line)
+
+
+def _latencies(figures: Figures) -> list[str]:
     page, change = figures.page_view, figures.event_to_changed_list
-    console.print(
+    if page is None or change is None:
+        return []
+    lines = [
         f"\npage view p50 {page.p50_ms} ms, p99 {page.p99_ms} ms; "
         f"event to changed list p50 {change.p50_ms} ms, p99 {change.p99_ms} ms (one client, one call after the other)"
-    )
+    ]
+    if change.stale or change.unchanged:
+        lines.append(
+            f"of {change.calls} clicks {change.stale} were not in the list in time and {change.unchanged} did not "
+            "change it: these are in no figure"
+        )
+    return lines
 
 
 def _stay(shop: PreparedShop, console: Console) -> None:

@@ -1,40 +1,62 @@
 """The demo's figures: what `--json` writes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from models.artifact import Manifest
 from streams.demo.site import Site
-from streams.trainer import Report
+
+_LOOKED_AT: Final = 20  # items of a list
+
+Seconds = Callable[[], float]
 
 
 class Latency(msgspec.Struct, frozen=True):
     """One client, one call after the other; milliseconds."""
 
     calls: int
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """From a click to the list that knows of it, one after the other; milliseconds of those that succeeded.
+
+    `stale` lists were given up on before they knew of the click, `unchanged` ones knew of it and were as before: both
+    failed.
+    """
+
+    calls: int
+    stale: int
+    unchanged: int
+    p50_ms: float | None
+    p99_ms: float | None
 
 
 class Figures(msgspec.Struct):
-    """Seconds per stage, what was loaded, each model's metrics, latencies."""
+    """Seconds per stage, what was loaded, each model's metrics, latencies; `unknown` says why something is null."""
 
-    events_taken: int = 0
-    lines_read: int = 0
-    lines_refused: int = 0
+    events_taken: int | None = None
+    lines_read: int | None = None
+    lines_refused: int | None = None
     seconds: dict[str, float] = {}
+    model_version: str | None = None
     models: dict[str, dict[str, float]] = {}
     fusion_weights: dict[str, dict[str, float]] = {}
     page_view: Latency | None = None
-    event_to_changed_list: Latency | None = None
+    event_to_changed_list: Changes | None = None
+    unknown: dict[str, str] = {}
 
-    def take(self, report: Report) -> None:
-        """Note how a training did."""
-        self.models = {one.name: one.means() for one in report.evaluations}
-        self.fusion_weights = {task: msgspec.structs.asdict(line) for task, line in report.manifest.weights.items()}
+    def take(self, manifest: Manifest) -> None:
+        """Note how the model did, when it was trained."""
+        self.model_version = manifest.version
+        self.models = manifest.metrics
+        self.fusion_weights = {task: msgspec.structs.asdict(line) for task, line in manifest.weights.items()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -44,27 +66,47 @@ class Figures(msgspec.Struct):
         self.seconds[name] = round(time.monotonic() - begin, 1)
 
 
-def measure_page_views(site: Site, shoppers: list[str], calls: int = 300) -> Latency:
+def measure_page_views(
+    site: Site, shoppers: Sequence[str], calls: int = 300, seconds: Seconds = time.perf_counter
+) -> Latency:
     """Lists for the shoppers in turn."""
-    return _timed(calls, lambda i: site.list_for(shoppers[i % len(shoppers)], count=20))
-
-
-def measure_changes(site: Site, shoppers: list[str], item_ids: list[str], calls: int = 50) -> Latency:
-    """From the post of a click to the answer that knows of it."""
-
-    def click_and_look(i: int) -> dict[str, Any]:
-        shopper = shoppers[i % len(shoppers)]
-        token = site.post_event(shopper, "view_item", {"item_id": item_ids[i % len(item_ids)]})
-        return site.list_for(shopper, token, count=20)
-
-    return _timed(calls, click_and_look)
-
-
-def _timed(calls: int, call: Callable[[int], object]) -> Latency:
     taken = []
     for i in range(calls):
-        begin = time.perf_counter()
-        call(i)
-        taken.append((time.perf_counter() - begin) * 1000)
-    taken.sort()
-    return Latency(calls, round(taken[calls // 2], 2), round(taken[int(calls * 0.99)], 2))
+        begin = seconds()
+        site.list_for(shoppers[i % len(shoppers)], count=_LOOKED_AT)
+        taken.append((seconds() - begin) * 1000)
+    return Latency(calls, _percentile(taken, 0.5), _percentile(taken, 0.99))
+
+
+def measure_changes(
+    site: Site,
+    shoppers: Sequence[str],
+    item_ids: Sequence[str],
+    calls: int = 50,
+    seconds: Seconds = time.perf_counter,
+) -> Changes:
+    """From the post of a click to the answer that knows of it and is another list than the one before."""
+    taken: list[float] = []
+    failed: Counter[str] = Counter()
+    for i in range(calls):
+        shopper = shoppers[i % len(shoppers)]
+        before = site.list_for(shopper, count=_LOOKED_AT)
+        begin = seconds()
+        token = site.post_event(shopper, "view_item", {"item_id": item_ids[i % len(item_ids)]})
+        after = site.list_for(shopper, token, count=_LOOKED_AT)
+        ms = (seconds() - begin) * 1000
+        if after["freshness"]["stale"]:
+            failed["stale"] += 1
+        elif _ids(after) == _ids(before):
+            failed["unchanged"] += 1
+        else:
+            taken.append(ms)
+    return Changes(calls, failed["stale"], failed["unchanged"], _percentile(taken, 0.5), _percentile(taken, 0.99))
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def _percentile(taken: Sequence[float], share: float) -> float | None:
+    return round(sorted(taken)[int(len(taken) * share)], 2) if taken else None

@@ -5,7 +5,7 @@ Each step is remembered in `demo.json` in the data folder, so that a second star
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,6 +23,7 @@ from infra.keys import ShardKeys, partition_of, record_key
 from infra.redis import connect
 from infra.settings import Settings
 from infra.topics import EVENTS
+from models.artifact import Artifact
 from models.fitting import Options
 from models.release import released
 from streams.demo.figures import Figures
@@ -44,12 +45,23 @@ _POLL_S: Final = 0.2
 _REDIS_TIMEOUT_MS: Final = 2000
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What the year's files gave, both parts together."""
+
+    events_taken: int
+    lines_read: int
+    lines_refused: int
+
+
 class Remembered(msgspec.Struct):
-    """What `demo.json` holds: the day that the year ends on, whether all of it is loaded, and how many visits."""
+    """What `demo.json` holds: the day that the year ends on, whether all of it is loaded, what it gave, and how many
+    visits.
+    """
 
     year_ends: date
     loaded: bool = False
     visits: int = 0
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +90,11 @@ def prepared_shop(settings: Settings, figures: Figures, console: Console) -> Ite
     prepare(settings)
     memory.loaded = memory.loaded and asyncio.run(_knows(settings, SHOPPERS[0]))
     live_from = datetime.combine(memory.year_ends, datetime.min.time(), UTC) - timedelta(days=LIVE_DAYS)
+    parts: list[LoadReport] = []
     if not memory.loaded:
         console.print(f"\n[bold]The year[/bold]: purchases before {live_from:%Y-%m-%d}, straight into the archive")
         with figures.stage("load directly"):
-            _load(settings, figures, memory, until=live_from)
+            parts.append(_load(settings, memory, until=live_from))
     console.print("\n[bold]The shop opens[/bold]: worker and API")
     with figures.stage("start"):
         shop = Shop(settings, console.print, log_dir=settings.data_dir / "logs")
@@ -90,10 +103,11 @@ def prepared_shop(settings: Settings, figures: Figures, console: Console) -> Ite
         if not memory.loaded:
             console.print("\n[bold]The last weeks[/bold]: through Kafka and Faust")
             with figures.stage("load through Kafka"):
-                _load(settings, figures, memory, since=live_from)
+                parts.append(_load(settings, memory, since=live_from))
                 _await_archive(settings)
-            memory.loaded = True
+            memory.loaded, memory.counts = True, counts_of(parts)
             remember(settings, memory)
+        note_counts(figures, memory)
         _train(settings, figures, console)
         site = Site(shop.host, shop.port, clock_from(settings.clock_shift_file))
         with figures.stage("every list scored"):
@@ -136,25 +150,42 @@ def _remembered(settings: Settings) -> Remembered:
 
 
 def _load(
-    settings: Settings,
-    figures: Figures,
-    memory: Remembered,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    settings: Settings, memory: Remembered, *, since: datetime | None = None, until: datetime | None = None
 ) -> LoadReport:
     """One part of the year: directly where it ends before `until`, through the log from `since` on."""
-    report = load_command(
-        settings, SOURCE, direct=until is not None, since=since, until=until, moved_to=memory.year_ends
+    return load_command(settings, SOURCE, direct=until is not None, since=since, until=until, moved_to=memory.year_ends)
+
+
+def counts_of(parts: Sequence[LoadReport]) -> Counts:
+    """The events of all parts; each part reads the same lines."""
+    return Counts(
+        events_taken=sum(part.events for part in parts),
+        lines_read=max(part.lines_read for part in parts),
+        lines_refused=max(part.lines_refused for part in parts),
     )
-    figures.events_taken += report.events
-    figures.lines_read = report.lines_read
-    figures.lines_refused = report.lines_refused
-    return report
+
+
+def note_counts(figures: Figures, memory: Remembered) -> None:
+    """What the data folder knows of the load, or why it knows nothing."""
+    if memory.counts is None:
+        why = "loaded by a version that did not keep the counts; remove the data folder to load anew"
+        figures.unknown |= dict.fromkeys(Counts.__struct_fields__, why)
+        return
+    figures.events_taken = memory.counts.events_taken
+    figures.lines_read = memory.counts.lines_read
+    figures.lines_refused = memory.counts.lines_refused
+
+
+def use_released(settings: Settings, figures: Figures) -> bool:
+    """Whether a model is in service; its figures are those of its training."""
+    in_service = released(settings.models_dir)
+    if in_service is not None:
+        figures.take(Artifact.open(in_service, verify=False).manifest)
+    return in_service is not None
 
 
 def _train(settings: Settings, figures: Figures, console: Console) -> None:
-    if released(settings.models_dir) is not None:
+    if use_released(settings, figures):
         return
     console.print("\n[bold]The model[/bold]: two towers, beside the baselines")
     clock = clock_from(settings.clock_shift_file)
@@ -163,7 +194,7 @@ def _train(settings: Settings, figures: Figures, console: Console) -> None:
         build_features(settings, phases)
     with figures.stage("train"), Phases() as phases:
         report = train(settings, Options(), phases, made_at)
-        figures.take(report)
+        figures.take(report.manifest)
     print_report(report, console)
     with Phases() as phases:
         release(settings, report.manifest.version, phases, made_at, tested=report)

@@ -1,8 +1,9 @@
 """One visit, told step by step: list, click, list, cart, message, purchase."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.errors import DaogouError
+from infra.keys import partition_of, record_key
 from streams.demo.site import Site
 
 MESSAGE_WAIT_S = 30.0
@@ -23,10 +25,28 @@ class StoryBroken(DaogouError):
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays: the shopper we follow, and one who leaves a cart while ours buys (so that silence is proven)."""
+    """Who plays: the shopper we follow, and one who leaves a cart while ours buys (so that silence is proven).
+
+    Both are of one partition: its events are applied, its timers fired and its messages sent one after the other. So
+    a message to the shopper would have been heard before the bystander's.
+    """
 
     shopper: str
     bystander: str
+
+
+def cast_of(visit: int, shoppers: Sequence[str], tenant: str, partitions: int) -> Cast:
+    """Who plays in a visit, counted from 1: another shopper each time; where none of the others is of the same
+    partition, a guest is the bystander.
+    """
+
+    def home(shopper: str) -> int:
+        return partition_of(record_key(tenant, f"u-{shopper}"), partitions)
+
+    place = (visit - 1) % len(shoppers)
+    shopper, others = shoppers[place], [*shoppers[place + 1 :], *shoppers[:place]]
+    guests = (f"guest-{number}" for number in count(1))
+    return Cast(shopper, next(other for other in chain(others, guests) if home(other) == home(shopper)))
 
 
 class Visit:

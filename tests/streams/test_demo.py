@@ -1,0 +1,104 @@
+"""The demo's own proofs: who plays, what its figures say, and what it does not know."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.clock import ManualClock
+from infra.keys import partition_of, record_key
+from infra.settings import Settings
+from models.artifact import write
+from models.release import release
+from streams.demo.figures import Changes, Figures, measure_changes
+from streams.demo.shop import SHOPPERS, Counts, Remembered, counts_of, note_counts, use_released
+from streams.demo.site import Site
+from streams.demo.visit import cast_of
+from streams.load_report import LoadReport
+from tests.models.test_artifact import IDS, TOWER, arrays, manifest
+
+
+@given(visit=st.integers(1, 40), partitions=st.sampled_from([1, 2, 8, 64, 1024]))
+def test_buyer_and_bystander_are_two_of_one_partition(visit: int, partitions: int) -> None:
+    """So the bystander's message proves that the buyer's would have come before it."""
+    cast = cast_of(visit, SHOPPERS, "default", partitions)
+    assert cast.shopper == SHOPPERS[(visit - 1) % len(SHOPPERS)]
+    assert cast.bystander != cast.shopper
+    homes = {partition_of(record_key("default", f"u-{who}"), partitions) for who in (cast.shopper, cast.bystander)}
+    assert len(homes) == 1
+
+
+class Shop(Site):
+    """Answers with these lists, one after the other; a second passes with each call."""
+
+    def __init__(self, *answers: tuple[str, bool]) -> None:
+        super().__init__("nowhere", 0, ManualClock(0))
+        self._answers: Iterator[tuple[str, bool]] = iter(answers)
+        self.posted = 0
+
+    def list_for(self, shopper: str, token: str | None = None, count: int = 8) -> dict[str, Any]:
+        items, stale = next(self._answers)
+        return {"items": [{"item_id": item} for item in items], "freshness": {"stale": stale}}
+
+    def post_event(self, shopper: str, name: str, *items: dict[str, Any]) -> str:
+        self.posted += 1
+        return "token"
+
+
+def changes(*answers: tuple[str, bool]) -> Changes:
+    ticks = count()
+    return measure_changes(Shop(*answers), ["ann"], ["tea"], len(answers) // 2, seconds=lambda: float(next(ticks)))
+
+
+def test_a_stale_list_and_one_that_is_as_before_fail_and_are_counted() -> None:
+    fresh, stale, same = ("ba", False), ("ba", True), ("ab", False)
+    before = ("ab", False)
+    assert changes(before, fresh, before, stale, before, same) == Changes(3, 1, 1, 1000.0, 1000.0)
+    assert changes(before, stale) == Changes(1, 1, 0, None, None)
+    assert changes(before, fresh) == Changes(1, 0, 0, 1000.0, 1000.0)
+
+
+def report(events: int, lines: int) -> LoadReport:
+    return LoadReport(
+        source="s", mapping="m", load_id="l", way="direct", lines_read=lines, lines_taken=0, lines_repeated=0,
+        lines_left_out=0, refused={}, events=events, items=0, items_refused={}, moved_days=0, first_event_at=None,
+        last_event_at=None, applied={}, seconds={},
+    )  # fmt: skip
+
+
+def test_both_parts_of_the_year_read_the_same_lines() -> None:
+    assert counts_of([report(100, 900), report(20, 900)]) == Counts(events_taken=120, lines_read=900, lines_refused=0)
+
+
+def test_a_second_start_knows_what_the_first_one_loaded() -> None:
+    memory = Remembered(date(2026, 11, 23), loaded=True, counts=Counts(120, 900, 3))
+    kept = msgspec.json.decode(msgspec.json.encode(memory), type=Remembered)
+    figures = Figures()
+    note_counts(figures, kept)
+    assert (figures.events_taken, figures.lines_read, figures.lines_refused) == (120, 900, 3)
+    assert figures.unknown == {}
+
+
+def test_what_is_not_known_is_null_with_the_reason_and_never_zero() -> None:
+    figures = Figures()
+    note_counts(figures, msgspec.json.decode(b'{"year_ends": "2026-11-23", "loaded": true}', type=Remembered))
+    told = msgspec.json.decode(msgspec.json.encode(figures))
+    assert told["events_taken"] is told["lines_read"] is told["lines_refused"] is None
+    assert set(told["unknown"]) == {"events_taken", "lines_read", "lines_refused"}
+
+
+def test_a_second_start_reports_the_model_in_service(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, tenant="default")
+    figures = Figures()
+    assert not use_released(settings, figures)
+    write(settings.models_dir, manifest("v7"), arrays(), TOWER, IDS)
+    release(settings.models_dir, "v7", datetime(2026, 11, 1, tzinfo=UTC), None, force="a test")
+    assert use_released(settings, figures)
+    assert (figures.model_version, figures.models) == ("v7", manifest().metrics)
+    assert figures.fusion_weights["all"]["item_to_item"] == pytest.approx(0.5)
