@@ -51,6 +51,10 @@ class OnlineWriter:
         self._project = project
         self._sha = ""
 
+    def into(self, project: str) -> "OnlineWriter":
+        """A writer into another project; this one, if it is the same."""
+        return self if project == self._project else OnlineWriter(self._redis, project)
+
     async def write(self, view: View, rows: Sequence[OnlineRow]) -> int:
         """Write what is newer than the stored rows; how many rows that were.
 

@@ -34,6 +34,18 @@ def entity_key(entity: str, value: str, project: str) -> bytes:
     )
 
 
+def project_of(key: bytes) -> str | None:
+    """The project of an entity's Redis key, as `entity_key` makes them; None for any other key."""
+    try:
+        count, kind, size = struct.unpack_from("<III", key)
+        text_kind, text_size = struct.unpack_from("<II", key, 12 + size)
+        if count != 1 or kind != _ENTITY_STRING or text_kind != _ENTITY_STRING:
+            return None
+        return key[20 + size + text_size :].decode() if len(key) > 20 + size + text_size else None
+    except (struct.error, UnicodeDecodeError):
+        return None
+
+
 def hash_field(view: str, name: str) -> bytes:
     """The field of a feature in the entity's hash."""
     return struct.pack("<I", mmh3.hash(f"{view}:{name}", signed=False))

@@ -127,9 +127,9 @@ class ShardKeys:
         return f"daogou:{{p{self.partition}}}:{escape(namespace)}:{_NONE}:{family}"
 
 
-def all_rows_pattern(namespace: str) -> str:
-    """A SCAN pattern over the rows of all partitions and tenants of a namespace."""
-    return f"daogou:{{p*}}:{escape(namespace)}:*:row:*"
+def all_rows_pattern(namespace: str | None) -> str:
+    """A SCAN pattern over the rows of all partitions and tenants of a namespace; None: of every namespace."""
+    return f"daogou:{{p*}}:{'*' if namespace is None else escape(namespace)}:*:row:*"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,17 +90,43 @@ class RowRef:
 
 
 class PartitionStore:
-    """Reads and writes the partitions of one namespace; the only writer of their keys."""
+    """Reads and writes the partitions in the namespaces that they are served from; the only writer of their keys.
 
-    def __init__(self, redis: Redis, namespace: str = LIVE, *, where: str = "Redis") -> None:
+    Each partition has a namespace of its own, as its `live` key says: `claim`, `fences` and `look` follow it.
+    """
+
+    def __init__(self, redis: Redis, *, where: str = "Redis") -> None:
         """`where` is Redis' address, for messages."""
         self._redis = redis
-        self._namespace = namespace
+        self._namespaces: dict[int, str] = {}
         self.where = where
 
+    def namespace(self, partition: int) -> str:
+        """The namespace that a partition is served from, as far as is known here."""
+        return self._namespaces.get(partition, LIVE)
+
+    def serve(self, partition: int, namespace: str) -> None:
+        """From now on the partition is read and written in this namespace: its `live` key says so."""
+        self._namespaces[partition] = namespace
+
     def keys(self, partition: int) -> ShardKeys:
-        """The keys of a partition in this namespace."""
-        return ShardKeys(partition, self._namespace)
+        """The keys of a partition in its namespace."""
+        return ShardKeys(partition, self.namespace(partition))
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Learn which namespaces are served.
+
+        Raises:
+            RedisAway.
+        """
+        wanted = list(partitions)
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in wanted:
+            pipe.get(self.keys(partition).live)
+        with told_as_away(self.where):
+            found = await pipe.execute()
+        for partition, live in zip(wanted, found, strict=True):
+            self.serve(partition, LIVE if live is None else live.decode())
 
     async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> dict[int, Claimed]:
         """Raise the epochs: every earlier owner is shut out. The fences are those of `log`.
@@ -108,10 +134,11 @@ class PartitionStore:
         `forget_logs` is the prefix of other logs whose fences go (logs of embedded brokers that have ended).
 
         Raises:
-            Refused: another namespace is served from this partition.
+            Refused: the namespace changed just now, or may not be written (`other_namespace`).
             RedisAway.
         """
         wanted = list(partitions)
+        await self.look(wanted)
         calls: list[Call] = [
             (CLAIM, (keys.epoch, keys.fence, keys.live), (log, forget_logs)) for keys in map(self.keys, wanted)
         ]
@@ -119,9 +146,10 @@ class PartitionStore:
         for partition, (epoch, fence, live) in zip(
             wanted, await run_scripts(self._redis, self.where, calls), strict=True
         ):
-            if live.decode() != self._namespace:
+            if live.decode() != self.namespace(partition):
                 raise Refused(
-                    f"partition {partition} serves the namespace {live.decode()!r}, not {self._namespace!r}",
+                    f"partition {partition} serves the namespace {live.decode()!r} now, not "
+                    f"{self.namespace(partition)!r}; start again",
                     code="other_namespace",
                 )
             claimed[partition] = Claimed(int(epoch), int(fence))
@@ -134,6 +162,7 @@ class PartitionStore:
             RedisAway.
         """
         wanted = list(partitions)
+        await self.look(wanted)
         pipe = self._redis.pipeline(transaction=False)
         for partition in wanted:
             pipe.hget(self.keys(partition).fence, log)
@@ -155,11 +184,20 @@ class PartitionStore:
         Raises:
             RedisAway.
         """
+        namespaces = {*self._namespaces.values()} or {LIVE}
+        return await self._scan(all_rows_pattern(namespaces.pop() if len(namespaces) == 1 else None), cursor, about)
+
+    async def _scan(self, pattern: str, cursor: int, about: int) -> tuple[int, list[RowRef]]:
         pipe = self._redis.pipeline(transaction=False)
-        pipe.scan(cursor, match=all_rows_pattern(self._namespace), count=about)
+        pipe.scan(cursor, match=pattern, count=about)
         with told_as_away(self.where):
             [(following, keys)] = await pipe.execute()
-        return int(following), [RowRef(*split_shard_key(key.decode())) for key in keys]
+        refs = [RowRef(*split_shard_key(key.decode())) for key in keys]
+        return int(following), [
+            ref
+            for ref, key in zip(refs, keys, strict=True)
+            if key.decode() == self.keys(ref.partition).row(ref.tenant, ref.shopper_id)
+        ]
 
     async def shelves(self, refs: Sequence[RowRef]) -> list[bytes | None]:
         """The packed shelves in the order of `refs`; None where there is none. One round trip.
@@ -249,7 +287,7 @@ class PartitionStore:
     def _fire_call(self, fire: PartitionFire) -> Call:
         keys = self.keys(fire.partition)
         timers = [part for due, effect in fire.timers for part in (due.member, str(due.due_ms), effect or b"")]
-        arguments = (str(fire.epoch), self._namespace, str(TOLD_KEPT_MS), *timers)
+        arguments = (str(fire.epoch), self.namespace(fire.partition), str(TOLD_KEPT_MS), *timers)
         return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox, keys.told), arguments
 
     def _commit_call(self, write: PartitionWrite) -> Call:
@@ -261,7 +299,7 @@ class PartitionStore:
             COMMIT,
             (keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, *write.values),
             (
-                *(write.log, str(write.expected), str(write.fence), str(write.epoch), self._namespace),
+                *(write.log, str(write.expected), str(write.fence), str(write.epoch), self.namespace(write.partition)),
                 *map(str, counts),
                 *write.values.values(),
                 *(text for member, due in kept for text in (str(due), member)),

@@ -11,6 +11,7 @@ from features.aggregates import SHOPPER_BEHAVIOUR, shopper_values
 from features.online import OnlineRow, OnlineWriter
 from features.shoppers import State
 from infra.errors import DaogouError
+from infra.keys import LIVE, feast_project
 from infra.logs import logger, said
 from infra.redis import told_as_away
 from models.candidates import Candidate
@@ -44,8 +45,10 @@ class Derived:
         self._shelf_size = shelf_size
         self._where = where
 
-    async def write_features(self, rows: Sequence[tuple[str, State, str, int]]) -> int:
-        """Write the values of shoppers: (record key, state, log, offset) of each. Repeats are harmless.
+    async def write_features(self, rows: Sequence[tuple[str, State, str, int]], namespace: str = LIVE) -> int:
+        """Write the values of shoppers: (record key, state, log, offset) of each, into the namespace's project.
+
+        Repeats are harmless.
 
         Returns of how many shoppers none could be made; they keep those that they had.
 
@@ -54,23 +57,24 @@ class Derived:
         """
         if not rows:
             return 0
+        online = self._online.into(feast_project(namespace))
         try:
-            await self._write(rows)
+            await self._write(online, rows)
         except (DaogouError, RedisError):
             raise
         except Exception as error:  # whoever it was: one shopper must not stop the others
             _log.error("values could not be made; one shopper at a time", shoppers=len(rows), why=said(error))
-            return sum([await self._failed_alone(row) for row in rows])
+            return sum([await self._failed_alone(online, row) for row in rows])
         return 0
 
-    async def _write(self, rows: Sequence[tuple[str, State, str, int]]) -> None:
-        online = [OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows]
+    async def _write(self, online: OnlineWriter, rows: Sequence[tuple[str, State, str, int]]) -> None:
+        made = [OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows]
         with told_as_away(self._where):
-            await self._online.write(SHOPPER_BEHAVIOUR, online)
+            await online.write(SHOPPER_BEHAVIOUR, made)
 
-    async def _failed_alone(self, row: tuple[str, State, str, int]) -> bool:
+    async def _failed_alone(self, online: OnlineWriter, row: tuple[str, State, str, int]) -> bool:
         try:
-            await self._write([row])
+            await self._write(online, [row])
         except (DaogouError, RedisError):
             raise
         except Exception as error:

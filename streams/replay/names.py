@@ -7,6 +7,8 @@ from infra.errors import BadInput
 from infra.keys import LIVE
 
 MAX_NAME: Final = 40
+BEFORE: Final = "before"
+"""What was served before what is live; no replay is called so."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*").fullmatch
 
 
@@ -16,10 +18,10 @@ def checked_name(name: str, path: str = "into") -> str:
     Raises:
         BadInput: it may not; says what is allowed (`name_wrong`).
     """
-    if name == LIVE or len(name) > MAX_NAME or not _NAME(name):
+    if name in (LIVE, BEFORE) or len(name) > MAX_NAME or not _NAME(name):
         raise BadInput(
             f"{name[:80]!r} is no name for a replay: letters, digits, - and _, the first a letter or a digit, "
-            f"{MAX_NAME} at most, and not {LIVE!r}",
+            f"{MAX_NAME} at most, and neither {LIVE!r} nor {BEFORE!r}",
             path=path,
             code="name_wrong",
         )

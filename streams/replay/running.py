@@ -158,8 +158,7 @@ class Replayer:
 
 def replay_pipeline(settings: Settings, redis: Redis, name: str) -> Pipeline:
     """The worker's pipeline over a namespace that is not live."""
-    live = build_pipeline(settings, redis, namespace=name)
-    return Pipeline(ReplayStore(redis, name, where=live.store.where), live.derived, live.rules)
+    return build_pipeline(settings, redis, ReplayStore(redis, name, where=address(settings.redis)))
 
 
 async def positions(store: PartitionStore, replay: Replay) -> dict[Window, int]:

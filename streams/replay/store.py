@@ -12,8 +12,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from infra.errors import Refused
-from infra.keys import ReplayKeys, ShardKeys
-from streams.commit import Call, PartitionStore, PartitionWrite, run_scripts
+from infra.keys import ReplayKeys, ShardKeys, all_rows_pattern
+from streams.commit import Call, PartitionStore, PartitionWrite, RowRef, run_scripts
 from streams.lua import Script
 
 # KEYS live, replaying · ARGV namespace · → the namespace that is served
@@ -28,9 +28,23 @@ class ReplayStore(PartitionStore):
     """Reads and writes the partitions of a replay's namespace."""
 
     def __init__(self, redis: Redis, namespace: str, *, where: str = "Redis") -> None:
-        super().__init__(redis, namespace, where=where)
+        super().__init__(redis, where=where)
         self._name = namespace
-        self._client = redis
+
+    def namespace(self, partition: int) -> str:  # noqa: ARG002
+        """The one namespace of all partitions."""
+        return self._name
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Nothing: what is served makes no difference here."""
+
+    async def scan_rows(self, cursor: int, about: int) -> tuple[int, list[RowRef]]:
+        """Shoppers with a row in this namespace, as `PartitionStore.scan_rows`.
+
+        Raises:
+            RedisAway.
+        """
+        return await self._scan(all_rows_pattern(self._name), cursor, about)
 
     def keys(self, partition: int) -> ReplayKeys:
         """The keys of a partition in this namespace, its guard among them."""
@@ -45,7 +59,7 @@ class ReplayStore(PartitionStore):
         """
         wanted = list(partitions)
         calls: list[Call] = [(_OPEN, (ShardKeys(p).live, self.keys(p).replaying), (self._name,)) for p in wanted]
-        for partition, live in zip(wanted, await run_scripts(self._client, self.where, calls), strict=True):
+        for partition, live in zip(wanted, await run_scripts(self._redis, self.where, calls), strict=True):
             if live.decode() == self._name:
                 raise Refused(
                     f"the namespace {self._name!r} is live in partition {partition}: replay into another name",

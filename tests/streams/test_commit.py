@@ -83,14 +83,17 @@ async def test_a_lost_redis_is_noticed_by_an_idle_owner(redis: Redis) -> None:
         await store.commit([write(epoch, 7, 7)])
 
 
-async def test_another_live_namespace_stops_the_writer(redis: Redis) -> None:
+async def test_another_live_namespace_stops_the_writer_until_it_claims_anew(redis: Redis) -> None:
     store = PartitionStore(redis)
     epoch = (await store.claim([3], LOG))[3].epoch
     await redis.set(ShardKeys(3).live, "replay-1")
     with pytest.raises(Fenced, match="replay-1"):
         await store.commit([write(epoch, -1, 7)])
-    with pytest.raises(Refused, match="replay-1"):
-        await store.claim([3], LOG)
+    [claimed] = (await store.claim([3], LOG)).values()
+    await store.commit([write(claimed.epoch, claimed.fence, 7)])
+    assert claimed.fence == -1
+    assert await redis.hgetall(ShardKeys(3, "replay-1").fence) == {LOG.encode(): b"7"}
+    assert not await redis.exists(ShardKeys(3).fence)
 
 
 async def test_each_log_has_a_fence_and_those_of_ended_embedded_brokers_go(redis: Redis) -> None:

@@ -1,0 +1,180 @@
+"""`daogou replay promote` and `rollback`: asks the workers, shows how far they are, and writes both down.
+
+What was asked for and what became of it are records on `shop.commands.v1`; the same question has the same id.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from infra.clock import Clock
+from infra.errors import NotFound, Refused
+from infra.kafka import Outgoing, Producer
+from infra.keys import LIVE, owner, partition_of
+from infra.redis import address, connect, told_as_away
+from infra.settings import Settings
+from infra.topics import COMMANDS
+from streams.progress import Phases
+from streams.replay.live import served, served_before
+from streams.replay.records import DONE, Records
+from streams.replay.wishes import Wish, Wishes
+
+_REDIS_TIMEOUT_MS: Final = 30_000
+_LOOK_S: Final = 0.1
+
+PROMOTE: Final = "replay_promote"
+ROLLBACK: Final = "replay_rollback"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one question, and of what became of it: `asked`, `done`, or why not."""
+
+    command: str
+    command_id: str
+    namespaces: dict[int, str]
+    before: dict[int, str]
+    state: str
+    at_ms: int
+    why: str = ""
+
+
+def promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock) -> None:
+    """Let a complete replay be served.
+
+    Raises:
+        NotFound: there is no replay of that name.
+        Refused: it is not complete, no worker runs, or it cannot be carried out (says why), or not in time.
+        KafkaAway, RedisAway.
+    """
+    asyncio.run(_promote(settings, name, within_s, phases, clock))
+
+
+def rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock) -> list[str]:
+    """Let be served what was before; the names of it.
+
+    Raises:
+        NotFound: nothing was served before.
+        Refused, KafkaAway, RedisAway: as `promote`.
+    """
+    return asyncio.run(_rollback(settings, within_s, phases, clock))
+
+
+async def _promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock) -> None:
+    redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
+    try:
+        replay = await Records(redis, where).known(name)
+        if replay.state != DONE:
+            raise Refused(
+                f"the replay {name!r} is not complete: run it to its end first (the same command goes on)",
+                code="not_complete",
+            )
+        asking = Asking(settings, redis, phases, clock)
+        await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s)
+    finally:
+        await redis.aclose()
+
+
+async def _rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock) -> list[str]:
+    redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
+    try:
+        before = await served_before(redis, range(settings.partition_count), where)
+        wanted = {partition: name for partition, name in before.items() if name}
+        if not wanted:
+            raise NotFound("nothing was served before what is live now", path="name", code="nothing_before")
+        await Asking(settings, redis, phases, clock).ask(ROLLBACK, wanted, within_s)
+        return sorted(set(wanted.values()))
+    finally:
+        await redis.aclose()
+
+
+class Asking:
+    """Asks the workers to serve other namespaces, and waits until they do."""
+
+    def __init__(self, settings: Settings, redis: Redis, phases: Phases, clock: Clock) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._phases = phases
+        self._clock = clock
+        self._where = address(settings.redis)
+        self._wishes = Wishes(redis, self._where)
+
+    async def ask(self, command: str, wanted: Mapping[int, str], within_s: float) -> None:
+        """Ask for these namespaces, by partition.
+
+        Raises:
+            Refused, KafkaAway, RedisAway: as `promote`.
+        """
+        await self._refuse_without_worker()
+        now = await served(self._redis, list(wanted), self._where)
+        if all(now[partition] == name for partition, name in wanted.items()):
+            self._phases.say("it is served already")
+            return
+        digest = blake2b(repr((command, sorted(wanted.items()), sorted(now.items()))).encode(), digest_size=8)
+        asked = Asked(
+            command=command,
+            command_id=f"{command}:{digest.hexdigest()}",
+            namespaces=dict(wanted),
+            before=now,
+            state="asked",
+            at_ms=self._clock.now_ms(),
+        )
+        wishes = {p: Wish(name, asked.command_id) for p, name in wanted.items() if now[p] != name}
+        producer = Producer(self._settings.brokers, embedded=self._settings.embedded_kafka)
+        await producer.start()
+        try:
+            await self._note(producer, asked)
+            try:
+                await self._carried_out(wishes, within_s)
+            except Refused as error:
+                await self._note(producer, msgspec.structs.replace(asked, state="not done", why=error.message))
+                raise
+            await self._note(producer, msgspec.structs.replace(asked, state="done"))
+        finally:
+            await asyncio.to_thread(producer.close)
+
+    async def _carried_out(self, wishes: Mapping[int, Wish], within_s: float) -> None:
+        await self._wishes.put(wishes)
+        done = 0
+        try:
+            with self._phases.phase("promoted", len(wishes), "partitions") as advance:
+                async with asyncio.timeout(within_s):
+                    while done < len(wishes):
+                        await asyncio.sleep(_LOOK_S)
+                        now = await served(self._redis, list(wishes), self._where)
+                        before, done = done, sum(now[p] == wish.namespace for p, wish in wishes.items())
+                        advance(done - before)
+                        await self._refuse_with_reason(wishes)
+        except TimeoutError:
+            raise Refused(
+                f"{done} of {len(wishes)} partitions are served from it after {within_s:.0f} s; the others are given "
+                "up: ask again to complete it, or roll back",
+                code="not_in_time",
+            ) from None
+        finally:
+            await self._wishes.withdraw(wishes)
+
+    async def _refuse_with_reason(self, wishes: Mapping[int, Wish]) -> None:
+        for partition, wish in (await self._wishes.of(list(wishes))).items():
+            if wish.refused and wish.command_id == wishes[partition].command_id:
+                await self._wishes.withdraw({partition: wish})
+                raise Refused(f"partition {partition}: {wish.refused}", code="not_promoted")
+
+    async def _refuse_without_worker(self) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zrange(owner(LIVE), 0, -1)
+        with told_as_away(self._where):
+            [holders] = await pipe.execute()
+        if not any(holder.startswith(b"shared:") for holder in holders):
+            raise Refused(
+                "no worker runs, and only the worker that owns a partition can change what it serves: start `daogou "
+                "worker` (or `daogou up`), then ask again",
+                code="no_worker",
+            )
+
+    async def _note(self, producer: Producer, asked: Asked) -> None:
+        partition = partition_of(asked.command_id, self._settings.partition_count)
+        await producer.send(Outgoing(COMMANDS, partition, asked.command_id, msgspec.json.encode(asked)))
