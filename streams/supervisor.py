@@ -126,6 +126,7 @@ def up(settings: Settings, say: Say) -> None:
         DaogouError: something cannot start; everything that had started has ended again.
     """
     refuse_open_door(settings)
+    starting = False
     try:
         outside = Outside(settings)
         with outside as filled:
@@ -133,6 +134,7 @@ def up(settings: Settings, say: Say) -> None:
             say(f"Redis   {address(filled.redis)}{'' if settings.redis.get_secret_value() else ' (embedded)'}")
             say(f"Kafka   {filled.kafka}{'' if settings.kafka else ' (embedded, in memory)'}")
             say("starting worker and API (some seconds) …")
+            starting = True
             with Shop(filled, say) as shop:
                 say(f"ready   {shop.url}/  (OpenAPI: {shop.url}/openapi.json; Ctrl-C ends everything)")
                 tell_ready()
@@ -141,7 +143,7 @@ def up(settings: Settings, say: Say) -> None:
                     time.sleep(_POLL_S)
         raise Unavailable("an embedded server has ended, and so do worker and API; start again")
     finally:
-        for line in kept(settings):
+        for line in kept(settings) if starting else ():
             say(line)
 
 

@@ -33,18 +33,25 @@ def demo_command(settings: Settings, *, once: bool = False, json_file: Path | No
     console = Console(highlight=False, soft_wrap=True)
     figures = Figures()
     begin = time.monotonic()
+    starting = False
     try:
-        with Outside(settings) as outside, prepared_shop(outside, figures, console) as shop:
-            _tell(shop, figures, console)
-            figures.seconds["all"] = round(time.monotonic() - begin, 1)
-            if json_file is not None:
-                json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-                console.print(f"\nfigures in {json_file}")
-            if not once:
-                _stay(shop, console)
+        with Outside(settings) as outside:
+            starting = True
+            with prepared_shop(outside, figures, console) as shop:
+                _tell(shop, figures, console)
+                figures.seconds["all"] = round(time.monotonic() - begin, 1)
+                _write(figures, json_file, console)
+                if not once:
+                    _stay(shop, console)
     finally:
-        for line in kept(settings):
+        for line in kept(settings) if starting else ():
             console.print(line)
+
+
+def _write(figures: Figures, json_file: Path | None, console: Console) -> None:
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+        console.print(f"\nfigures in {json_file}")
 
 
 def _tell(shop: PreparedShop, figures: Figures, console: Console) -> None:

@@ -1,6 +1,7 @@
 """The command line as a person meets it: each call is a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,39 @@ def test_redis_away_is_one_sentence_with_the_address(command: str, tmp_path: Pat
     assert f"Redis at {where} does not answer" in line
     assert "hush" not in told.stderr + told.stdout
     assert "Traceback" not in told.stderr
+    assert "kept" not in told.stdout, "nothing had started"
+
+
+# Ctrl-C at the import of typer, the first thing that takes long.
+_PRESSED = """
+import os, signal, sys
+class Finger:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finger())
+from streams.entry import main
+main()
+"""
+
+
+def test_ctrl_c_before_the_command_line_is_there_says_nothing() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _PRESSED], capture_output=True, text=True, timeout=WITHIN_S, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_the_command_line_begins_where_ctrl_c_is_safe() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from streams.entry import main; main()", "topics", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert told.returncode == 0
+    assert "Create the topics" in told.stdout
 
 
 def test_topics_of_another_count_are_a_clear_error(kafka: str) -> None:
