@@ -18,7 +18,7 @@ from infra.acknowledgements import Acknowledgements
 from infra.brokers import Bootstrap
 from infra.errors import BadInput, KafkaAway, Refused, TooLarge
 from infra.kafka_admin import create_topics, end_offsets, fault_of, log_id, start_offsets
-from infra.kafka_client import Heard, client_config
+from infra.kafka_client import Heard, consumer_config, producer_config
 
 __all__ = [
     "Follower",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _LINGER_MS: Final = 5
-_QUEUE_MESSAGES: Final = 100_000
 _POLL_S: Final = 0.1
 _QUIET_S: Final = 10.0
 _ASK_S: Final = 1.0
@@ -107,6 +106,7 @@ class Producer:
         if not records:
             return []
         assert self._loop is not None, "start() comes first"
+        self.check()
         answers = Acknowledgements(len(records), self._loop)
         for index, record in enumerate(records):
             try:
@@ -117,6 +117,18 @@ class Producer:
         if answers.failed is not None:
             raise _told(answers.failed, self._bootstrap, self._heard.last)
         return answers.offsets
+
+    def check(self) -> None:
+        """Whether it may still succeed.
+
+        Raises:
+            KafkaAway: the client has given up for good; a new process makes a new one.
+        """
+        heard = self._heard.last
+        if heard is not None and heard.fatal():
+            raise KafkaAway(
+                f"the client that writes to Kafka at {self._bootstrap} has given up: {heard.str()}; restart"
+            )
 
     def close(self) -> None:
         """Send what waits, at most as long as one send may take, and end."""
@@ -161,7 +173,7 @@ class Follower:
         self._quiet_s = quiet_s
         self._heard_at = time.monotonic()
         self._heard = Heard()
-        self._consumer = Consumer(_consumer_config(bootstrap, embedded, self._heard))
+        self._consumer = Consumer(consumer_config(bootstrap, embedded) | {"error_cb": self._heard})
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in sorted(positions.items())])
 
     def read(self, max_records: int, within_s: float) -> list[Record]:
@@ -235,30 +247,6 @@ class Follower:
         fault = fault_of(self._bootstrap, self._topic, error)
         if fault is not None:
             raise fault
-
-
-def producer_config(bootstrap: Bootstrap, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
-    """Settings of a producer that loses nothing without saying so."""
-    return client_config(bootstrap) | {
-        "acks": "all",
-        "enable.idempotence": not embedded,  # the embedded broker keeps no sequence numbers worth the name
-        "linger.ms": linger_ms,
-        "message.timeout.ms": timeout_ms,
-        "queue.buffering.max.messages": _QUEUE_MESSAGES,
-        "compression.type": "none" if embedded else "lz4",
-    }
-
-
-def _consumer_config(bootstrap: Bootstrap, embedded: bool, hear: Heard) -> dict[str, Any]:
-    return client_config(bootstrap, hear) | {
-        "group.id": "daogou-follower",  # asked for by the client, never joined
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        # The embedded broker lets a fetch on an idle topic wait its whole time out, and new records with it.
-        "fetch.wait.max.ms": 10 if embedded else 500,
-        "queued.max.messages.kbytes": 16_384,
-    }
 
 
 def _produce(producer: _Producer, record: Outgoing, on_delivery: Callable[..., None]) -> None:

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError
 
 from infra.brokers import Bootstrap, Brokers
 
+_QUEUE_MESSAGES: Final = 100_000
 _REFUSALS: Final = frozenset(
     (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL, KafkaError._FATAL)
 )
@@ -38,6 +39,31 @@ def client_config(bootstrap: Bootstrap, hear: Callable[[KafkaError], None] | Non
     if hear is not None:
         config["error_cb"] = hear
     return config if isinstance(bootstrap, str) else config | _security(bootstrap)
+
+
+def producer_config(bootstrap: Bootstrap, embedded: bool, timeout_ms: int, linger_ms: int) -> dict[str, Any]:
+    """Settings of a producer that loses nothing without saying so."""
+    return client_config(bootstrap) | {
+        "acks": "all",
+        "enable.idempotence": not embedded,  # the embedded broker keeps no sequence numbers worth the name
+        "linger.ms": linger_ms,
+        "message.timeout.ms": timeout_ms,
+        "queue.buffering.max.messages": _QUEUE_MESSAGES,
+        "compression.type": "none" if embedded else "lz4",
+    }
+
+
+def consumer_config(bootstrap: Bootstrap, embedded: bool) -> dict[str, Any]:
+    """Settings of a consumer that joins no group and stops where its position is not on the log."""
+    return client_config(bootstrap) | {
+        "group.id": "daogou-follower",  # asked for by the client, never joined
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        # The embedded broker lets a fetch on an idle topic wait its whole time out, and new records with it.
+        "fetch.wait.max.ms": 10 if embedded else 500,
+        "queued.max.messages.kbytes": 16_384,
+    }
 
 
 def _security(brokers: Brokers) -> dict[str, Any]:

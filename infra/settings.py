@@ -193,7 +193,9 @@ def read_settings(**given: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         secret = "SecretStr" in str(Settings.model_fields[name].annotation)
-        raise _wrong(name, "(secret)" if secret else repr(first["input"]), first["msg"]) from None
+        raise _wrong(
+            name, "(secret)" if secret else repr(first["input"]), first["msg"].removeprefix("Value error, ")
+        ) from None
 
 
 def environment(settings: Settings) -> dict[str, str]:

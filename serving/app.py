@@ -173,6 +173,7 @@ class _Wiring:
         self._clock = clock_from(settings.clock_shift_file)
         self._metrics = Metrics()
         self._ended: list[str] = []
+        self._writer: Producer | None = None
 
     async def services(self) -> Services:
         """All parts, connected and loaded."""
@@ -224,6 +225,8 @@ class _Wiring:
 
     def _ask_kafka(self) -> None:
         kafka_admin.partition_counts(self._settings.brokers, _KAFKA_ASKED_S)
+        if self._writer is not None:
+            self._writer.check()
 
     async def _lane(self) -> RedisLane:
         lane = RedisLane(self._settings.redis, self._settings.redis_timeout_ms)
@@ -234,6 +237,7 @@ class _Wiring:
     async def _producer(self) -> Producer:
         producer = Producer(self._settings.brokers, embedded=bool(self._settings.embedded_log))
         await producer.start()
+        self._writer = producer
         self._stack.push_async_callback(asyncio.to_thread, producer.close)
         return producer
 

@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 from pydantic import SecretStr
 
 from infra.brokers import Brokers, Security
 from infra.errors import KafkaAway
 from infra.kafka import Follower
 from infra.kafka_admin import partition_counts
-from infra.kafka_client import client_config
+from infra.kafka_client import Heard, client_config
 
 ROOT = Path(__file__).parents[2]
 ME = Brokers(
@@ -60,3 +61,13 @@ def test_errors_name_the_addresses_and_never_the_password() -> None:
 
 def test_as_text_brokers_are_their_addresses() -> None:
     assert (str(ME), f"{ME}") == ("127.0.0.1:1", "127.0.0.1:1")
+
+
+def test_what_a_client_says_of_being_turned_away_is_kept_and_lost_connections_are_not() -> None:
+    heard = Heard()
+    for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT):
+        heard(KafkaError(code))
+    assert heard.last is None
+    for error in (KafkaError(KafkaError._AUTHENTICATION, "no"), KafkaError(KafkaError._FENCED, "gone", fatal=True)):
+        heard(error)
+        assert heard.last is error
