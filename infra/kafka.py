@@ -116,6 +116,7 @@ class Producer:
         await answers.done
         if answers.failed is not None:
             raise _told(answers.failed, self._bootstrap, self._heard.last)
+        self._heard.forget()
         return answers.offsets
 
     def check(self) -> None:
@@ -231,15 +232,16 @@ class Follower:
 
     def _look_if_silent(self) -> None:
         """A topic that is deleted, or may not be read any more, is mere silence to the client: it has to be asked."""
-        if self._heard.last is not None:
-            self._check(self._heard.last)
         if time.monotonic() - self._heard_at < self._quiet_s:
             return
         self._heard_at = time.monotonic()
         try:
             found = self._consumer.list_topics(self._topic, timeout=_ASK_S).topics[self._topic]
-        except KafkaException:  # away: reading goes on when it is back
+        except KafkaException:  # away: reading goes on when it is back, unless the brokers turn this client away
+            if self._heard.last is not None:
+                self._check(self._heard.last)
             return
+        self._heard.forget()
         if found.error is not None:
             self._check(found.error)
 

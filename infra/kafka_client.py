@@ -24,6 +24,11 @@ class Heard:
         if error.fatal() or error.code() in _REFUSALS:
             self.last = error
 
+    def forget(self) -> None:
+        """The client was let in after all; one that has given up stays so."""
+        if self.last is not None and not self.last.fatal():
+            self.last = None
+
 
 def client_config(bootstrap: Bootstrap, hear: Callable[[KafkaError], None] | None = None) -> dict[str, Any]:
     """What every client of the project sets. Holds the password in clear: it goes to a client and nowhere else."""

@@ -71,3 +71,8 @@ def test_what_a_client_says_of_being_turned_away_is_kept_and_lost_connections_ar
     for error in (KafkaError(KafkaError._AUTHENTICATION, "no"), KafkaError(KafkaError._FENCED, "gone", fatal=True)):
         heard(error)
         assert heard.last is error
+    heard.forget()
+    assert heard.last is error  # who has given up does not come back
+    heard.last = KafkaError(KafkaError._AUTHENTICATION)
+    heard.forget()
+    assert heard.last is None
