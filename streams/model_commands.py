@@ -43,6 +43,7 @@ def train(
     from streams.progress import Phases
     from streams.trainer import train as run
 
+    _writable(json_file)
     settings = settings_from(data_dir=data_dir)
     with Outside(settings) as outside, Phases() as phases:
         if rebuild:
@@ -59,6 +60,7 @@ def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: Data
     from streams.progress import Phases
     from streams.trainer import evaluate as run
 
+    _writable(json_file)
     with Phases() as phases:
         report = run(settings_from(data_dir=data_dir), version, phases)
     _tell(report, json_file)
@@ -88,6 +90,12 @@ def release(
     else:
         quiet_threads()
         _release(settings, version or _newest(settings), force)
+
+
+def _writable(json_file: Path | None) -> None:
+    """Before the work of minutes, and not after it."""
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise BadInput(f"--json {json_file}: there is no folder {json_file.parent}", path="json")
 
 
 def _tell(report: "Report", json_file: Path | None) -> None:
