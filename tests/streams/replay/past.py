@@ -23,11 +23,11 @@ NAMES: tuple[EventName, ...] = (
 CLOCK = ManualClock(1_800_000_000_000)
 
 
-def made(seed: int, count: int, log: str = LOG, shoppers: int = 12, load_id: str | None = None) -> Log:
+def made(seed: int, count: int, log: str = LOG, shoppers: int = 12, load_id: str | None = None, start: int = 0) -> Log:
     """Events of some shoppers, some of them twice, some late, some too late, and two corrupt records."""
     rng, past = random.Random(seed), Log(log)
     for number in range(count):
-        one = _event(rng, number, seed, load_id, shoppers)
+        one = _event(rng, start + number, seed, load_id, shoppers)
         past.append(one)
         if rng.random() < 0.1:
             past.append(one)

@@ -1,0 +1,209 @@
+"""Another namespace is served while events keep coming: none is lost, none comes twice, and back again."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from infra.errors import Fenced
+from infra.keys import ReplayKeys, ShardKeys, feast_project, record_key
+from infra.settings import Settings
+from streams.pipeline import build_pipeline
+from streams.replay.running import replay_pipeline
+from streams.replay.swapping import Swap, swap
+from streams.replay.wishes import Wish
+from tests.streams.replay.past import held
+from tests.streams.replay.running_shop import RunningShop
+from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
+
+
+async def truth(shop: RunningShop, redis: Redis, name: str) -> dict[str, object]:
+    """What the whole log, replayed anew, holds."""
+    await shop.replay(name)
+    return await held(redis, name)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_promoted_and_rolled_back_while_events_come(
+    settings: Settings, redis: Redis, broker: str, seed: int
+) -> None:
+    shop = RunningShop(settings, redis, broker, seed)
+    shop.produce(seed, 300)
+    await shop.replay("again", through=9)
+    async with shop.running():
+        await shop.wish("again")
+        promoting = asyncio.create_task(shop.promoted())
+        for n in range(12):
+            await asyncio.to_thread(shop.produce, 100 * seed + n, 60)
+        await promoting
+        await asyncio.to_thread(shop.produce, 77, 60)
+    assert await shop.served() == {"again"}
+    assert await held(redis, "again") == await truth(shop, redis, "truth-1")
+    assert shop.counts.redelivered == 0
+    assert shop.counts.records == sum(shop.ends.values()) + PARTITIONS
+    left = await held(redis, "live")
+    async with shop.running():
+        await asyncio.to_thread(shop.produce, 78, 60)
+        await shop.wish("live")
+        promoting = asyncio.create_task(shop.promoted())
+        for n in range(6):
+            await asyncio.to_thread(shop.produce, 200 * seed + n, 60)
+        await promoting
+    assert await shop.served() == {"live"}
+    now = await held(redis, "live")
+    assert now == await truth(shop, redis, "truth-2")
+    assert now != left
+
+
+async def test_a_namespace_ahead_of_live_waits_for_it(settings: Settings, redis: Redis, broker: str) -> None:
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(4, 200)
+    await shop.replay("again")
+    await shop.pipeline.claim(range(PARTITIONS), LOG)
+    await shop.wish("again")
+    turn = asyncio.create_task(shop.promotion.turn())
+    await asyncio.sleep(0)
+    async with shop.running():
+        await shop.promoted()
+    await turn
+    assert await held(redis, "again") == await truth(shop, redis, "truth")
+
+
+async def test_some_partitions_alone_and_a_new_owner_goes_on(settings: Settings, redis: Redis, broker: str) -> None:
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(5, 200)
+    await shop.replay("again")
+    async with shop.running():
+        await shop.wish("again", [1, 4])
+        await shop.promoted(2)
+    assert {p for p in range(PARTITIONS) if await redis.get(ShardKeys(p).live)} == {1, 4}
+    other = RunningShop(settings, redis, broker)
+    other.ends = shop.ends
+    async with other.running():
+        await asyncio.to_thread(other.produce, 6, 100)
+    await other.replay("truth")
+    expected = await held(redis, "truth")
+    for namespace, partitions in (("again", {1, 4}), ("live", {*range(PARTITIONS)} - {1, 4})):
+        for name, value in (await held(redis, namespace)).items():
+            if name.startswith("timers {p") and int(name[9:].rstrip("}")) in partitions:
+                assert value == expected[name]
+    for partition in range(PARTITIONS):
+        store = other.pipeline.store
+        assert store.namespace(partition) == ("again" if partition in (1, 4) else "live")
+
+
+async def test_timers_of_the_past_are_dropped_later_ones_live_on(settings: Settings, redis: Redis, broker: str) -> None:
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(7, 150)
+    await shop.replay("again")
+    async with shop.running():
+        await shop.caught_up()
+        due = sorted({int(score) for p in range(PARTITIONS) for _, score in await timers(redis, "again", p)})
+        shop.clock.move_ms(due[len(due) // 2])
+        [waiting, *fired] = [
+            (p, member)
+            for p in range(PARTITIONS)
+            for member, score in await timers(redis, "live", p)
+            if score <= shop.clock.now_ms()
+        ]
+        for partition, member in fired:
+            await redis.zrem(ShardKeys(partition).timers, member)
+        expected = {p: await timers(redis, "live", p) for p in range(PARTITIONS)}
+        await shop.wish("again")
+        await shop.promoted()
+    assert {p: await timers(redis, "again", p) for p in range(PARTITIONS)} == expected
+    assert waiting[1] in dict(expected[waiting[0]])
+    assert len(fired) > 0
+    text = shop.measured.text().decode()
+    assert f'reason="replay"}} {len(fired)}.0' in text
+
+
+async def timers(redis: Redis, namespace: str, partition: int) -> list[tuple[bytes, float]]:
+    return list(await redis.zrange(ShardKeys(partition, namespace).timers, 0, -1, withscores=True))
+
+
+async def test_what_retention_took_cannot_be_caught_up(
+    settings: Settings, redis: Redis, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(8, 60)
+    await shop.replay("again", through=2)
+    async with shop.running():
+        await shop.caught_up()
+        monkeypatch.setattr("streams.replay.promotion.start_offsets", lambda *_: dict.fromkeys(range(PARTITIONS), 5))
+        await shop.wish("again", [0])
+        assert await shop.promotion.turn() == 0
+    [wish] = (await shop.wishes.of([0])).values()
+    assert "the log begins at 5" in wish.refused
+    assert await shop.served() == {"live"}
+
+
+async def test_a_swap_that_is_not_as_believed_changes_nothing(settings: Settings, redis: Redis) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"))
+    [batch] = log.batches()
+    live, again = build_pipeline(settings, redis), replay_pipeline(settings, redis, "again")
+    await again.store.open([batch.partition])  # type: ignore[attr-defined]
+    for pipeline in (live, again):
+        await pipeline.claim([batch.partition], LOG)
+        await pipeline.apply([batch])
+    wish = Wish("again", "c")
+    right = Swap(batch.partition, live.owned[batch.partition].epoch, "live", wish, LOG, 0)
+    old, new = right.keys
+    await redis.set(old.promoting, wish.packed)
+
+    async def refused(change: Swap, why: str) -> None:
+        before = {key: await redis.dump(key) for key in await redis.keys("*")}
+        with pytest.raises(Fenced, match=why):
+            await swap(redis, "Redis", change, 0)
+        assert before == {key: await redis.dump(key) for key in await redis.keys("*")}
+
+    await refused(Swap(batch.partition, 9, "live", wish, LOG, 0), "taken the partition")
+    await refused(Swap(batch.partition, right.epoch, "other", wish, LOG, 0), "another namespace")
+    await refused(Swap(batch.partition, right.epoch, "live", wish, LOG, 1), "what is served has another fence")
+    await refused(Swap(batch.partition, right.epoch, "live", Wish("again", "d"), LOG, 0), "nobody wants it")
+    await redis.hset(new.fence, LOG, 3)
+    await refused(right, "the namespace has another fence")
+    await redis.hset(new.fence, LOG, 0)
+    guard = await redis.getdel(new.replaying)
+    await refused(right, "may not be written")
+    await redis.set(new.replaying, guard)
+    await swap(redis, "Redis", right, 0)
+    await swap(redis, "Redis", right, 0)  # its answer was lost
+    assert [await redis.get(key) for key in (old.live, old.before, old.promoting, new.replaying)] == [
+        b"again", b"live", None, None
+    ]  # fmt: skip
+
+
+async def test_neither_the_old_nor_the_new_can_be_written_by_those_before(settings: Settings, redis: Redis) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"))
+    [batch] = log.batches()
+    live, again = build_pipeline(settings, redis), replay_pipeline(settings, redis, "again")
+    await again.store.open([batch.partition])  # type: ignore[attr-defined]
+    for pipeline in (live, again):
+        await pipeline.claim([batch.partition], LOG)
+        await pipeline.apply([batch])
+    await redis.set(ShardKeys(batch.partition).promoting, Wish("again", "c").packed)
+    change = Swap(batch.partition, live.owned[batch.partition].epoch, "live", Wish("again", "c"), LOG, 0)
+    await swap(redis, "Redis", change, 0)
+    log.append(event("ann", "add_to_cart", "milk", minute=1))
+    for pipeline in (live, again):
+        with pytest.raises(Fenced):
+            await pipeline.apply(log.batches(1))
+
+
+async def test_features_go_to_the_project_of_what_is_served(settings: Settings, redis: Redis) -> None:
+    log = Log()
+    log.append(event("ann", "add_to_cart", "tea"))
+    home = partition_of_event(event("ann", "page_view"))
+    await redis.set(ShardKeys(home).live, "again")
+    pipeline = build_pipeline(settings, redis)
+    await pipeline.claim(range(PARTITIONS), LOG)
+    await pipeline.apply(log.batches())
+    entities = [key for key in await redis.keys("*") if record_key("default", "u-ann").encode() in key]
+    rows = [key for key in entities if key.endswith(feast_project("again").encode())]
+    assert len(rows) == 1
+    assert not [key for key in entities if key.endswith(feast_project("live").encode())]
+    assert await redis.exists(ShardKeys(home, "again").row("default", "u-ann"))
+    assert not await redis.exists(ReplayKeys(home, "again").replaying)
