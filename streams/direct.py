@@ -4,8 +4,7 @@ A load is a log of its own, `load-<hash>`, with an offset for each event in its 
 every fence count in it, so a load that was interrupted goes on where it was, and a second one finds all done.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeVar
@@ -25,7 +24,7 @@ from infra.redis import address, told_as_away
 from infra.settings import Settings
 from streams.batch import Applied, PartitionBatch
 from streams.direct_catalogue import DirectCatalogue
-from streams.holds import Hold
+from streams.holds import Held, Hold
 from streams.interruption import step_done
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
@@ -35,7 +34,6 @@ from streams.progress import Phases
 BATCH_EVENTS: Final = 10_000
 BATCH_SHOPPERS: Final = 500
 ARCHIVED_AT_ONCE: Final = 40_000
-_RENEW_S: Final = 5.0
 
 _T = TypeVar("_T")
 
@@ -85,7 +83,7 @@ class DirectLoad:
         self._where = address(settings.redis)
         self._archive = EventArchive(settings.archive_dir)
         self._catalogue_archive = CatalogArchive(settings.archive_dir)
-        self._held = _Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
+        self._held = Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
 
     async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> Written:
         """Load; what became of the events, `total` at most.
@@ -113,7 +111,7 @@ class DirectLoad:
                 written.archived += self._archive.write(chunk)
                 written.events += len(chunk)
                 advance(len(chunk))
-                await self._held.renew()
+                await self._step()
         return written
 
     async def _write_catalogue(self, catalogue: DirectCatalogue, total: int) -> None:
@@ -122,7 +120,7 @@ class DirectLoad:
 
             async def done(facets: int) -> None:
                 advance(facets)
-                await self._held.renew()
+                await self._step()
 
             await catalogue.apply(store, online, done)
 
@@ -135,8 +133,13 @@ class DirectLoad:
                 if batch.records[-1].offset > fences[batch.partition].fence:
                     counts.add(await pipeline.apply([batch]))
                 advance(len(batch.records))
-                await self._held.renew()
+                await self._step()
         return counts
+
+    async def _step(self) -> None:
+        """Between two steps of long work: an end that is asked for, and the hold."""
+        await step_done()
+        await self._held.renew()
 
     def _batches(self) -> Iterator[PartitionBatch]:
         """This load's part of the archive, partition by partition."""
@@ -170,27 +173,6 @@ class _Numbered:
         offset = self._next[partition]
         self._next[partition] = offset + 1
         return event_row((self._log, partition, offset), event, key.encode(), encode(event))
-
-
-class _Held:
-    """A hold that is renewed while work goes on."""
-
-    def __init__(self, hold: Hold, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._hold = hold
-        self._monotonic = monotonic
-        self._taken = 0.0
-
-    async def take(self) -> None:
-        await self._hold.take()
-        self._taken = self._monotonic()
-
-    async def renew(self) -> None:
-        await step_done()
-        if self._monotonic() - self._taken > _RENEW_S:
-            await self.take()
-
-    async def release(self) -> None:
-        await self._hold.release()
 
 
 def _chunks(all_of: Iterable[_T], size: int) -> Iterator[list[_T]]:
