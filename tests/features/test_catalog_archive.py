@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.dataset as ds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,9 @@ from features.archive import EventArchive
 from features.catalog import Content, FacetRecord, Item, Price, Stock
 from features.catalog_archive import FOLDER, CatalogArchive, Facet, contents, in_time
 from features.feature_log import CREATED_AT, EVENT_AT, folder_of
+from features.offline import StoreAt
 from features.offline_build import build
+from features.training_frames import training_frame
 from infra.keys import record_key
 from tests.features.past import LATENESS_MS, archived, made_events, moment
 
@@ -82,6 +85,19 @@ def test_the_offline_log_holds_the_items_beside_the_shoppers(tmp_path: Path) -> 
     rows.sort(key=lambda row: row[EVENT_AT])
     assert [(row["item"], row["price"]) for row in rows] == [("default|tea", 2.0), ("default|tea", 3.0)]
     assert [row[EVENT_AT] for row in rows] == [row[CREATED_AT] for row in rows] == [moment(NOW), moment(NOW + DAY)]
+
+
+def test_feast_joins_items_as_they_were_known_at_a_moment(tmp_path: Path) -> None:
+    archive, offline = tmp_path / "archive", tmp_path / "offline"
+    archived(archive, made_events(10, seed=2))
+    CatalogArchive(archive).write([facet(CONTENT, NOW, 0), facet(price("2"), NOW, 1), facet(price("3"), NOW + DAY, 2)])
+    build(archive, offline, LATENESS_MS, lambda _: None)
+    moments = [NOW - 1, NOW + 1, NOW + DAY + 1]
+    labels = pd.DataFrame({"item": "default|tea", "event_timestamp": pd.to_datetime(moments, unit="ms", utc=True)})
+    at = StoreAt(offline, tmp_path / "registry.db", project="items")
+    frame = training_frame(at, labels, ["item_content:category", "item_content:price"])
+    assert frame["category"].tolist() == [None, "drinks", "drinks"]
+    assert frame["price"].fillna(0).tolist() == [0, 2.0, 3.0]
 
 
 _RECORDS = st.one_of(
