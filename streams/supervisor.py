@@ -191,7 +191,7 @@ def kept(settings: Settings) -> list[str]:
     folder = settings.data_dir
     parts = {
         "redis": "shopper rows, lists, features",
-        "archive": "events",
+        "archive": "events and catalogue",
         "offline": "features for training",
         "models": "models",
     }
