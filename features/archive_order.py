@@ -3,7 +3,7 @@
 Beside the days lies a folder `order` with one small file for each time that a log began to be applied, or was taken
 up again: the log, and for each partition how far the other logs were at that moment. Only one log advances at a time
 (a direct load has the namespace for itself), so these entries give back the order, whatever was interrupted. A file
-is made whole by a rename and never changed.
+comes into sight whole and is never changed.
 """
 
 import os
@@ -38,7 +38,7 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ArchiveOrder:
-    """The order of one archive. One process writes at a time: the archiver, or a direct load."""
+    """The order of one archive: workers write it, and direct loads."""
 
     def __init__(self, root: Path) -> None:
         self._folder = root / FOLDER
@@ -50,16 +50,26 @@ class ArchiveOrder:
         if files and _same(entry, _read(files[-1])):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        number = int(files[-1].stem) + 1 if files else 1
-        aside = self._folder / f"{number:06}.new"
+        aside = self._folder / f"{os.getpid()}.new"
         with aside.open("wb") as file:
             file.write(msgspec.json.encode(entry))
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(self._folder / f"{number:06}.json")
+        self._put(aside, int(files[-1].stem) + 1 if files else 1)
         handle = os.open(self._folder, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
+
+    def _put(self, aside: Path, number: int) -> None:
+        """Give it the next number that is free: another process may just have taken one."""
+        while True:
+            try:
+                os.link(aside, self._folder / f"{number:06}.json")
+            except FileExistsError:
+                number += 1
+            else:
+                aside.unlink()
+                return
 
     def knows(self, log: str) -> bool:
         """Whether an entry says that this log began."""
