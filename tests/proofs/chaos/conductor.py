@@ -10,6 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from features.archive import EventArchive
 from infra.kafka_admin import end_offsets
 from infra.keys import ShardKeys
 from infra.topics import EVENTS
@@ -86,7 +87,9 @@ class Conductor:
         wanted = {partition: end - 1 for partition, end in ends.items() if end}
         self.wait(lambda: self._fences() == wanted, _APPLIED_WITHIN_S, "all records are applied")
         self.wait(self._outboxes_empty, _RECOVERED_WITHIN_S, "the outboxes are empty")
-        self._say(f"everything is applied: {sum(ends.values()):,} records")
+        archive = EventArchive(self._world.crew.settings.archive_dir)
+        self.wait(lambda: archive.through(self._world.log) == wanted, _RECOVERED_WITHIN_S, "all records are archived")
+        self._say(f"everything is applied and archived: {sum(ends.values()):,} records")
 
     def wait(self, enough: Callable[[], bool], within_s: float, what: str) -> None:
         """Wait and keep the workers running.

@@ -61,6 +61,8 @@ def event(who: Shopper, number: int, at_ms: int, received_ms: int, rng: random.R
         **who.ids,
         **_times(at_ms, received_ms, name, rng),
     }
+    if "sent_at" not in made and rng.random() < 0.03 and made["occurred_at"] <= made["received_at"]:
+        del made["received_at"]
     if who.session is not None and rng.random() < 0.9:
         made["session_id"] = who.session
     if rng.random() < 0.03:

@@ -57,6 +57,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, bytes]
+    timestamp_ms: int
 
 
 @dataclass
@@ -119,7 +120,7 @@ def read_log(bootstrap: str, topic: str) -> Iterator[Record]:
                 assert offset is not None, "a record has a place"
                 told: Any = message.headers() or ()
                 headers = {name: bytes(value or b"") for name, value in told}
-                yield Record(partition, offset, message.key(), message.value(), headers)
+                yield Record(partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
                 if partition in left and offset + 1 >= left[partition]:
                     del left[partition]
     finally:
@@ -147,6 +148,7 @@ def _read(record: Record, partitions: int) -> tuple[str, str, Happened]:
         raise Refused("time_out_of_range")
     if told["event_name"] in _NEED_ITEMS and not told.get("items"):
         raise Refused("items_required")
+    times.setdefault("received_at", record.timestamp_ms)
     tenant, shopper = told.get("tenant", "default"), f"u-{user}" if user is not None else f"a-{anonymous}"
     key = f"{quote(tenant, safe='')}|{quote(shopper, safe='')}".encode()
     if zlib.crc32(key) % partitions != record.partition:
@@ -155,10 +157,11 @@ def _read(record: Record, partitions: int) -> tuple[str, str, Happened]:
 
 
 def _event_time(times: dict[str, int], *, loaded: bool) -> int:
-    """received - (sent - occurred), never later than received, nor 30 days earlier unless it is loaded."""
-    at, received = times["occurred_at"], times.get("received_at")
-    if received is None:
-        return at
+    """received - (sent - occurred), never later than received, nor 30 days earlier unless it is loaded.
+
+    An event that does not say when it was received was when its record was written.
+    """
+    at, received = times["occurred_at"], times["received_at"]
     if "sent_at" in times:
         at = received - (times["sent_at"] - at)
     return min(received, at if loaded else max(at, received - _MAX_AGE_MS))

@@ -19,6 +19,7 @@ class _Read:
     offset: int
     key: bytes | None
     value: bytes | None
+    timestamp: int
 
 
 def folded_alone(log: Iterator[Record], settings: Settings) -> dict[tuple[int, str, str], bytes]:
@@ -26,7 +27,9 @@ def folded_alone(log: Iterator[Record], settings: Settings) -> dict[tuple[int, s
     rules = Rules(settings.partition_count, settings.lateness_h * 3_600_000, settings.cart_abandoned_s * 1000)
     records: dict[int, list[_Read]] = {}
     for record in log:
-        records.setdefault(record.partition, []).append(_Read(record.offset, record.key, record.value))
+        records.setdefault(record.partition, []).append(
+            _Read(record.offset, record.key, record.value, record.timestamp_ms)
+        )
     rows: dict[tuple[int, str, str], bytes] = {}
     for partition, of_it in records.items():
         for first in range(0, len(of_it), _AT_ONCE):
