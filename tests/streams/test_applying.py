@@ -24,6 +24,7 @@ from streams.worker.progress import Progress
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
 
+LIMIT_S = 30.0  # what has not happened by then never will
 HOME = partition_of_event(event("ann", "page_view"))
 
 
@@ -60,11 +61,12 @@ class Loop:
             Whatever the loop raises.
         """
         running = asyncio.create_task(self.applying.run())
-        while self._through.get(HOME, -1) < offset and not running.done():
-            news = asyncio.create_task(self._news.wait())
-            await asyncio.wait({running, news}, return_when=asyncio.FIRST_COMPLETED)
-            self._news.clear()
-            news.cancel()
+        async with asyncio.timeout(LIMIT_S):
+            while self._through.get(HOME, -1) < offset and not running.done():
+                news = asyncio.create_task(self._news.wait())
+                await asyncio.wait({running, news}, return_when=asyncio.FIRST_COMPLETED)
+                self._news.clear()
+                news.cancel()
         if running.done():
             running.result()
         running.cancel()

@@ -137,9 +137,10 @@ def record(offset: int) -> Record:
 async def test_what_was_read_before_the_broker_let_go_of_its_oldest_is_filed(tmp_path: Path) -> None:
     archiver = Archiver(Forgetful("nowhere", LOG, True), tmp_path, Filing(), Metrics())
     running = asyncio.create_task(archiver.run())
-    while archiver.reached(HOME) < 7:
-        await asyncio.wait({running}, timeout=0.01)
-        assert not running.done()
+    async with asyncio.timeout(30):
+        while archiver.reached(HOME) < 7:
+            await asyncio.wait({running}, timeout=0.01)
+            assert not running.done()
     running.cancel()
     await asyncio.wait({running})
     assert offsets(tmp_path) == [0, 1, 2, 5, 6, 7]

@@ -24,6 +24,7 @@ from streams.inbox import Chunk, Inbox
 from tests.streams.shop import PARTITIONS
 
 LOG = "catalogue-of-the-test"
+LIMIT_S = 30.0  # what has not happened by then never will
 HOME = partition_of(record_key("default", "tea"), PARTITIONS)
 CONTENT = FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea", category="drinks"))
 PRICE = FacetRecord(tenant="default", item_id="tea", price=Price(price=Decimal("3.20"), currency="EUR"))
@@ -123,8 +124,9 @@ async def read(redis: Redis, keeper: CatalogueKeeper, *batches: PartitionBatch) 
         inbox.put(Chunk(CATALOG, HOME, one.records))
     through = batches[-1].records[-1].offset
     running = asyncio.create_task(keeper.run(inbox, 1, measured))
-    while await position(redis) < through and not running.done():
-        await asyncio.wait({running}, timeout=0.01)
+    async with asyncio.timeout(LIMIT_S):
+        while await position(redis) < through and not running.done():
+            await asyncio.wait({running}, timeout=0.01)
     if running.done():
         running.result()
     running.cancel()

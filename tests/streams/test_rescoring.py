@@ -23,6 +23,7 @@ from streams.rescoring import AT_ONCE, Rescoring
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
 
+LIMIT_S = 30.0  # what has not happened by then never will
 SHOPPERS = [f"s{number}" for number in range(70)]
 
 
@@ -44,8 +45,9 @@ class Shop:
 
     async def until(self, version: str) -> None:
         """Wait until every shelf is of that model."""
-        while {await self.version_of(one) for one in SHOPPERS} != {version}:
-            await self.news()
+        async with asyncio.timeout(LIMIT_S):
+            while {await self.version_of(one) for one in SHOPPERS} != {version}:
+                await self.news()
 
     async def news(self) -> None:
         """A moment in which lists may be made."""
@@ -120,8 +122,9 @@ async def test_a_start_finds_the_lists_that_are_older_than_their_rows(settings: 
     old = shelf.decode(await redis.get(key))
     await redis.set(key, shelf.encode(shelf.Shelf("v1", LOG, 0, old.scored_at, [], b"another")))
     shop.start().sweep()
-    while shelf.decode(await redis.get(key)) != old:
-        await asyncio.wait(shop.tasks, timeout=0.01)
+    async with asyncio.timeout(LIMIT_S):
+        while shelf.decode(await redis.get(key)) != old:
+            await shop.news()
     shop.stop()
 
 
@@ -149,8 +152,9 @@ async def test_history_older_than_the_newest_event_is_found_by_the_next_start(se
     await shop.pipeline.claim(range(PARTITIONS), "another")
     await shop.pipeline.apply(log.batches())  # and the worker dies before it makes the lists anew
     shop.start().sweep()
-    while {tuple(await shop.listed(one)) for one in SHOPPERS} != {("cup", "tea")}:
-        await shop.news()
+    async with asyncio.timeout(LIMIT_S):
+        while {tuple(await shop.listed(one)) for one in SHOPPERS} != {("cup", "tea")}:
+            await shop.news()
     shop.stop()
 
 
@@ -185,9 +189,10 @@ async def test_a_sweep_does_not_wait_for_a_queue_that_never_ends(settings: Setti
     rescoring.add(busy)
     rescoring.sweep()
     running = asyncio.create_task(rescoring.run())
-    while await shop.version_of(SHOPPERS[-1]) is None:
-        rescoring.add(busy)  # there is always more than is taken at once
-        await asyncio.wait({running}, timeout=0.001)
+    async with asyncio.timeout(LIMIT_S):
+        while await shop.version_of(SHOPPERS[-1]) is None:
+            rescoring.add(busy)  # there is always more than is taken at once
+            await asyncio.wait({running}, timeout=0.001)
     running.cancel()
 
 
@@ -299,7 +304,8 @@ def ref_of(shopper: str) -> RowRef:
 async def made(rescoring: Rescoring, shop: Shop) -> None:
     """Until every shelf is there, and what waits is looked at."""
     running = asyncio.create_task(rescoring.run())
-    while None in {await shop.version_of(one) for one in SHOPPERS} or not rescoring.idle:
-        await asyncio.wait({running}, timeout=0.01)
-        assert not running.done()
+    async with asyncio.timeout(LIMIT_S):
+        while None in {await shop.version_of(one) for one in SHOPPERS} or not rescoring.idle:
+            await asyncio.wait({running}, timeout=0.01)
+            assert not running.done()
     running.cancel()
