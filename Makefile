@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos bench-serving bench-freshness clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos bench-serving bench-freshness bench-streams clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench-serving: .venv/installed ## page views per second on one core; ARGS="--qui
 
 bench-freshness: .venv/installed ## from an event to the changed list at 200 events/s; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.benchmarks.freshness $(ARGS)
+
+bench-streams: .venv/installed ## events per second of the worker, beside plain clients (a real Kafka, redis-server); ARGS="--quick --part ten"
+	@$(RUN) -m tests.benchmarks.streams $(ARGS)
 
 clean: ## the packages, caches and the demo's data
 	@rm -rf .venv $(TOOLS) .daogou .pytest_cache .mypy_cache .ruff_cache .hypothesis
