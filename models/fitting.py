@@ -38,9 +38,9 @@ class Options:
     negatives: int = 2048
     positives: int = 8
     epochs: float = 0.6
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    id_dropout: float = 0.1
+    id_dropout: float = 0.3
     seed: int = 1
 
 
