@@ -15,6 +15,8 @@ replay_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The namespace of the replay.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")]
 
+Force = Annotated[bool, typer.Option("--force", help="Even if it lacks loads that live has applied.")]
+
 
 @replay_app.command("run", epilog="Example: daogou replay run --source archive --into with-new-feature")
 def replay_run(
@@ -28,6 +30,7 @@ def replay_run(
     code_label: Annotated[str, typer.Option("--code-label", help="What code it runs on, for the record.")] = "",
     rate: Annotated[int, typer.Option("--rate", help="Events a second at most; 0: as fast as it goes.")] = 0,
     score: Annotated[bool, typer.Option("--score/--no-score", help="Make lists of all rows at its end.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what became of it as JSON, too.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Replay events into a namespace of its own, by the worker's pipeline.
@@ -36,7 +39,7 @@ def replay_run(
     """
     from infra.clock import clock_from
     from streams.progress import Phases
-    from streams.replay.command import ReplayRequest, replay, told
+    from streams.replay.command import ReplayRequest, replay, told, write_report
 
     request = ReplayRequest(into, source, mapping, since, until, code_label, rate, score)
     sigterm_as_ctrl_c()
@@ -48,6 +51,8 @@ def replay_run(
             raise
     for line in told(done, phases.seconds):
         say(line)
+    if json_file is not None:
+        write_report(done, phases.seconds, json_file)
 
 
 @replay_app.command("status", epilog="Example: daogou replay status")
@@ -89,7 +94,7 @@ def replay_diff(
 
 
 @replay_app.command("promote", epilog="Example: daogou replay promote with-new-feature")
-def replay_promote(name: Name, timeout: Timeout = 600, data_dir: DataDir = None) -> None:
+def replay_promote(name: Name, timeout: Timeout = 600, force: Force = False, data_dir: DataDir = None) -> None:
     """Let a replay's namespace be served, partition by partition, as soon as each has caught up with live.
 
     The workers carry it out; nothing is lost, nothing comes twice. Back again: daogou replay rollback.
@@ -99,19 +104,19 @@ def replay_promote(name: Name, timeout: Timeout = 600, data_dir: DataDir = None)
     from streams.replay.asking import promote
 
     with _outside(data_dir) as settings, Phases() as phases:
-        promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file))
+        promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file), force=force)
     say(f"live: {name}. Offline features follow from the archive: daogou features build")
 
 
 @replay_app.command("rollback", epilog="Example: daogou replay rollback")
-def replay_rollback(timeout: Timeout = 600, data_dir: DataDir = None) -> None:
+def replay_rollback(timeout: Timeout = 600, force: Force = False, data_dir: DataDir = None) -> None:
     """Serve again what was served before the last promotion; it catches up first."""
     from infra.clock import clock_from
     from streams.progress import Phases
     from streams.replay.asking import rollback
 
     with _outside(data_dir) as settings, Phases() as phases:
-        names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file))
+        names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file), force=force)
     say(f"live: {', '.join(names)}")
 
 

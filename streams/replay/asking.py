@@ -14,11 +14,13 @@ from redis.asyncio import Redis
 from infra.clock import Clock
 from infra.errors import NotFound, Refused
 from infra.kafka import Outgoing, Producer
+from infra.kafka_admin import log_id
 from infra.keys import LIVE, owner, partition_of
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
-from infra.topics import COMMANDS
+from infra.topics import COMMANDS, EVENTS
 from streams.progress import Phases
+from streams.replay.lacking import refuse_lacking
 from streams.replay.live import served, served_before
 from streams.replay.records import DONE, Records
 from streams.replay.wishes import Wish, Wishes
@@ -42,28 +44,30 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-def promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock) -> None:
-    """Let a complete replay be served.
+def promote(
+    settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, *, force: bool = False
+) -> None:
+    """Let a complete replay be served; `force`: even if it lacks loads that live has.
 
     Raises:
         NotFound: there is no replay of that name.
         Refused: it is not complete, no worker runs, or it cannot be carried out (says why), or not in time.
         KafkaAway, RedisAway.
     """
-    asyncio.run(_promote(settings, name, within_s, phases, clock))
+    asyncio.run(_promote(settings, name, within_s, phases, clock, force))
 
 
-def rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock) -> list[str]:
+def rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock, *, force: bool = False) -> list[str]:
     """Let be served what was before; the names of it.
 
     Raises:
         NotFound: nothing was served before.
         Refused, KafkaAway, RedisAway: as `promote`.
     """
-    return asyncio.run(_rollback(settings, within_s, phases, clock))
+    return asyncio.run(_rollback(settings, within_s, phases, clock, force))
 
 
-async def _promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock) -> None:
+async def _promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, force: bool) -> None:
     redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
     try:
         replay = await Records(redis, where).known(name)
@@ -73,19 +77,19 @@ async def _promote(settings: Settings, name: str, within_s: float, phases: Phase
                 code="not_complete",
             )
         asking = Asking(settings, redis, phases, clock)
-        await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s)
+        await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s, force)
     finally:
         await redis.aclose()
 
 
-async def _rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock) -> list[str]:
+async def _rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock, force: bool) -> list[str]:
     redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
     try:
         before = await served_before(redis, range(settings.partition_count), where)
         wanted = {partition: name for partition, name in before.items() if name}
         if not wanted:
             raise NotFound("nothing was served before what is live now", path="name", code="nothing_before")
-        await Asking(settings, redis, phases, clock).ask(ROLLBACK, wanted, within_s)
+        await Asking(settings, redis, phases, clock).ask(ROLLBACK, wanted, within_s, force)
         return sorted(set(wanted.values()))
     finally:
         await redis.aclose()
@@ -102,7 +106,7 @@ class Asking:
         self._where = address(settings.redis)
         self._wishes = Wishes(redis, self._where)
 
-    async def ask(self, command: str, wanted: Mapping[int, str], within_s: float) -> None:
+    async def ask(self, command: str, wanted: Mapping[int, str], within_s: float, force: bool = False) -> None:
         """Ask for these namespaces, by partition.
 
         Raises:
@@ -113,6 +117,10 @@ class Asking:
         if all(now[partition] == name for partition, name in wanted.items()):
             self._phases.say("it is served already")
             return
+        if not force:
+            settings = self._settings
+            log = await asyncio.to_thread(log_id, settings.brokers, EVENTS, settings.embedded_log)
+            await refuse_lacking(settings, self._redis, wanted, log)
         digest = blake2b(repr((command, sorted(wanted.items()), sorted(now.items()))).encode(), digest_size=8)
         asked = Asked(
             command=command,
@@ -122,7 +130,7 @@ class Asking:
             state="asked",
             at_ms=self._clock.now_ms(),
         )
-        wishes = {p: Wish(name, asked.command_id) for p, name in wanted.items() if now[p] != name}
+        wishes = {p: Wish(name, asked.command_id, force=force) for p, name in wanted.items() if now[p] != name}
         producer = Producer(self._settings.brokers, embedded=self._settings.embedded_kafka)
         await producer.start()
         try:

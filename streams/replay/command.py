@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from features.archive import EventArchive
@@ -265,3 +266,10 @@ def told(replay: Replay, seconds: Mapping[str, float]) -> list[str]:
         lines.append(f"{replay.counted / took:,.0f} events/s in {took:.1f} s")
     lines.append(f"lists by model {replay.model}" if replay.model else "no lists")
     return lines
+
+
+def write_report(replay: Replay, seconds: Mapping[str, float], file: Path) -> None:
+    """What became of it, as JSON."""
+    report = msgspec.to_builtins(replay) | {"total": replay.total, "seconds": dict(seconds)}
+    del report["windows"]
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

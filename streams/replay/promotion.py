@@ -25,6 +25,8 @@ from streams.commit import Claimed
 from streams.marketing.timers import CART_ABANDONED
 from streams.patience import patiently
 from streams.pipeline import Pipeline
+from streams.replay.lacking import lacks, refusal
+from streams.replay.live import all_fences
 from streams.replay.store import ReplayStore
 from streams.replay.swapping import Swap, lapse, swap
 from streams.replay.wishes import Wish, Wishes
@@ -129,6 +131,8 @@ class _Chase:
         assert isinstance(store, ReplayStore), "only a namespace that is not live is promoted"
         await store.open([self._partition])
         claimed = await self._pipeline.claim([self._partition], self._of._followed.log)
+        if not self._wish.force:
+            await self._refuse_lacking()
         position = claimed[self._partition].fence + 1
         follower = await asyncio.to_thread(self._follow, position)
         try:
@@ -142,6 +146,16 @@ class _Chase:
             return False
         finally:
             await asyncio.to_thread(follower.close)
+
+    async def _refuse_lacking(self) -> None:
+        of, wanted = self._of, self._wish.namespace
+        live, theirs = [
+            (await all_fences(of._redis, {self._partition: name}, of._live.store.where))[self._partition]
+            for name in (of._live.store.namespace(self._partition), wanted)
+        ]
+        lacking = lacks(live, theirs, of._followed.log)
+        if lacking:
+            raise refusal(wanted, lacking)
 
     def _follow(self, position: int) -> Follower:
         of = self._of._followed

@@ -24,11 +24,12 @@ return 1
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """A namespace that is to be served; `refused` says why it cannot be."""
+    """A namespace that is to be served; `refused` says why it cannot be. `force`: even if it lacks loads."""
 
     namespace: str
     command_id: str
     refused: str = ""
+    force: bool = False
 
     @property
     def packed(self) -> bytes:

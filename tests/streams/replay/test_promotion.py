@@ -5,14 +5,16 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from infra.errors import Fenced
+from infra.errors import Fenced, Refused
 from infra.keys import ReplayKeys, ShardKeys, feast_project, record_key
 from infra.settings import Settings
 from streams.pipeline import build_pipeline
+from streams.replay.command import ReplayRequest, replay_with
+from streams.replay.lacking import refuse_lacking
 from streams.replay.running import replay_pipeline
 from streams.replay.swapping import Swap, swap
 from streams.replay.wishes import Wish
-from tests.streams.replay.past import held
+from tests.streams.replay.past import CLOCK, apply_live, archive, held, made, quietly
 from tests.streams.replay.running_shop import RunningShop
 from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
 
@@ -136,6 +138,37 @@ async def test_what_retention_took_cannot_be_caught_up(
     [wish] = (await shop.wishes.of([0])).values()
     assert "the log begins at 5" in wish.refused
     assert await shop.served() == {"live"}
+
+
+async def test_a_namespace_that_lacks_a_load_is_not_served_unless_forced(
+    settings: Settings, redis: Redis, broker: str
+) -> None:
+    load = made(9, 40, "load-9", load_id="l")
+    await apply_live(settings, redis, load)
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(10, 60)
+    await shop.replay("again")
+    async with shop.running():
+        await shop.wish("again")
+        assert await shop.promotion.turn() == 0
+        refused = await shop.wishes.of(range(PARTITIONS))
+        with pytest.raises(Refused, match=f"{len(load.records[0])} of load-9.*--force") as error:
+            await refuse_lacking(settings, redis, {0: "again"}, LOG)
+        assert error.value.message == refused[0].refused
+        await shop.wishes.put({p: Wish("again", "c", force=True) for p in range(PARTITIONS)})
+        await shop.promoted()
+    assert await shop.served() == {"again"}
+
+
+async def test_what_an_ended_embedded_log_held_is_not_lost_unseen(settings: Settings, redis: Redis) -> None:
+    past = made(11, 60, "embedded-old")
+    archive(settings, past)
+    await replay_with(settings, ReplayRequest("again", until="offset:3", score=False), quietly(), CLOCK)
+    wanted = dict.fromkeys(range(PARTITIONS), "again")
+    with pytest.raises(Refused, match="of embedded-old"):
+        await refuse_lacking(settings, redis, wanted, "embedded-new")
+    await replay_with(settings, ReplayRequest("whole", score=False), quietly(), CLOCK)
+    await refuse_lacking(settings, redis, dict.fromkeys(wanted, "whole"), "embedded-new")
 
 
 async def test_a_swap_that_is_not_as_believed_changes_nothing(settings: Settings, redis: Redis) -> None:
