@@ -11,11 +11,11 @@ from datetime import datetime
 from features import shoppers
 from features.events import received, record_key_of, shopper_id, to_ms
 from features.shoppers import Row, Step, step_of
-from infra.errors import BadInput, Undecodable
+from infra.errors import BadInput, TooLarge, Undecodable
 from infra.keys import partition_of
 from infra.topics import EVENTS
 from streams.commit import RowRef
-from streams.dead_letters import LogRecord, letter
+from streams.dead_letters import MAX_RECORD, LogRecord, letter
 from streams.marketing import timers
 from streams.outbox import pack
 
@@ -65,7 +65,12 @@ class Applied:
     @property
     def records(self) -> int:
         """Records that the batch had."""
-        return self.applied + self.duplicates + self.late + self.dead + self.redelivered
+        return self.taken + self.redelivered
+
+    @property
+    def taken(self) -> int:
+        """Records above the fence."""
+        return self.applied + self.duplicates + self.late + self.dead
 
     def add(self, other: "Applied") -> None:
         """Count what another counted."""
@@ -226,6 +231,8 @@ def _row(raw: bytes | None) -> Row:
 def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Step, datetime]:
     if record.value is None:
         raise Undecodable("the record has no value", code="empty")
+    if len(record.value) > MAX_RECORD:
+        raise TooLarge(f"the record has {len(record.value):,} bytes, an event at most {MAX_RECORD:,}")
     event = received(record.value, record.timestamp)
     key = record_key_of(event)
     right = partition_of(key, partitions)

@@ -1,6 +1,7 @@
 """The loop that keeps the items in Redis as the catalogue's log says, and their features in Feast's store."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from features.aggregates import ITEM_CONTENT
@@ -16,6 +17,7 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from infra.redis import told_as_away
 from infra.topics import CATALOG
+from streams.bad_stop import BadStop
 from streams.batch import PartitionBatch
 from streams.continuity import NOTHING_READ, Continuity, NextOnLog
 from streams.dead_letters import letter
@@ -49,6 +51,7 @@ class CatalogueKeeper:
         self._lock = asyncio.Lock()
         self._order = Continuity(CATALOG, next_on_log)
         self.log = ""
+        self.bad_stop: BadStop | None = None
 
     @property
     def reached(self) -> Mapping[int, int]:
@@ -93,6 +96,7 @@ class CatalogueKeeper:
 
         Raises:
             RedisAway, KafkaAway: the same call again is harmless.
+            Refused: with these too many records would be bad, where `bad_stop` is set; none of them is taken.
         """
         async with self._lock:
             if batch.partition not in self._reached or batch.log != self.log:
@@ -100,14 +104,18 @@ class CatalogueKeeper:
             new = [r for r in batch.records if r.offset > self._reached[batch.partition]]
             if not new:
                 return 0
-            facets, letters = [], []
+            facets, letters, reasons = [], [], Counter[str]()
             for record in new:
                 try:
                     facet = self._read(batch.partition, record.key, record.value)
                     facets.append(Facet(record.timestamp, batch.log, batch.partition, record.offset, facet))
                 except BadInput as error:
                     letters.append(letter(batch, record, error.reason, error.message))
-                    measured.count(metrics.DEAD_LETTERS, topic=CATALOG, code=error.reason)
+                    reasons[error.reason] += 1
+            if self.bad_stop is not None:
+                await self.bad_stop.judge(CATALOG, self.log, len(new), reasons)
+            for reason, count in reasons.items():
+                measured.count(metrics.DEAD_LETTERS, count, topic=CATALOG, code=reason)
             if letters:
                 _log.warning("catalogue records went to the dead letters", count=len(letters))
                 await self._producer.send_many(letters)
@@ -118,6 +126,8 @@ class CatalogueKeeper:
                 await write_contents(self._store, self._online, facets, self._partitions)
                 await self._store.apply(batch.partition, [each.record for each in facets], batch.log, offset)
             self._reached[batch.partition] = offset
+            if self.bad_stop is not None:
+                self.bad_stop.note(CATALOG, len(new), reasons)
             return len(facets)
 
     async def check(self) -> None:

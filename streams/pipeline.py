@@ -18,6 +18,8 @@ from infra.clock import HOUR_MS
 from infra.keys import LIVE, feast_project
 from infra.redis import address
 from infra.settings import Settings
+from infra.topics import EVENTS
+from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
 from streams.commit import Claimed, PartitionStore, PartitionWrite, RowRef
 from streams.derived import Derived
@@ -46,6 +48,7 @@ class Pipeline:
         self.lock = asyncio.Lock()
         self.owned: dict[int, Claimed] = {}
         self.log = ""
+        self.bad_stop: BadStop | None = None
         self._unanswered: _Prepared | None = None
 
     async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> Mapping[int, Claimed]:
@@ -72,6 +75,7 @@ class Pipeline:
 
         Raises:
             OwnershipLost: this process may not write any more, and must end.
+            Refused: with these too many records would be bad, where `bad_stop` is set; nothing of them is written.
             RedisAway: the same call again continues, whatever had been written.
         """
         async with self.lock:
@@ -82,6 +86,8 @@ class Pipeline:
             await self._write_unanswered()
             stage.ended("commit")
             self._unanswered = None
+            if self.bad_stop is not None:
+                self.bad_stop.note(EVENTS, counts.taken, counts.reasons)
             return counts
 
     async def _prepare(self, batches: Sequence[PartitionBatch]) -> _Prepared:
@@ -102,6 +108,8 @@ class Pipeline:
         for (share, visit), raw in zip(visits, rows, strict=True):
             fold_visit(share, visit, raw, self.rules, counts)
         stage.ended("fold")
+        if self.bad_stop is not None:
+            await self.bad_stop.judge(EVENTS, self.log, counts.taken, counts.reasons)
         await self._write_features(shares, counts)
         stage.ended("features")
         shelves = await self._score(shares, counts)

@@ -24,6 +24,8 @@ from infra.topics import CATALOG, EVENTS
 from models.release import released
 from streams.applying import Applying, Around, Pace
 from streams.archiver import Archiver, Filing, Source
+from streams.bad_share import BadShare
+from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch
 from streams.catalogue import CatalogueKeeper
 from streams.continuity import NOTHING_READ
@@ -110,6 +112,8 @@ class Parts:
             partitions=settings.partition_count,
             where=where,
         )
+        self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
+        self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
         self._progress = Progress(clock, measured)
         around = Around(
             next_on_log=partial(next_on_log, logs, EVENTS),
@@ -169,6 +173,7 @@ class Parts:
 
     async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
+        await patiently("asking for a stop", self._bad_stop.begin, EVENTS, logs.events)
         self._applying.begin(NOTHING_READ)  # chunks of the claim before this one must not meet the new epoch
         claim = self.pipeline.claim
         claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
@@ -181,6 +186,7 @@ class Parts:
 
     async def _begin_items(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
         logs = self._logs
+        await patiently("asking for a stop", self._bad_stop.begin, CATALOG, logs.catalogue)
         reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
         positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached)
         self._inboxes[CATALOG].clear()

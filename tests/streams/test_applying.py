@@ -37,7 +37,7 @@ def chunk(start: int, stop: int) -> Chunk:
 class Loop:
     """The loop over an inbox, on a real Redis; `on_log` is the first offset that the broker really has."""
 
-    def __init__(self, settings: Settings, redis: Redis, on_log: int = 0) -> None:
+    def __init__(self, settings: Settings, redis: Redis, on_log: int = 0, outbox_max: int = 100) -> None:
         self.inbox = Inbox(100)
         self.pipeline = build_pipeline(settings, redis)
         self.counts = Applied()
@@ -46,7 +46,7 @@ class Loop:
         self._on_log = on_log
         self.meanwhile: Callable[[], Awaitable[None]] | None = None  # what happens while the broker is asked
         self.measured = measured = Metrics()
-        drainer = Drainer(self.pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 100, measured)
+        drainer = Drainer(self.pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), outbox_max, measured)
         around = Around(self._next_on_log, self._before, self._applied, measured, ManualClock(to_ms(T0) + 60_000))
         self.applying = Applying(self.pipeline, self.inbox, drainer, Pace(100, 1), around)
 
