@@ -22,6 +22,7 @@ from infra.metrics import Metrics
 from infra.topics import EVENTS
 from streams.batch import PartitionBatch
 from streams.commit import Claimed
+from streams.interruption import step_done
 from streams.marketing.timers import CART_ABANDONED
 from streams.patience import patiently
 from streams.pipeline import Pipeline
@@ -84,6 +85,7 @@ class Promotion:
         """
         while True:
             await patiently("looking for promotions", self.turn)
+            await step_done()
             await asyncio.sleep(_LOOK_S)
 
     async def turn(self) -> int:
@@ -137,6 +139,7 @@ class _Chase:
         follower = await asyncio.to_thread(self._follow, position)
         try:
             while (live := self._live()) is not None and await self._wanted():
+                await step_done()
                 if live.fence - self._fence > _NEAR:
                     await self._follow_to(follower, live.fence, _READ_S)
                 elif await self._swap(follower):

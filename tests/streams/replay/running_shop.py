@@ -15,6 +15,7 @@ from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.batch import Applied, PartitionBatch
 from streams.dead_letters import LogRecord
+from streams.interruption import step_done
 from streams.pipeline import build_pipeline
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
@@ -109,6 +110,7 @@ class RunningShop:
         follower = Follower(self._bootstrap, EVENTS, positions, embedded=True)
         try:
             while True:
+                await step_done()
                 records = await asyncio.to_thread(follower.read, self._rng.randrange(1, 40), 0.01)
                 shares: dict[int, list[LogRecord]] = {}
                 for record in records:

@@ -16,6 +16,7 @@ from infra.kafka import Follower
 from infra.settings import Settings
 from infra.topics import COMMANDS
 from streams.holds import Hold
+from streams.interruption import step_done
 from streams.progress import Phases
 from streams.replay.asking import PROMOTE, ROLLBACK, Asking, promote, rollback
 from streams.replay.command import ReplayRequest, replay_with
@@ -40,7 +41,7 @@ async def worker(shop: RunningShop, redis: Redis) -> AsyncIterator[None]:
     async def carry_out() -> None:
         while True:
             await shop.promotion.turn()
-            await asyncio.sleep(0)
+            await step_done()
 
     async with shop.running():
         task = asyncio.create_task(carry_out())
