@@ -10,7 +10,7 @@ from features.catalog_archive import Facet, contents
 from features.catalog_store import CatalogStore
 from features.online import OnlineRow, OnlineWriter
 from infra import metrics
-from infra.errors import BadInput, WentBack
+from infra.errors import BadInput, TooLarge, WentBack
 from infra.kafka import Producer
 from infra.keys import partition_of, record_key
 from infra.logs import logger
@@ -20,7 +20,7 @@ from infra.topics import CATALOG
 from streams.bad_stop import BadStop
 from streams.batch import PartitionBatch
 from streams.continuity import NOTHING_READ, Continuity, NextOnLog
-from streams.dead_letters import letter
+from streams.dead_letters import MAX_RECORD, letter
 from streams.inbox import Inbox
 from streams.patience import patiently
 
@@ -147,6 +147,8 @@ class CatalogueKeeper:
                     )
 
     def _read(self, partition: int, key: bytes | None, value: bytes | None) -> FacetRecord:
+        if value is not None and len(value) > MAX_RECORD:
+            raise TooLarge(f"the record has {len(value):,} bytes, a facet at most {MAX_RECORD:,}")
         record = decode_record(key, value)
         right = partition_of(record_key(record.tenant, record.item_id), self._partitions)
         if right != partition:
