@@ -137,7 +137,7 @@ class Recommender:
         fresh = Freshness(
             applied_through=datetime.fromtimestamp(state.newest / 1000, UTC),
             lag_ms=lag_ms,
-            stale=not reached or (shelf is not None and shelf.scored_at < state.newest),
+            stale=not reached or known.outdated,
         )
         # A shelf is made from everything that is known: it is no part of a list of this session alone.
         if asked.personalization == "session":

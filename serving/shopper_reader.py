@@ -25,11 +25,15 @@ class ShopperRef(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What Redis holds of a shopper at one moment; `fence` is the last event applied in the partition."""
+    """What Redis holds of a shopper at one moment.
+
+    `fence` is the last event applied in the partition; `outdated` says that the shelf was made of another row.
+    """
 
     state: State | None
     shelf: OpenShelf | None
     fence: int
+    outdated: bool = False
 
 
 class ShopperReader:
@@ -96,10 +100,12 @@ class ShopperReader:
 
 def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known:
     try:
+        found = None if list_ is None else shelf.opened(list_)
         return Known(
             None if row is None else decode_state(row),
-            None if list_ is None else shelf.opened(list_),
+            found,
             NO_FENCE if fence is None else int(fence),
+            outdated=row is not None and found is not None and found.row_mark != shelf.mark_of(row),
         )
     except msgspec.DecodeError:
         raise RedisAway("what Redis holds of a shopper was written by another version of this program") from None

@@ -122,8 +122,9 @@ class PageShop:
         steps = [shoppers.step_of(event) for event in self._events(user_id, cart, bought, met[10:])]
         row = shoppers.fold(shoppers.empty(), steps, LATENESS_MS).row
         assert row.state.cart.keys() == set(cart)
-        made = Shelf(MODEL, "", 0, row.state.newest, self._candidates(cart, bought, met))
-        self._values.append((f"u-{user_id}", shoppers.encode(row), shelf.encode(made)))
+        packed = shoppers.encode(row)
+        made = Shelf(MODEL, "", 0, row.state.newest, self._candidates(cart, bought, met), shelf.mark_of(packed))
+        self._values.append((f"u-{user_id}", packed, shelf.encode(made)))
         return Shopper(user_id, frozenset(cart), frozenset(bought))
 
     def _events(self, user_id: str, cart: Sequence[str], bought: Sequence[str], rest: Sequence[str]) -> Iterator[Event]:

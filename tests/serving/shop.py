@@ -81,9 +81,10 @@ class AShop:
         await self.redis.set(keys.row(self.settings.tenant, f"u-{user_id}"), shoppers.encode(row))
 
     async def shelved(self, user_id: str, *candidates: Candidate) -> None:
-        """Put a shelf beside a user's row, made now."""
+        """Put a shelf beside a user's row, made of it as it is."""
         keys = ShardKeys(self.partition(f"u-{user_id}"))
-        made = Shelf("m1", self.log, 0, int(NOW.timestamp() * 1000), list(candidates))
+        row = await self.redis.get(keys.row(self.settings.tenant, f"u-{user_id}")) or b""
+        made = Shelf("m1", self.log, 0, int(NOW.timestamp() * 1000), list(candidates), shelf.mark_of(row))
         await self.redis.set(keys.shelf(self.settings.tenant, f"u-{user_id}"), shelf.encode(made))
 
     async def applied(self, partition: int, offset: int) -> None:

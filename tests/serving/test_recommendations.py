@@ -260,3 +260,11 @@ async def test_hidden_items_are_not_shown(settings: Settings, redis: Redis) -> N
     catalogue = items() | {"scone": Item(item_id="scone", content=Content(name="Scone", hidden=True))}
     async with opened(settings, redis, catalogue) as shop:
         assert "scone" not in ids(await shop.list_for(count=50))
+
+
+async def test_a_list_made_of_another_row_is_stale_even_where_the_newest_event_is_the_same(shop: AShop) -> None:
+    await shop.met("ann", ("view_item", "tart"), ("view_item", "green"))
+    await shop.shelved("ann", Candidate("scone", 0.9, 0.9, "tower"))
+    assert (await shop.list_for(user_id="ann"))["freshness"]["stale"] is False
+    await shop.met("ann", ("view_item", "scone"), ("view_item", "green"))  # as history that was loaded would change it
+    assert (await shop.list_for(user_id="ann"))["freshness"]["stale"] is True
