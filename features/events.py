@@ -223,8 +223,8 @@ def record_key_of(event: Event) -> str:
 
 
 def _sent(fields: dict[str, Any]) -> Event:
-    if fields.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise VERSIONS.unknown()
+    if "schema_version" in fields:
+        fields = VERSIONS.up(fields)
     try:
         event = msgspec.convert(fields, Event)
     except UNREADABLE as error:

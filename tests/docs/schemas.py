@@ -29,10 +29,10 @@ def files(version: int) -> dict[Path, str]:
     return {FOLDER / f"v{version}" / f"{name}.json": text(schema) for name, schema in schemas().items()}
 
 
-def committed_before(path: Path, now: str) -> str | None:
+def committed_before(path: Path, now: str, root: Path = ROOT) -> str | None:
     """From git, whose history may be cut short."""
-    commits = _git("log", "-n", "2", "--format=%H", "--", str(path)).split()
-    return next((was for commit in commits if (was := _git("show", f"{commit}:{path}")) not in ("", now)), None)
+    commits = _git(root, "log", "-n", "2", "--format=%H", "--", str(path)).split()
+    return next((was for commit in commits if (was := _git(root, "show", f"{commit}:{path}")) not in ("", now)), None)
 
 
 def stale(made: dict[Path, str], root: Path) -> Iterator[str]:
@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False).stdout
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The gate of the schemas: what is committed is what the code makes, and only ever grows within a version."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from features.event_versions import VERSIONS, Versions
-from tests.docs.schemas import FOLDER, ROOT, broken, files, stale, unread
+from tests.docs.schemas import FOLDER, ROOT, broken, committed_before, files, stale, unread
 
 ENVELOPE = FOLDER / "v1" / "event.json"
 
@@ -63,3 +64,21 @@ def test_an_older_version_does_not_change(tmp_path: Path) -> None:
     written(tmp_path)
     [first, *_] = unread(Versions(2, {1: dict}), tmp_path, lambda path, now: "{}")
     assert first.endswith("an older version does not change any more")
+
+
+def test_what_was_committed_before_is_the_last_text_that_differs(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    path = Path("event.json")
+    assert committed_before(path, "first", tmp_path) is None
+    for text in ("first", "second"):
+        (tmp_path / path).write_text(text)
+        git("add", "event.json")
+        git("commit", "-q", "-m", text)
+    assert committed_before(path, "third", tmp_path) == "second"  # changed, not committed yet
+    assert committed_before(path, "second", tmp_path) == "first"  # committed: what the commit changed
+    git("commit", "-q", "--allow-empty", "-m", "something else")
+    assert committed_before(path, "second", tmp_path) == "first"
