@@ -27,6 +27,8 @@ _PAUSE_S: Final = 8.0  # beyond the session of 6 s
 _RECOVERED_WITHIN_S: Final = 180.0
 _APPLIED_WITHIN_S: Final = 600.0
 _LEAVE_WITHIN_S: Final = 15.0
+_SETTLED_S: Final = 2.0  # with the seconds before a fault it is more than what is cut off
+_LOOK_S: Final = 0.25
 _POLL_S: Final = 0.05
 
 
@@ -74,6 +76,8 @@ class Conductor:
         self.wait(lambda: crew.ready, _RECOVERED_WITHIN_S, "the workers are ready")
         feeder.start()
         for fault in faults:
+            if fault.alone:
+                self._settle()
             reached = self.applied()
             feeder.allow(int(fault.share * records))
             struck_s = time.monotonic() + fault.after_s
@@ -216,6 +220,15 @@ class Conductor:
 
     def _recovered(self) -> None:
         self.wait(lambda: self._world.crew.ready, _RECOVERED_WITHIN_S, "every worker is ready again")
+
+    def _settle(self) -> None:
+        """Until nobody has claimed a partition for a while."""
+        since, epochs = time.monotonic(), self._epochs()
+        while time.monotonic() < since + _SETTLED_S:
+            self._sleep(_LOOK_S)
+            self._recovered()
+            if (now := self._epochs()) != epochs:
+                since, epochs = time.monotonic(), now
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

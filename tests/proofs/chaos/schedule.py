@@ -14,18 +14,23 @@ _TRIES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: it comes `after_s` seconds after the log has begun to grow towards `share` of its records."""
+    """One fault: it comes `after_s` seconds after the log has begun to grow towards `share` of its records.
+
+    `alone`: the log does not begin to grow before the fault before it is quite over.
+    """
 
     kind: str
     share: float
     after_s: float
+    alone: bool = False
 
 
 def schedule(seed: int, *, quick: bool) -> list[Fault]:
     """All kinds of faults in a random order that is possible.
 
     Redis comes back empty among the first three: what is made anew hides whatever was wrong before, so that a cut has
-    to come later. Who pauses leaves somebody who takes over.
+    to come later. The last cut comes alone: where partitions were just claimed, the epochs are cut back as well, and
+    they would be noticed without any fence. Who pauses leaves somebody who takes over.
     """
     rng = random.Random(seed)
     kinds = [kind for kind, count in (_QUICK if quick else _FULL).items() for _ in range(count)]
@@ -38,7 +43,11 @@ def schedule(seed: int, *, quick: bool) -> list[Fault]:
     else:
         raise SystemExit("no possible order of the faults was found")
     shares = _shares(len(order), rng)
-    return [Fault(kind, share, rng.uniform(1.6, 3.5)) for kind, share in zip(order, shares, strict=True)]
+    last_cut = max(place for place, kind in enumerate(order) if kind == "cut_redis")
+    return [
+        Fault(kind, share, rng.uniform(1.6, 3.5), place == last_cut)
+        for place, (kind, share) in enumerate(zip(order, shares, strict=True))
+    ]
 
 
 def _possible(order: list[str]) -> bool:
