@@ -28,6 +28,7 @@ from streams.holds import Held, Hold
 from streams.interruption import step_done
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
+from streams.replay.order import note_begun
 
 # A batch ends with either: the more events of a shopper are folded at once, the less often the row is packed;
 # and the rows of a batch go to Redis in one call.
@@ -127,6 +128,7 @@ class DirectLoad:
     async def _apply(self, total: int) -> Applied:
         pipeline = build_pipeline(self._settings, self._redis)
         fences = await pipeline.claim(range(self._partitions), self._log)
+        await note_begun(self._settings, self._redis, self._log, again=True)
         counts = Applied()
         with self._phases.phase("applied", total, "events") as advance:
             for batch in self._batches():

@@ -55,7 +55,7 @@ class Pipeline:
         """Become the owner of exactly these partitions; the last offset of `log` applied in each (-1: none).
 
         Raises:
-            Refused: another namespace is served.
+            Refused: the namespace that is served changed just now.
             RedisAway.
         """
         async with self.lock:
@@ -128,12 +128,23 @@ class Pipeline:
             self.owned[write.partition] = Claimed(write.epoch, write.fence)
 
     async def _write_features(self, shares: Sequence[Share], counts: Applied) -> None:
-        changed = [(share.batch.log, visit) for share in shares for visit in share.changed]
-        failed = await self.derived.write_features(
-            [(visit.key, visit.row.state, log, visit.offset) for log, visit in changed]
-        )
+        rows: dict[str, list[tuple[str, shoppers.State, str, int]]] = {}
+        for share in shares:
+            of_it = rows.setdefault(self.store.namespace(share.batch.partition), [])
+            of_it += [(visit.key, visit.row.state, share.batch.log, visit.offset) for visit in share.changed]
+        failed = 0
+        for namespace, changed in rows.items():
+            failed += await self.derived.write_features(changed, namespace)
         if failed:
             counts.failed["features"] = failed
+
+    async def settle(self) -> None:
+        """For whoever holds the lock: what no answer came for is written, so that `owned` says how far Redis is.
+
+        Raises:
+            OwnershipLost, RedisAway: as `apply`.
+        """
+        await self._write_unanswered()
 
     async def check(self) -> None:
         """Compare the fences of all owned partitions, busy or idle, with what this process left there.
@@ -232,17 +243,20 @@ class Pipeline:
         ]
 
 
-def build_pipeline(settings: Settings, redis: Redis, *, namespace: str = LIVE) -> Pipeline:
-    """The pipeline of a namespace, without a model: set `derived.scorer` when one is released."""
+def build_pipeline(settings: Settings, redis: Redis, store: PartitionStore | None = None) -> Pipeline:
+    """The pipeline of what is live, or over another store, without a model: set `derived.scorer` when one is
+    released.
+    """
     where = address(settings.redis)
-    online = OnlineWriter(redis, feast_project(namespace))
+    online = OnlineWriter(redis, feast_project(LIVE))
     rules = Rules(
         partitions=settings.partition_count,
         lateness_ms=settings.lateness_h * HOUR_MS,
         cart_abandoned_ms=settings.cart_abandoned_s * 1000,
     )
-    store = PartitionStore(redis, namespace, where=where)
-    return Pipeline(store, Derived(online, settings.shelf_size, where=where), rules)
+    return Pipeline(
+        store or PartitionStore(redis, where=where), Derived(online, settings.shelf_size, where=where), rules
+    )
 
 
 def _readable(raw: bytes) -> shoppers.State | None:

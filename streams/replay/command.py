@@ -23,6 +23,7 @@ from infra.shards import agree
 from models.release import released
 from streams.batch import Rules
 from streams.derived import Scoring
+from streams.holds import HOLD_MS
 from streams.intake import Intake, Ready
 from streams.load import LoadRequest, LoadSource, stored_items
 from streams.progress import Phases
@@ -39,6 +40,7 @@ from streams.spool import Window as Span
 KAFKA: Final = "kafka"
 ARCHIVE: Final = "archive"
 _REDIS_TIMEOUT_MS: Final = 30_000
+_HELD_S: Final = HOLD_MS / 1000 + 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def replay(settings: Settings, request: ReplayRequest, phases: Phases, clock: Cl
     Raises:
         DaogouError: the request is wrong, or something is away; the same replay again goes on.
     """
-    return asyncio.run(replay_with(settings, request, phases, clock))
+    return asyncio.run(replay_with(settings, request, phases, clock, wait_s=_HELD_S))
 
 
 async def replay_with(
@@ -70,13 +72,14 @@ async def replay_with(
     phases: Phases,
     clock: Clock,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    wait_s: float = 0.0,
 ) -> Replay:
-    """The same in a loop that runs; `sleep` waits for the rate."""
+    """The same in a loop that runs; `sleep` waits for the rate, `wait_s` is how long for who has the namespace."""
     name, of = checked_name(request.into), _range_of(request)
     with ExitStack() as stack:
         source = _source(settings, request, of, phases, clock, stack)
         rate = Rate(request.rate, phases.monotonic, sleep)
-        return await _run(_Job(settings, request, name, source, phases, rate), clock)
+        return await _run(_Job(settings, request, name, source, phases, rate, wait_s), clock)
 
 
 class _Kafka:
@@ -177,6 +180,7 @@ class _Job:
     source: _Source
     phases: Phases
     rate: Rate
+    wait_s: float
 
 
 async def _run(job: _Job, clock: Clock) -> Replay:
@@ -186,6 +190,7 @@ async def _run(job: _Job, clock: Clock) -> Replay:
         await agree(redis, settings.partition_count, address(settings.redis))
         replayer = Replayer(settings, redis, job.name, job.phases, clock)
         wanted = _wanted(replayer.pipeline.rules, job.request, job.source)
+        await replayer.take(job.wait_s)
         try:
             replay = await replayer.begin(wanted, lambda: job.source.found(redis))
             await _carry_out(job, replayer, replay, redis)

@@ -1,5 +1,6 @@
 """Running a replay: the pipeline over its windows, from where its fences are to the end captured at its start."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -28,6 +29,7 @@ from streams.replay.sources import Stretch
 from streams.replay.store import ReplayStore
 
 _SAVE_S: Final = 1.0
+_LOOK_S: Final = 0.5
 _SCORED_AT_ONCE: Final = 256
 _SCAN: Final = 1000
 
@@ -47,15 +49,35 @@ class Replayer:
         self.pipeline = replay_pipeline(settings, redis, name)
         self._held = Held(Hold(redis, name, uuid4().hex, alone=True, where=where))
 
+    async def take(self, wait_s: float) -> None:
+        """Take the namespace. One whose process was killed is free within half a minute: that is waited for.
+
+        Raises:
+            Refused: another process runs it (`held`).
+            RedisAway.
+        """
+        until = self._phases.monotonic() + wait_s
+        while True:
+            try:
+                await self._held.take()
+            except Refused:
+                if self._phases.monotonic() > until:
+                    raise
+                if until - self._phases.monotonic() > wait_s - _LOOK_S:
+                    self._phases.say(f"another process has {self._name!r}, or was killed: waiting for it to let go")
+                await asyncio.sleep(_LOOK_S)
+                await step_done()
+            else:
+                return
+
     async def begin(self, wanted: Wanted, found: Callable[[], Awaitable[Found]]) -> Replay:
-        """Take the namespace, and the replay of it up: a new one, whose windows `found` gives, or one that was begun.
+        """Take the replay up: a new one, whose windows `found` gives, or one that was begun.
 
         Raises:
             Conflict: it was begun with other parameters (`other_replay`).
-            Refused: another process runs it (`held`); there is nothing to replay (`nothing_there`); it is live.
+            Refused: there is nothing to replay (`nothing_there`); it is live (`namespace_live`).
             RedisAway.
         """
-        await self._held.take()
         replay = await self._records.get(self._name)
         if replay is None:
             what = await found()

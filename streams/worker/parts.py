@@ -38,6 +38,9 @@ from streams.marketing.firing import Firing
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pipeline import build_pipeline
+from streams.replay.order import note_begun
+from streams.replay.promotion import Followed, Promotion
+from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
 from streams.worker.app import create, note_applied
 from streams.worker.positions import Logs, after_fences, next_on_log
@@ -112,6 +115,16 @@ class Parts:
             partitions=settings.partition_count,
             where=where,
         )
+        self._note_begun = partial(note_begun, settings, redis, logs.events)
+        self._promotion = Promotion(
+            self.pipeline,
+            redis,
+            Followed(logs.bootstrap, logs.events, logs.embedded),
+            partial(replay_pipeline, settings, redis),
+            self._rescoring.sweep,
+            measured,
+            clock,
+        )
         self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
         self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
         self._progress = Progress(clock, measured)
@@ -140,6 +153,7 @@ class Parts:
             self._firing.run(self._metrics),
             self._releases.run(),
             self._rescoring.run(),
+            self._promotion.run(),
             self._archiver.run(),
             self._items_archiver.run(),
             _every(_WATCH_S, self._watch, "watching the fences"),
@@ -175,6 +189,7 @@ class Parts:
         logs = self._logs
         await patiently("asking for a stop", self._bad_stop.begin, EVENTS, logs.events)
         self._applying.begin(NOTHING_READ)  # chunks of the claim before this one must not meet the new epoch
+        await patiently("noting the order of logs", self._note_begun)
         claim = self.pipeline.claim
         claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
         fences = {partition: owned.fence for partition, owned in claimed.items()}

@@ -17,13 +17,16 @@ _LOOKS: Final[tuple[EventName, ...]] = ("view_item", "view_item", "view_item", "
 _SHOP: Final[tuple[EventName, ...]] = (*_LOOKS, "add_to_cart", "remove_from_cart", "purchase")
 
 
-def records(count: int, seed: int, now: datetime, partitions: int) -> Iterator[Outgoing]:
-    """Events of the last day: one in fifty comes twice, one in fifty late, one in five hundred is corrupt."""
+def records(count: int, seed: int, now: datetime, partitions: int, first: int = 0) -> Iterator[Outgoing]:
+    """Events of the last day: one in fifty comes twice, one in fifty late, one in five hundred is corrupt.
+
+    `first` is the number of the first event: their ids follow from it.
+    """
     rng, shoppers = random.Random(seed), max(20, count // 60)
     for number in range(count):
         late = rng.random() < 0.02
         occurred = now - timedelta(hours=20 * (1 - number / count) + (3 * rng.random() if late else 0))
-        one = _event(rng, number, (occurred, now), f"s{rng.randrange(shoppers)}")
+        one = _event(rng, first + number, (occurred, now), f"s{rng.randrange(shoppers)}")
         key = record_key_of(one)
         record = Outgoing(EVENTS, partition_of(key, partitions), key, encode(one))
         yield record

@@ -86,7 +86,7 @@ async def held(redis: Redis, namespace: str) -> dict[str, Any]:
                 found[f"row {parts[3:]}"] = await redis.get(key)
             elif parts[4] == b"timers":
                 found[f"timers {parts[1]}"] = await redis.zrange(key, 0, -1, withscores=True)
-        elif key.endswith(project) and not key.startswith(b"daogou:"):
+        elif key.endswith(project) and b"shopper" in key[:24]:  # items are of no namespace
             values = await redis.hgetall(key)
             found[f"features {key.removesuffix(project)!r}"] = {
                 field: value for field, value in values.items() if not field.startswith(b"_log:")

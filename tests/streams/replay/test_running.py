@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,8 +12,10 @@ from infra.errors import BadInput, Conflict, Fenced, Refused
 from infra.keys import ReplayKeys, ShardKeys
 from infra.settings import Settings
 from streams.batch import Applied, PartitionBatch
+from streams.load import LoadRequest, load
 from streams.replay.command import ReplayRequest, replay_with
 from streams.replay.live import live_fences
+from streams.replay.order import note_begun
 from streams.replay.records import DONE, Records, Replay
 from streams.replay.running import replay_pipeline
 from tests.streams.replay.past import CLOCK, apply_live, archive, held, made, outside, quietly
@@ -194,3 +197,20 @@ async def test_logs_are_replayed_in_the_order_in_which_live_saw_them(settings: S
     guessed = await run(settings, redis)
     assert "no order files" in guessed.order
     assert guessed.late != done.late
+
+
+async def test_direct_loads_beside_a_log_are_replayed_in_their_order(
+    settings: Settings, redis: Redis, retail: Path, tmp_path: Path
+) -> None:
+    """The load notes by itself where it began; the archive alone then gives the rows that live has."""
+    log = made(21, 150)
+    await note_begun(settings, redis, log.name)
+    await apply_live(settings, redis, log, 0, 9)
+    request = LoadRequest(str(retail), "online-retail", direct=True)
+    await asyncio.to_thread(load, settings, request, quietly(), CLOCK)
+    await asyncio.to_thread(load, settings, request, quietly(), CLOCK)
+    await apply_live(settings, redis, log, 9)
+    archive(settings, log)
+    done = await run(settings, redis)
+    assert await held(redis, "again") == await held(redis, "live")
+    assert [one.log[:5] for one in done.windows if one.partition == done.windows[0].partition][:2] == ["log-o", "load-"]
