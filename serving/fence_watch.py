@@ -16,13 +16,26 @@ class Fences(Protocol):
         ...
 
 
+class Served(Protocol):
+    """The namespaces that partitions are served from (`serving.shopper_reader`)."""
+
+    def live_key(self, partition: int) -> str:
+        """The key that names the namespace."""
+        ...
+
+    def note(self, partition: int, live: bytes | None) -> bool:
+        """Take what that key holds now; whether the fence lies in another namespace than before."""
+        ...
+
+
 class FenceWatch:
     """One task asks for the fences that somebody waits for, and ends when nobody does."""
 
-    def __init__(self, lane: Fences, key: Callable[[int], str]) -> None:
-        """`key` gives the Redis key of a partition's fences."""
+    def __init__(self, lane: Fences, key: Callable[[int], str], served: Served | None = None) -> None:
+        """`key` gives the Redis key of a partition's fences, which `served` may change."""
         self._lane = lane
         self._key = key
+        self._served = served
         self._waiting: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -60,7 +73,8 @@ class FenceWatch:
     async def _look(self, waiting: Sequence["_Waiter"]) -> None:
         places = list({one.place for one in waiting})
         try:
-            answers = await self._lane.ask([("HGET", self._key(partition), log) for partition, log in places])
+            asked = [("HGET", self._key(partition), log) for partition, log in places]
+            answers = await self._answers(places, asked)
             applied = {at: -1 if raw is None else int(raw) for at, raw in zip(places, answers, strict=True)}
         except Exception as error:  # those who wait have to know, whatever it is
             for one in waiting:
@@ -72,6 +86,17 @@ class FenceWatch:
                 one.tell(True)
             elif now >= one.until:
                 one.tell(False)
+
+    async def _answers(self, places: Sequence[tuple[int, str]], asked: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The fences; and, in the same round trip, whether another namespace is served by now."""
+        served = self._served
+        if served is None:
+            return await self._lane.ask(asked)
+        partitions = list(dict.fromkeys(partition for partition, _ in places))
+        answers = await self._lane.ask([*asked, *(("GET", served.live_key(partition)) for partition in partitions)])
+        for partition, live in zip(partitions, answers[len(asked) :], strict=True):
+            served.note(partition, live)
+        return answers[: len(asked)]
 
 
 class _Waiter:

@@ -43,7 +43,19 @@ class ShopperReader:
         self._lane = lane
         self._log = log
         self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
-        self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence)
+        self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence, self)
+
+    def live_key(self, partition: int) -> str:
+        """The key that names the namespace that a partition is served from."""
+        return self._keys[partition].live
+
+    def note(self, partition: int, live: bytes | None) -> bool:
+        """Take what that key holds; whether it is another namespace than before."""
+        namespace = LIVE if live is None else live.decode()
+        if namespace == self._keys[partition].namespace:
+            return False
+        self._keys[partition] = ShardKeys(partition, namespace)
+        return True
 
     async def read(self, ref: ShopperRef) -> Known:
         """The shopper as it stands; a second round trip only when another namespace has gone live.
@@ -64,10 +76,8 @@ class ShopperReader:
                     ("HGET", keys.fence, self._log),
                 )
             )
-            namespace = LIVE if live is None else live.decode()
-            if namespace == keys.namespace:
+            if keys is self._keys[ref.partition] and not self.note(ref.partition, live):
                 return _known(row, list_, fence)
-            self._keys[ref.partition] = ShardKeys(ref.partition, namespace)
 
     async def some(self, tenant: str, most: int) -> list[str]:
         """User ids of a few shoppers with a row, for people who try things out.
@@ -76,6 +86,8 @@ class ShopperReader:
             RedisAway.
         """
         found: set[str] = set()
+        for partition, live in enumerate(await self._lane.ask([("GET", keys.live) for keys in self._keys])):
+            self.note(partition, live)
         for keys in self._keys:
             cursor: bytes = b"0"
             for _ in range(_SCANS):
