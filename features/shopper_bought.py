@@ -63,6 +63,19 @@ def taken_back(bought: bytes, item_id: str) -> bytes:
     return bought[:at] + left + bought[at + _SIZE :]
 
 
+def united(one: bytes, other: bytes) -> bytes:
+    """The entries of both: of an item in both the orders add up, the last of them counts. `bounded` keeps the bound."""
+    if not one or not other:
+        return one or other
+    entries: dict[bytes, tuple[int, int]] = {}
+    for bought in (one, other):
+        for at in range(0, len(bought), _SIZE):
+            hashed = bought[at : at + _HASH]
+            (day, orders), (known_day, known) = _told(bought, at), entries.get(hashed, (0, 0))
+            entries[hashed] = max(day, known_day), orders + known
+    return b"".join(hashed + _packed(*entries[hashed]) for hashed in sorted(entries))
+
+
 def bounded(bought: bytes) -> bytes:
     """Within the bound: of too many entries the oldest-bought go, those of one day in the order of their hashes."""
     if len(bought) <= MAX_BOUGHT_BEFORE * _SIZE:

@@ -118,7 +118,7 @@ def _put_in_cart(state: State, step: Step) -> None:
             seen = (line.price, line.currency) if price is None else (price, step.currency)
             state.cart[item] = CartLine(min(line.quantity + quantity, MAX_CART_QUANTITY), *seen, step.at)
         state.disliked.pop(item, None)
-    _drop_least(state.cart, MAX_CART, lambda line: (line.at,))
+    drop_least(state.cart, MAX_CART, lambda line: (line.at,))
     _cart_changed(state, step)
 
 
@@ -156,7 +156,7 @@ def _bought(state: State, step: Step) -> None:
         )
         state.cart.pop(item, None)
         state.disliked.pop(item, None)
-    light = _drop_least(state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at))
+    light = drop_least(state.purchased, MAX_PURCHASED, lambda bought: (purchase_weight_at(bought, at), bought.last_at))
     if light:
         for item, bought in light:
             state.bought_before = added(state.bought_before, item, bought.last_at, bought.orders)
@@ -182,7 +182,7 @@ def _wished(state: State, step: Step) -> None:
     for item, _, _, _, _ in step.lines:
         state.wishes[item] = step.at
         state.disliked.pop(item, None)
-    _drop_least(state.wishes, MAX_WISHES, lambda at: (at,))
+    drop_least(state.wishes, MAX_WISHES, lambda at: (at,))
 
 
 def _unwished(state: State, step: Step) -> None:
@@ -193,7 +193,7 @@ def _unwished(state: State, step: Step) -> None:
 def _disliked(state: State, step: Step) -> None:
     for item, _, _, _, _ in step.lines:
         state.disliked[item] = step.at
-    _drop_least(state.disliked, MAX_DISLIKED, lambda at: (at,))
+    drop_least(state.disliked, MAX_DISLIKED, lambda at: (at,))
 
 
 _CHANGES: Final[dict[str, Callable[[State, Step], None]]] = {
@@ -234,7 +234,7 @@ def _like(state: State, step: Step, weight: float) -> None:
                 state.log_price_weight = Decayed(affinity_at(state.log_price_weight, at) + weight, at)
 
 
-def _drop_least(entries: dict[str, _T], most: int, rank: Callable[[_T], tuple[float, ...]]) -> list[tuple[str, _T]]:
+def drop_least(entries: dict[str, _T], most: int, rank: Callable[[_T], tuple[float, ...]]) -> list[tuple[str, _T]]:
     """Bring a map back within its bound; what went. Entries of one rank go in the order of their ids."""
     excess = len(entries) - most
     if excess <= 0:

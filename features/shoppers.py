@@ -66,6 +66,7 @@ __all__ = [
     "empty",
     "encode",
     "fold",
+    "packed",
     "purchase_weight_at",
     "step_of",
     "unpacked",
@@ -79,6 +80,7 @@ class Row(msgspec.Struct, array_like=True):
     floor: int  # event time; an event at or below it is too late
     recent: msgspec.Raw  # list[Step], sorted
     settled: msgspec.Raw  # State
+    known: bytes = b""  # of the shopper's other ids, as `features.links` packs it; rows without it have four fields
 
 
 class Folded(NamedTuple):
@@ -121,7 +123,7 @@ def empty() -> Row:
 
 def encode(row: Row) -> bytes:
     """The row packed for Redis; equal rows give equal bytes."""
-    return _encoder.encode(row)
+    return _encoder.encode(row if row.known else (row.state, row.floor, row.recent, row.settled))
 
 
 def decode(raw: bytes) -> Row:
@@ -145,6 +147,18 @@ def decode_state(raw: bytes) -> State:
 def unpacked(row: Row) -> tuple[State, list[Step]]:
     """The packed parts of a row: the settled state and the recent steps."""
     return _state_decoder.decode(row.settled), _steps_decoder.decode(row.recent)
+
+
+def packed(settled: State, settling: Sequence[Step], floor: int, recent: Sequence[Step], known: bytes = b"") -> Row:
+    """The row of a settled state, which is changed, with steps that settle onto it and others that stay recent; both
+    sorted.
+    """
+    for step in settling:
+        advance(settled, step)
+    raw = msgspec.Raw(_encoder.encode(settled))
+    for step in recent:
+        advance(settled, step)
+    return Row(settled, floor, msgspec.Raw(_encoder.encode(recent)), raw, known)
 
 
 def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:
@@ -206,7 +220,7 @@ def _fold_on(row: Row, keys: list[_Key], steps: list[Step], floor: int) -> Row:
         for packed in recent[:settling]:
             advance(settled_state, packed if isinstance(packed, Step) else _step_decoder.decode(packed))
         settled = msgspec.Raw(_encoder.encode(settled_state))
-    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled)
+    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled, row.known)
 
 
 def _fold_anew(row: Row, steps: list[Step], floor: int) -> Row:
@@ -221,4 +235,4 @@ def _fold_anew(row: Row, steps: list[Step], floor: int) -> Row:
         settled = msgspec.Raw(_encoder.encode(state))
     for step in recent[settling:]:
         advance(state, step)
-    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled)
+    return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled, row.known)
