@@ -19,13 +19,14 @@ from features.archive import EventArchive
 from infra.clock import clock_from
 from infra.errors import Unavailable
 from infra.kafka import end_offsets, log_id
-from infra.keys import ShardKeys, partition_of, record_key
-from infra.redis import connect
+from infra.keys import partition_of, record_key
+from infra.redis import address, connect
 from infra.settings import Settings
 from infra.topics import EVENTS
 from models.artifact import Artifact
 from models.fitting import Options
 from models.release import released
+from streams.commit import PartitionStore, RowRef
 from streams.demo.figures import Figures
 from streams.demo.site import Site
 from streams.load import load_command
@@ -33,6 +34,7 @@ from streams.load_report import LoadReport
 from streams.offline_features import build_features
 from streams.progress import Phases
 from streams.releasing import release
+from streams.stop_signals import StopSignals
 from streams.supervisor import Shop, prepare
 from streams.trainer import print_report, train
 
@@ -74,16 +76,21 @@ class PreparedShop:
     settings: Settings
     shoppers: tuple[str, ...]
     items: list[str]
+    log_file: Path  # the worker's
+    check: Callable[[], None]  # starts again what has ended
 
 
 @contextmanager
-def prepared_shop(settings: Settings, figures: Figures, console: Console) -> Iterator[PreparedShop]:
+def prepared_shop(
+    settings: Settings, figures: Figures, console: Console, signals: StopSignals
+) -> Iterator[PreparedShop]:
     """Load, start, load the rest through Kafka, train, release: what is not done yet. Ends worker and API at the end.
 
     Args:
         settings: with the addresses of Kafka and Redis.
         figures: filled with seconds, counts and metrics.
         console: where it tells what it does.
+        signals: of this process; the shop hears of those that come while it ends.
     """
     settings = settings.model_copy(update={"clock_shift_file": shift_file(settings)})
     memory = _remembered(settings)
@@ -96,8 +103,10 @@ def prepared_shop(settings: Settings, figures: Figures, console: Console) -> Ite
         with figures.stage("load directly"):
             parts.append(_load(settings, memory, until=live_from))
     console.print("\n[bold]The shop opens[/bold]: worker and API")
+    logs = settings.data_dir / "logs"
     with figures.stage("start"):
-        shop = Shop(settings, console.print, log_dir=settings.data_dir / "logs")
+        shop = Shop(settings, console.print, log_dir=logs)
+        signals.hurry = shop.hurry
         shop.start()
     try:
         if not memory.loaded:
@@ -112,7 +121,7 @@ def prepared_shop(settings: Settings, figures: Figures, console: Console) -> Ite
         site = Site(shop.host, shop.port, clock_from(settings.clock_shift_file))
         with figures.stage("every list scored"):
             items = _await_lists(site)
-        yield PreparedShop(shop.host, shop.port, shop.url, settings, SHOPPERS, items)
+        yield PreparedShop(shop.host, shop.port, shop.url, settings, SHOPPERS, items, logs / "worker.log", shop.check)
     finally:
         shop.stop()
 
@@ -232,7 +241,7 @@ def _await(done: Callable[[], bool], otherwise: str) -> None:
     end = time.monotonic() + WAIT_S
     while not done():
         if time.monotonic() > end:
-            raise Unavailable(f"{otherwise} (waited {WAIT_S:.0f} s); see the logs in the data folder")
+            raise Unavailable(f"{otherwise} (waited {WAIT_S:.0f} s); see logs/worker.log in the data folder")
         time.sleep(_POLL_S)
 
 
@@ -242,6 +251,9 @@ async def _knows(settings: Settings, shopper: str) -> bool:
     partition = partition_of(record_key(settings.tenant, shopper_id), settings.partition_count)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
-        return bool(await redis.exists(ShardKeys(partition).row(settings.tenant, shopper_id)))
+        store = PartitionStore(redis, where=address(settings.redis))
+        await store.look([partition])
+        [row] = await store.rows([RowRef(partition, settings.tenant, shopper_id)])
+        return row is not None
     finally:
         await redis.aclose()
