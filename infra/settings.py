@@ -5,10 +5,12 @@ Only composition roots read them: `serving.app`, `streams.worker` and the comman
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from infra.brokers import Brokers, Mechanism, Security
@@ -17,6 +19,23 @@ from infra.errors import SettingWrong
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _MOST_PORT: Final = 65_535
+_ONE_OF: Final = re.compile(r"\^\((?P<words>[A-Za-z|]+)\)\$")
+_BOUNDS: Final = ("ge", "gt", "le")
+_BETWEEN: Final = {
+    frozenset(("ge", "le")): "{ge} to {le}",
+    frozenset(("gt", "le")): "above {gt}, {le} at most",
+    frozenset(("ge",)): "{ge} or more",
+}
+# What pydantic says of these in words of Python.
+_WHY: Final = {
+    "int_parsing": "no whole number",
+    "float_parsing": "no number",
+    "string_pattern_mismatch": "not allowed",
+    "literal_error": "not allowed",
+    "greater_than_equal": "too small",
+    "greater_than": "too small",
+    "less_than_equal": "too large",
+}
 
 
 def _servers(text: str) -> str:
@@ -63,7 +82,11 @@ class Settings(BaseSettings):
     embedded_log: str = Field("", description="id of the embedded broker's log; set by the process that starts it")
 
     # Identity of the data.
-    tenant: str = Field("default", pattern=r"^[a-z0-9_-]{1,40}$", description="tenant of loads and commands")
+    tenant: str = Field(
+        "default",
+        pattern=r"^[a-z0-9_-]{1,40}$",
+        description="1 to 40 of a-z0-9_-: tenant of loads and commands",
+    )
     partitions: int = Field(
         0,
         ge=0,
@@ -193,9 +216,8 @@ def read_settings(**given: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         secret = "SecretStr" in str(Settings.model_fields[name].annotation)
-        raise _wrong(
-            name, "(secret)" if secret else repr(first["input"]), first["msg"].removeprefix("Value error, ")
-        ) from None
+        why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        raise _wrong(name, "(secret)" if secret else repr(first["input"]), why) from None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -215,5 +237,20 @@ def as_text(value: object) -> str:
 
 
 def _wrong(name: str, value: str, why: str) -> SettingWrong:
-    allowed = Settings.model_fields[name].description
+    field = Settings.model_fields[name]
+    values = ", ".join(_values(field))
+    allowed = f"{values} ({field.description})" if values else field.description
     return SettingWrong(f"DAOGOU_{name.upper()} = {value}: {why}. Allowed: {allowed}.", path=name)
+
+
+def _values(field: FieldInfo) -> Iterator[str]:
+    """The allowed values as far as types and bounds say them: bounds of a number, or one of a few words."""
+    if field.annotation in (int, float):
+        bounds = {name: getattr(one, name) for one in field.metadata for name in _BOUNDS if hasattr(one, name)}
+        yield _BETWEEN[frozenset(bounds)].format(**bounds)
+    for one in field.metadata:
+        words = _ONE_OF.fullmatch(getattr(one, "pattern", None) or "")
+        if words:
+            yield from words["words"].split("|")
+    if get_args(field.annotation) and all(isinstance(one, str) for one in get_args(field.annotation)):
+        yield from (one or "(empty)" for one in get_args(field.annotation))

@@ -5,8 +5,9 @@ that lost what it owned, 1 for the rest.
 """
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +16,11 @@ from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.model_commands import evaluate, quiet_threads, release, train
 from streams.replay_commands import replay_app
+from streams.stop_signals import StopSignals
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 FAILED, BAD_INPUT, OWNERSHIP_LOST, INTERRUPTED = 1, 2, 75, 130
 
@@ -44,9 +49,10 @@ def up(port: Port = None, data_dir: DataDir = None) -> None:
     from streams.supervisor import up as run
 
     settings = settings_from(port=port, data_dir=data_dir)
-    sigterm_as_ctrl_c()
+    signals = StopSignals()
+    signals.install()
     try:
-        run(settings, say)
+        run(settings, say, signals)
     except KeyboardInterrupt:
         return
 
@@ -57,10 +63,13 @@ def worker(data_dir: DataDir = None) -> None:
 
     Status 75: it lost what it owned; start it again (systemd: Restart=always).
     """
+    from infra.data_folder import make_usable
     from infra.embedded.outside import Outside
     from streams.supervisor import prepare
 
-    with Outside(settings_from(data_dir=data_dir)) as settings:
+    given = settings_from(data_dir=data_dir)
+    make_usable(given.data_dir)
+    with _alone(given), Outside(given) as settings:
         prepare(settings)
         from streams.worker import run  # seconds: not before it is known that it will be needed
 
@@ -123,11 +132,21 @@ def demo(
     quiet_threads()
     from streams.demo.command import demo_command
 
-    sigterm_as_ctrl_c()
+    signals = StopSignals()
+    signals.install()
+    settings = settings_from(port=port, data_dir=data_dir)
     try:
-        demo_command(settings_from(port=port, data_dir=data_dir), once=once, json_file=json_file)
+        demo_command(settings, signals, once=once, json_file=json_file)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED if once else 0) from None
+
+
+def _alone(settings: "Settings") -> AbstractContextManager[object]:
+    """With embedded servers a second worker would join the first one's broker, which is made for one."""
+    from infra.embedded.outside import needs_embedded
+    from streams.one_shop import OneShop
+
+    return OneShop(settings.data_dir) if needs_embedded(settings) else nullcontext()
 
 
 def main() -> None:

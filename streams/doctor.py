@@ -16,12 +16,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from infra.data_folder import try_out
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.outside import running
 from infra.embedded.redis_server import EmbeddedRedis
 from infra.errors import DaogouError, NotFound
 from infra.kafka_admin import check_topics, partition_counts
 from infra.redis import address, connect_sync
+from infra.setting_names import unknown
 from infra.settings import Settings, as_text
 
 State = Literal["ok", "hint", "broken"]
@@ -126,18 +128,18 @@ def _kernels() -> Finding:
 
 
 def _unknown_settings() -> Iterator[Finding]:
-    known = {f"DAOGOU_{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(os.environ):
-        if name.startswith("DAOGOU_") and name not in known:
-            yield Finding("settings", "hint", f"{name} is set, but there is no such setting")
+    for said in unknown(os.environ):
+        yield Finding("settings", "hint", said)
 
 
 def _data_dir(folder: Path) -> Finding:
+    try:
+        try_out(folder)
+    except DaogouError as error:
+        return Finding("data folder", "broken", error.message)
     there = folder.resolve()
-    while not there.exists():  # it is made when it is needed: look at the folder it will be made in
+    while not there.exists():  # it was made to try it, and is made again when it is needed
         there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        return Finding("data folder", "broken", f"{folder}: {there} cannot be written to; set DAOGOU_DATA_DIR")
     free = shutil.disk_usage(there).free
     said = f"{folder.resolve()}, {free / 1e9:.1f} GB free"
     if free < _LOW_SPACE:

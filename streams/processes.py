@@ -97,6 +97,11 @@ class KeptProcess:
             self._process = None
         self._listener.close()
 
+    def kill(self) -> None:
+        """End it at once, also in the middle of `stop`; whoever waits for its end waits no longer."""
+        if self._process is not None:
+            self._process.kill()
+
     def _ended(self, status: int, now_s: float) -> None:
         self._failures = 1 if now_s - self._started_at >= _STEADY_S else self._failures + 1
         if status == BAD_INPUT_STATUS:

@@ -20,7 +20,9 @@ from infra.settings import Settings, environment
 from infra.shards import agree
 from infra.topics import EVENTS
 from streams.commit import PartitionStore
+from streams.one_shop import OneShop
 from streams.processes import KeptProcess, Say
+from streams.stop_signals import StopSignals
 
 _READY_WITHIN_S: Final = 120.0
 _DRAIN_WITHIN_S: Final = 10.0
@@ -38,6 +40,7 @@ class Shop:
     def __init__(self, settings: Settings, say: Say, *, log_dir: Path | None = None) -> None:
         self._settings = settings
         self._say = say
+        self._hurried = False
         self._listener = listen(settings.host, settings.port)
         self.host, self.port = settings.host, port_of(self._listener)
         if settings.port not in (0, self.port):
@@ -90,9 +93,15 @@ class Shop:
         """End the API, let the worker finish what an embedded broker would forget, end the worker."""
         self._api.stop(_END_WITHIN_S)
         self._listener.close()
-        if self._settings.embedded_log and self._worker.pid and self._worker.ready:
+        if self._settings.embedded_log and self._worker.pid and self._worker.ready and not self._hurried:
             self._drain()
         self._worker.stop(_END_WITHIN_S)
+
+    def hurry(self) -> None:
+        """End both at once, the worker before what it works with; for a signal that comes in the middle of `stop`."""
+        self._hurried = True
+        self._worker.kill()
+        self._api.kill()
 
     def __enter__(self) -> "Shop":
         try:
@@ -110,22 +119,29 @@ class Shop:
     def _drain(self) -> None:
         until = time.monotonic() + _DRAIN_WITHIN_S
         try:
-            while (left := records_behind(self._settings)) and time.monotonic() < until:
+            while (left := records_behind(self._settings)) and time.monotonic() < until and not self._hurried:
                 time.sleep(_POLL_S)
         except DaogouError as error:
             self._say(f"could not ask how far the worker is: {error.message}")
             return
         if left:
-            self._say(f"{left} events were not applied in {_DRAIN_WITHIN_S:.0f} s; the embedded broker forgets them")
+            within = "" if self._hurried else f" in {_DRAIN_WITHIN_S:.0f} s"
+            self._say(f"{left} events were not applied{within}; the embedded broker forgets them")
 
 
-def up(settings: Settings, say: Say) -> None:
+def up(settings: Settings, say: Say, signals: StopSignals) -> None:
     """Outside, worker and API until a signal ends this; says where they are and, at the end, what was kept.
 
     Raises:
+        AlreadyRuns: another process runs the shop of this data folder; nothing was started.
         DaogouError: something cannot start; everything that had started has ended again.
     """
     refuse_open_door(settings)
+    with OneShop(settings.data_dir) as held:
+        _until_stopped(settings, say, signals, held)
+
+
+def _until_stopped(settings: Settings, say: Say, signals: StopSignals, held: OneShop) -> None:
     starting = False
     try:
         outside = Outside(settings)
@@ -135,7 +151,10 @@ def up(settings: Settings, say: Say) -> None:
             say(f"Kafka   {filled.kafka}{'' if settings.kafka else ' (embedded, in memory)'}")
             say("starting worker and API (some seconds) …")
             starting = True
-            with Shop(filled, say) as shop:
+            shop = Shop(filled, say)
+            signals.hurry = shop.hurry
+            with shop:
+                held.opened(shop.url)
                 say(f"ready   {shop.url}/  (OpenAPI: {shop.url}/openapi.json; Ctrl-C ends everything)")
                 tell_ready()
                 while outside.alive:

@@ -3,7 +3,9 @@
 Cheap to import: whatever takes longer comes in when it is used.
 """
 
+import os
 import signal
+import sys
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,9 +32,21 @@ def settings_from(**given: object) -> "Settings":
     from infra.logs import configure
     from infra.settings import read_settings
 
+    warn_of_misspelt()
     settings = read_settings(**given)
     configure(settings.log_level, settings.log_format)
     return settings
+
+
+def warn_of_misspelt() -> None:
+    """A line on stderr for each variable that looks like a setting and is none; a child leaves it to its parent."""
+    from infra.ready import VARIABLE
+    from infra.setting_names import unknown
+
+    if os.environ.get(VARIABLE, "").startswith("@daogou-"):
+        return
+    for line in unknown(os.environ):
+        print(f"daogou: {line} [unknown_setting]", file=sys.stderr)
 
 
 def say(line: str) -> None:

@@ -17,6 +17,7 @@ from typing import IO
 
 from pydantic import SecretStr
 
+from infra.data_folder import make_usable
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.redis_server import EmbeddedRedis
 from infra.errors import Refused
@@ -30,6 +31,7 @@ class Outside:
     """`with Outside(settings) as settings:` gives settings in which Kafka and Redis have addresses.
 
     Raises:
+        SettingWrong: nothing can be kept in the data folder.
         Refused: the data folder is held by a process that names no servers.
         KafkaAway, RedisAway: an embedded server did not start.
     """
@@ -44,7 +46,7 @@ class Outside:
     def __enter__(self) -> Settings:
         if not needs_embedded(self._settings):
             return self._settings
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_usable(self._folder)
         until = time.monotonic() + _WAIT_S
         while (lock := _try_lock(self._folder)) is None:
             found = running(self._settings)

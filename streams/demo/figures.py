@@ -4,12 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from models.artifact import Manifest
-from streams.demo.site import Site
+from streams.demo.site import Shopper, Site, places
 
 _LOOKED_AT: Final = 20  # items of a list
 
@@ -80,12 +80,15 @@ def measure_page_views(
 
 def measure_changes(
     site: Site,
-    shoppers: Sequence[str],
+    shoppers: Sequence[Shopper],
     item_ids: Sequence[str],
     calls: int = 50,
     seconds: Seconds = time.perf_counter,
 ) -> Changes:
-    """From the post of a click to the answer that knows of it and is another list than the one before."""
+    """From the post of a click to the answer that knows of it and is another list than the one before.
+
+    The shoppers are none of the story's: what they click on stays in their rows.
+    """
     taken: list[float] = []
     failed: Counter[str] = Counter()
     for i in range(calls):
@@ -97,15 +100,11 @@ def measure_changes(
         ms = (seconds() - begin) * 1000
         if after["freshness"]["stale"]:
             failed["stale"] += 1
-        elif _ids(after) == _ids(before):
+        elif places(after) == places(before):
             failed["unchanged"] += 1
         else:
             taken.append(ms)
     return Changes(calls, failed["stale"], failed["unchanged"], _percentile(taken, 0.5), _percentile(taken, 0.99))
-
-
-def _ids(answer: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in answer["items"]]
 
 
 def _percentile(taken: Sequence[float], share: float) -> float | None:

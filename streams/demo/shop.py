@@ -104,11 +104,11 @@ def prepared_shop(
             parts.append(_load(settings, memory, until=live_from))
     console.print("\n[bold]The shop opens[/bold]: worker and API")
     logs = settings.data_dir / "logs"
-    with figures.stage("start"):
-        shop = Shop(settings, console.print, log_dir=logs)
-        signals.hurry = shop.hurry
-        shop.start()
+    shop = Shop(settings, console.print, log_dir=logs)
+    signals.hurry = shop.hurry
     try:
+        with figures.stage("start"):
+            shop.start()
         if not memory.loaded:
             console.print("\n[bold]The last weeks[/bold]: through Kafka and Faust")
             with figures.stage("load through Kafka"):

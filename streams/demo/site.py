@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -13,16 +14,32 @@ from infra.errors import Unavailable
 TIMEOUT_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who has not logged in, by the id that the site gave."""
+
+    anonymous_id: str
+
+
+# A user's id, or a visitor.
+Shopper = str | Visitor
+
+
 class Site:
-    """One shop's site: posts what shoppers do, asks for lists. `new_id` makes event ids."""
+    """One shop's site: posts what shoppers do, asks for lists."""
 
     def __init__(self, host: str, port: int, clock: Clock) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
         self._clock = clock
         self._count = 0
 
-    def post_event(self, shopper: str, name: str, *items: dict[str, Any]) -> str:
-        """Post one event of a known shopper, now.
+    def visitors(self, number: int) -> list[Visitor]:
+        """Visitors who were never here before, as long as the clock goes on between two calls."""
+        now_ms = self._clock.now_ms()
+        return [Visitor(f"demo-measured-{now_ms:x}-{i}") for i in range(number)]
+
+    def post_event(self, shopper: Shopper, name: str, *items: dict[str, Any]) -> str:
+        """Post one event, now.
 
         Returns:
             The consistency token.
@@ -33,16 +50,16 @@ class Site:
             "event_id": f"demo-{time.time_ns()}-{self._count}",
             "event_name": name,
             "occurred_at": now.isoformat(),
-            "user_id": shopper,
+            **_who(shopper),
             "items": list(items),
         }
         if name == "purchase":
             event |= {"currency": "USD", "value": "1.00", "transaction_id": f"demo-{self._count}"}
         return str(self.call("POST", "/v1/events", event)["consistency_token"])
 
-    def list_for(self, shopper: str, token: str | None = None, count: int = 8) -> dict[str, Any]:
+    def list_for(self, shopper: Shopper, token: str | None = None, count: int = 8) -> dict[str, Any]:
         """The shopper's list, at least as new as the token."""
-        asked: dict[str, Any] = {"user_id": shopper, "count": count, "include_properties": ["name", "price"]}
+        asked: dict[str, Any] = {**_who(shopper), "count": count, "include_properties": ["name", "price"]}
         if token:
             asked |= {"min_token": token, "max_wait_ms": 2000}
         return self.call("POST", "/v1/recommendations", asked)
@@ -62,3 +79,12 @@ class Site:
         if response.status >= 300:
             raise Unavailable(f"{method} {path} was answered {response.status}: {answer.get('detail')}")
         return answer
+
+
+def _who(shopper: Shopper) -> dict[str, str]:
+    return {"user_id": shopper} if isinstance(shopper, str) else {"anonymous_id": shopper.anonymous_id}
+
+
+def places(answer: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """A list as a shopper sees it: each item with its reasons."""
+    return [(item["item_id"], tuple(reason["text"] for reason in item.get("reasons", ()))) for item in answer["items"]]

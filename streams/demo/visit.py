@@ -12,9 +12,12 @@ from rich.table import Table
 
 from infra.errors import DaogouError
 from infra.keys import partition_of, record_key
-from streams.demo.site import Site
+from streams.demo.site import Site, places
 
 MESSAGE_WAIT_S = 30.0
+LOOKED_AT = 20  # items of a list
+SHOWN = 8  # of them on the console
+_THIRD = 2
 
 
 class StoryBroken(DaogouError):
@@ -50,13 +53,19 @@ def cast_of(visit: int, shoppers: Sequence[str], tenant: str, partitions: int) -
 
 
 class Visit:
-    """Tells the story on a console, checks each step, and moves the clock on by the shift file."""
+    """Tells the story on a console, checks each step, and moves the clock on by the shift file.
 
-    def __init__(self, site: Site, console: Console, shift_file: Path, cart_abandoned_s: int) -> None:
+    `log_file` is the worker's, named where a step goes wrong.
+    """
+
+    def __init__(
+        self, site: Site, console: Console, shift_file: Path, cart_abandoned_s: int, *, log_file: Path
+    ) -> None:
         self._site = site
         self._console = console
         self._shift_file = shift_file
         self._cart_abandoned_s = cart_abandoned_s
+        self._log_file = log_file
         self._cursor: str | None = None
 
     def tell(self, cast: Cast) -> None:
@@ -72,28 +81,33 @@ class Visit:
         self._buy(cast, clicked)
 
     def _click(self, shopper: str) -> dict[str, Any]:
-        before = self._site.list_for(shopper)
+        before = self._site.list_for(shopper, count=LOOKED_AT)
         self._show(f"1. {shopper} opens the shop. The list before any click:", before)
-        clicked: dict[str, Any] = before["items"][2]
+        clicked = item_to_click(before)
         token = self._site.post_event(shopper, "view_item", {"item_id": clicked["item_id"]})
-        after = self._site.list_for(shopper, token)
+        after = self._site.list_for(shopper, token, count=LOOKED_AT)
         self._show(f"2. A click on “{_name(clicked)}”. The list after it:", after)
-        _demand(not after["freshness"]["stale"], "the list after the click is marked stale")
-        _demand(_ids(before) != _ids(after), "the click did not change the list")
+        self._demand(not after["freshness"]["stale"], "the list after the click does not know of it in time")
+        known = places(before)
+        changed = sum(one not in known for one in places(after))
+        self._demand(changed > 0, f"the click changed none of {LOOKED_AT} places, neither item nor reason")
+        self._say(f"   {changed} of {LOOKED_AT} places have another item or another reason than before the click.")
         return clicked
 
     def _put_in_cart(self, shopper: str, item: dict[str, Any]) -> None:
         token = self._site.post_event(shopper, "add_to_cart", {"item_id": item["item_id"]})
-        after = self._site.list_for(shopper, token, count=20)
-        _demand(item["item_id"] not in _ids(after), "what lies in the cart is still in the list")
-        self._say(f"3. “{_name(item)}” goes into the cart, and is gone from the list (20 items looked through).")
+        after = self._site.list_for(shopper, token, count=LOOKED_AT)
+        self._demand(item["item_id"] not in _ids(after), "what lies in the cart is still in the list")
+        self._say(
+            f"3. “{_name(item)}” goes into the cart, and is gone from the list ({LOOKED_AT} items looked through)."
+        )
 
     def _leave_alone(self, shopper: str, item: dict[str, Any]) -> None:
         self._move_clock_on()
-        self._say(f"4. The cart is left alone for {self._cart_abandoned_s // 60} minutes (the clock is moved on).")
+        self._say(f"4. The cart is left alone for {_duration(self._cart_abandoned_s)} (the clock is moved on).")
         message = self._await_message(shopper)
         shown = {line["item_id"] for line in message["items"]}
-        _demand(item["item_id"] in shown, "the message does not name what lies in the cart")
+        self._demand(item["item_id"] in shown, "the message does not name what lies in the cart")
         copy = message["copy"]
         self._say(f"   Message {message['trigger_id']} ({message['kind']}), for any channel:")
         self._say(f"     {copy['subject']}\n     {copy['body']}")
@@ -104,7 +118,7 @@ class Visit:
         self._site.post_event(cast.bystander, "add_to_cart", {"item_id": item["item_id"]})
         self._move_clock_on()
         told = self._messages_until(lambda m: m["shopper_id"] == f"u-{cast.bystander}")
-        _demand(all(m["shopper_id"] != f"u-{cast.shopper}" for m in told), "a message was made after the purchase")
+        self._demand(all(m["shopper_id"] != f"u-{cast.shopper}" for m in told), "a message was made after the purchase")
         self._say(
             f"5. {cast.shopper} comes back, adds it again and buys; {cast.bystander} leaves a cart at the same time.\n"
             f"   The clock moves on: {cast.bystander} gets a message, {cast.shopper} none."
@@ -122,7 +136,7 @@ class Visit:
         heard: list[dict[str, Any]] = []
         end = time.monotonic() + MESSAGE_WAIT_S
         while not any(map(wanted, heard)):
-            _demand(time.monotonic() < end, f"no message within {MESSAGE_WAIT_S:.0f} s")
+            self._demand(time.monotonic() < end, f"no message within {MESSAGE_WAIT_S:.0f} s")
             time.sleep(0.1)
             new, self._cursor = self._site.messages_after(self._cursor)
             heard.extend(new)
@@ -140,6 +154,10 @@ class Visit:
         shift_s = int(self._shift_file.read_text() or "0") + self._cart_abandoned_s + 60
         self._shift_file.write_text(str(shift_s))
 
+    def _demand(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise StoryBroken(f"the demo's story broke: {otherwise}; the worker's log is {self._log_file}")
+
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
@@ -148,13 +166,25 @@ class Visit:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("#", "item", "price", "why"):
             table.add_column(heading, overflow="ellipsis", no_wrap=heading != "why", max_width=44)
-        for item in answer["items"]:
+        for item in answer["items"][:SHOWN]:
             why = "; ".join(reason["text"] for reason in item["reasons"])
             price = item["properties"].get("price") or ""
             table.add_row(str(item["position"]), _name(item), str(price), why)
         self._console.print(table)
-        fresh = answer["freshness"]
-        self._say(f"   model {answer['model_version']}, applied {fresh['lag_ms']} ms behind, {answer['took_ms']} ms")
+        lag_ms = answer["freshness"]["lag_ms"]
+        known = "everything so far is in it" if lag_ms == 0 else f"it waits for an event since {lag_ms} ms"
+        self._say(f"   made with model {answer['model_version']}; {known}; answered in {answer['took_ms']:.0f} ms")
+
+
+def item_to_click(answer: dict[str, Any]) -> dict[str, Any]:
+    """An item among those shown that is the reason of nothing yet, so that a click on it is a new reason; the third
+    one if it will do.
+    """
+    spoken = {reason["evidence"].get("item_id") for item in answer["items"] for reason in item["reasons"]}
+    shown: list[dict[str, Any]] = answer["items"][:SHOWN]
+    fresh = [item for item in shown if item["item_id"] not in spoken]
+    third = shown[_THIRD : _THIRD + 1] or shown[:1]
+    return next((item for item in (*third, *shown) if item in fresh), third[0])
 
 
 def _name(item: dict[str, Any]) -> str:
@@ -165,6 +195,8 @@ def _ids(answer: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in answer["items"]]
 
 
-def _demand(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise StoryBroken(f"the demo's story broke: {otherwise}; see the worker's log above")
+def _duration(seconds: int) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds % size == 0 and seconds > size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"

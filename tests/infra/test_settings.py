@@ -68,7 +68,7 @@ def test_settings_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("PORT", "eighty", "DAOGOU_PORT = 'eighty': .* Allowed: port of the API"),
+        ("PORT", "eighty", "DAOGOU_PORT = 'eighty': no whole number. Allowed: 0 to 65535 .port of the API"),
         ("PORT", "70000", "DAOGOU_PORT = '70000': .*65535"),
         ("TENANT", "My Shop", "DAOGOU_TENANT = 'My Shop': .*a-z0-9"),
         ("LOG_LEVEL", "LOUD", "DAOGOU_LOG_LEVEL = 'LOUD': .*WARNING"),

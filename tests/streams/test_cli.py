@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from infra.embedded.redis_server import free_port
 from infra.settings import Settings
 from streams.doctor import findings
+from streams.one_shop import OneShop
 
 WITHIN_S = 60.0
 
@@ -47,9 +48,41 @@ def test_a_wrong_setting_is_one_sentence_and_status_2() -> None:
     told = daogou("up", DAOGOU_PORT="eighty")
     assert told.returncode == 2
     assert told.stderr.splitlines() == [
-        "daogou: DAOGOU_PORT = 'eighty': Input should be a valid integer, unable to parse string as an integer. "
-        "Allowed: port of the API; 0 or a used one: a free one is taken. [setting_wrong]"
+        "daogou: DAOGOU_PORT = 'eighty': no whole number. "
+        "Allowed: 0 to 65535 (port of the API; 0 or a used one: a free one is taken). [setting_wrong]"
     ]
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence_and_status_2() -> None:
+    for command in ("up", "worker", "demo"):
+        told = daogou(command, DAOGOU_DATA_DIR="/proc/x")
+        assert told.returncode == 2
+        [line] = told.stderr.splitlines()
+        assert line.startswith("daogou: DAOGOU_DATA_DIR = '/proc/x': nothing can be kept there")
+        assert line.endswith("[setting_wrong]")
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest_right_one(tmp_path: Path) -> None:
+    told = daogou("release", "--list", "--data-dir", str(tmp_path), DAOGOU_REDIS_URL="redis://x", DAOGOU_TENANT="a")
+    assert told.returncode == 0
+    assert told.stderr.splitlines() == [
+        "daogou: DAOGOU_REDIS_URL is set, but there is no such setting; did you mean DAOGOU_REDIS? [unknown_setting]"
+    ]
+
+
+def test_a_second_shop_on_one_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with OneShop(tmp_path) as held:
+        held.opened("http://127.0.0.1:8000")
+        for command in ("up", "worker", "demo"):
+            told = daogou(command, "--data-dir", str(tmp_path))
+            assert told.returncode == 1
+            assert told.stderr.splitlines() == [
+                f"daogou: a shop already runs at http://127.0.0.1:8000 (pid {os.getpid()}) on {tmp_path}; "
+                "stop it or take another --data-dir [already_running]"
+            ]
+    assert [file.name for file in tmp_path.iterdir()] == ["shop.lock"]
+    with OneShop(tmp_path):
+        pass
 
 
 def test_beyond_loopback_only_with_keys(tmp_path: Path) -> None:
@@ -138,6 +171,13 @@ def test_doctor_tries_the_embedded_ones(tmp_path: Path) -> None:
     found = {one.what: one for one in findings(embedded, quick=True)}
     assert (found["Kafka"].state, found["Redis"].state, found["data folder"].state) == ("ok", "ok", "ok")
     assert not (tmp_path / "not").exists()
+
+
+def test_doctor_sees_a_folder_that_cannot_be_used() -> None:
+    broken = Settings(kafka="", redis=SecretStr(""), data_dir=Path("/proc/x"))
+    found = {one.what: one for one in findings(broken, quick=True)}["data folder"]
+    assert found.state == "broken"
+    assert "/proc/x" in found.said
 
 
 def test_doctor_ends_with_status_1_when_something_is_broken() -> None:

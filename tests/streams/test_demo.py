@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from infra.clock import ManualClock
 from infra.keys import partition_of, record_key
@@ -18,8 +20,8 @@ from models.artifact import write
 from models.release import release
 from streams.demo.figures import Changes, Figures, measure_changes
 from streams.demo.shop import SHOPPERS, Counts, Remembered, counts_of, note_counts, use_released
-from streams.demo.site import Site
-from streams.demo.visit import cast_of
+from streams.demo.site import Shopper, Site
+from streams.demo.visit import Cast, StoryBroken, Visit, cast_of, item_to_click
 from streams.load_report import LoadReport
 from tests.models.test_artifact import IDS, TOWER, arrays, manifest
 
@@ -35,18 +37,21 @@ def test_buyer_and_bystander_are_two_of_one_partition(visit: int, partitions: in
 
 
 class Shop(Site):
-    """Answers with these lists, one after the other; a second passes with each call."""
+    """Answers with these lists, one after the other (a capital letter: with another reason); a second passes with
+    each call.
+    """
 
     def __init__(self, *answers: tuple[str, bool]) -> None:
         super().__init__("nowhere", 0, ManualClock(0))
         self._answers: Iterator[tuple[str, bool]] = iter(answers)
         self.posted = 0
 
-    def list_for(self, shopper: str, token: str | None = None, count: int = 8) -> dict[str, Any]:
+    def list_for(self, shopper: Shopper, token: str | None = None, count: int = 8) -> dict[str, Any]:
         items, stale = next(self._answers)
-        return {"items": [{"item_id": item} for item in items], "freshness": {"stale": stale}}
+        lines = [{"item_id": item.lower(), "reasons": [{"text": f"because {item}"}]} for item in items]
+        return {"items": lines, "freshness": {"stale": stale}}
 
-    def post_event(self, shopper: str, name: str, *items: dict[str, Any]) -> str:
+    def post_event(self, shopper: Shopper, name: str, *items: dict[str, Any]) -> str:
         self.posted += 1
         return "token"
 
@@ -62,6 +67,80 @@ def test_a_stale_list_and_one_that_is_as_before_fail_and_are_counted() -> None:
     assert changes(before, fresh, before, stale, before, same) == Changes(3, 1, 1, 1000.0, 1000.0)
     assert changes(before, stale) == Changes(1, 1, 0, None, None)
     assert changes(before, fresh) == Changes(1, 0, 0, 1000.0, 1000.0)
+
+
+def test_the_same_items_for_another_reason_are_another_list() -> None:
+    assert changes(("ab", False), ("aB", False)).unchanged == 0
+
+
+def test_visitors_who_are_measured_are_new_at_each_start() -> None:
+    clock = ManualClock(1000)
+    site = Site("nowhere", 0, clock)
+    first = site.visitors(10)
+    clock.move_ms(1)
+    assert len({*first, *site.visitors(10)}) == 20
+
+
+def line(item: str, because: str = "") -> dict[str, Any]:
+    reason = {"text": because or "popular", "evidence": {"item_id": because} if because else {}}
+    return {"item_id": item, "reasons": [reason], "properties": {}, "position": 1}
+
+
+def answer(*items: dict[str, Any]) -> dict[str, Any]:
+    fresh = {"stale": False, "lag_ms": 0}
+    return {"items": list(items), "freshness": fresh, "model_version": "m", "took_ms": 1.0, "fallback": {}}
+
+
+def test_the_item_to_click_is_the_reason_of_nothing_yet() -> None:
+    plain = [line(name) for name in "abcdefghij"]
+    assert item_to_click(answer(*plain))["item_id"] == "c"
+    assert item_to_click(answer(*plain[:9], line("j", "c")))["item_id"] == "a"
+    assert item_to_click(answer(line("a", "b"), line("b", "a")))["item_id"] == "a", "all are: any will do"
+
+
+class Told(Site):
+    """Answers with one list before the click, and one after it."""
+
+    def __init__(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        super().__init__("nowhere", 0, ManualClock(0))
+        self._lists = iter([before, after])
+
+    def list_for(self, shopper: Shopper, token: str | None = None, count: int = 8) -> dict[str, Any]:
+        return next(self._lists, {"items": []})
+
+    def post_event(self, shopper: Shopper, name: str, *items: dict[str, Any]) -> str:
+        return "token"
+
+    def messages_after(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        return [], cursor
+
+
+def told(tmp_path: Path, before: dict[str, Any], after: dict[str, Any]) -> str:
+    """What the story says up to the cart, which no file can move the clock for."""
+    out = StringIO()
+    visit = Visit(
+        Told(before, after),
+        Console(file=out, width=200),
+        tmp_path / "no" / "clock",
+        60,
+        log_file=Path("logs/worker.log"),
+    )
+    with pytest.raises((StoryBroken, FileNotFoundError)) as ended:
+        visit.tell(Cast("ann", "bob"))
+    return f"{out.getvalue()}{ended.value}"
+
+
+def test_a_click_that_gives_the_same_items_new_reasons_is_a_change(tmp_path: Path) -> None:
+    before = [line(name) for name in "abcdefghij"]
+    story = told(tmp_path, answer(*before), answer(*before[:9], line("j", "c")))
+    assert "1 of 20 places have another item or another reason" in story
+    assert "goes into the cart" in story
+
+
+def test_a_click_that_changes_nothing_breaks_the_story_and_names_the_log(tmp_path: Path) -> None:
+    before = [line(name) for name in "abcdefghij"]
+    story = told(tmp_path, answer(*before), answer(*before))
+    assert "neither item nor reason; the worker's log is logs/worker.log" in story
 
 
 def report(events: int, lines: int) -> LoadReport:
