@@ -18,20 +18,6 @@ SESSION_GAP_MS: Final = 30 * 60 * 1000
 AFFINITY_HALF_LIFE_MS: Final = 30 * DAY_MS
 PURCHASE_HALF_LIFE_MS: Final = 90 * DAY_MS
 WEIGHTS: Final = {"view_item": 1.0, "add_to_wishlist": 2.0, "add_to_cart": 3.0, "purchase": 5.0, "dislike_item": -3.0}
-INTERACTIONS: Final = 50
-MAX_RECENT: Final = 2048
-MAX_CART, MAX_WISHES, MAX_PURCHASED, MAX_DISLIKED, MAX_AFFINITIES = 100, 200, 200, 200, 10
-MAX_QUANTITY: Final = 1_000_000
-SESSION_GAP_MS: Final = 30 * 60 * 1000
-AFFINITY_HALF_LIFE_MS: Final = 30 * DAY_MS
-PURCHASE_HALF_LIFE_MS: Final = 90 * DAY_MS
-WEIGHTS: Final = {
-    "view_item": 1.0,
-    "add_to_wishlist": 2.0,
-    "add_to_cart": 3.0,
-    "purchase": 5.0,
-    "dislike_item": -3.0,
-}
 INTERACTIONS: Final = ("select_item", "view_item", "add_to_wishlist", "add_to_cart", "purchase")
 
 
