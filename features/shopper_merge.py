@@ -214,7 +214,8 @@ def _session(told: Sequence[State]) -> Session | None:
     last = max(known, key=lambda session: session.last_at)
     same = [session for session in known if session.session_id == last.session_id]
     started_at = min(session.started_at for session in same)
-    return Session(last.session_id, started_at, last.last_at, sum(session.events for session in same))
+    events, cart = sum(session.events for session in same), any(session.cart for session in same)
+    return Session(last.session_id, started_at, last.last_at, events, cart)
 
 
 def _consent(told: Sequence[State]) -> dict[str, bool]:

@@ -75,6 +75,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     started_at: int
     last_at: int
     events: int
+    cart: bool = False  # the cart was changed in it, live
 
 
 class State(msgspec.Struct, array_like=True, gc=False):

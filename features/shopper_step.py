@@ -70,7 +70,7 @@ def advance(state: State, step: Step) -> None:
     if change is not None:
         change(state, step)
     if step.name in INTERACTION_KINDS:
-        _meet(state, step)
+        meet(state, step)
     weight = AFFINITY_WEIGHTS.get(step.name)
     if weight is not None:
         _like(state, step, weight)
@@ -82,12 +82,12 @@ def _visit(state: State, step: Step) -> None:
     if now is not None and (
         now.session_id == step.session_id if step.session_id is not None else step.at - now.last_at < SESSION_GAP_MS
     ):
-        now = Session(now.session_id, now.started_at, step.at, now.events + 1)
+        now = Session(now.session_id, now.started_at, step.at, now.events + 1, now.cart)
     else:
         now = Session(step.session_id or f"at-{step.at}", step.at, step.at, 1)
     state.session = now
     # Whoever still looks around has not left the cart alone; one who comes back another day has.
-    if step.live and state.cart_live_at >= now.started_at:
+    if step.live and now.cart and state.cart_live_at:
         state.cart_live_at = step.at
 
 
@@ -140,8 +140,16 @@ def _take_from_cart(state: State, step: Step) -> None:
 def _cart_changed(state: State, step: Step) -> None:
     if not state.cart:
         state.cart_live_at = state.cart_changed_at = 0
+        _note_cart(state, changed=False)
     elif step.live:
         state.cart_live_at = state.cart_changed_at = step.at
+        _note_cart(state, changed=True)
+
+
+def _note_cart(state: State, *, changed: bool) -> None:
+    visit = state.session
+    if visit is not None and visit.cart != changed:
+        state.session = Session(visit.session_id, visit.started_at, visit.last_at, visit.events, changed)
 
 
 def _bought(state: State, step: Step) -> None:
@@ -208,7 +216,7 @@ _CHANGES: Final[dict[str, Callable[[State, Step], None]]] = {
 }
 
 
-def _meet(state: State, step: Step) -> None:
+def meet(state: State, step: Step) -> None:
     """Keep the interactions. A view right after the click that led to it is the same meeting."""
     met = state.interactions
     follows = bool(met) and met[-1].kind == "select_item" and step.name == "view_item"

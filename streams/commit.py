@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from infra.clock import DAY_MS
-from infra.errors import Fenced, Refused, WentBack
+from infra.errors import Fenced, RedisAway, Refused, WentBack
 from infra.keys import LIVE, ShardKeys, all_rows_pattern, split_shard_key
 from infra.redis import told_as_away
 from streams.lua import CLAIM, COMMIT, FIRE, Script
@@ -326,6 +326,8 @@ async def run_scripts(redis: Redis, where: str, calls: Sequence[Call]) -> list[A
             for i, answer in zip(missing, await _evaluate(redis, [calls[i] for i in missing]), strict=True):
                 answers[i] = answer
         for answer in answers:
+            if isinstance(answer, NoScriptError):
+                raise RedisAway(f"{where} started anew in the middle of a call")
             if isinstance(answer, Exception):
                 raise answer
     return answers

@@ -70,6 +70,13 @@ def test_loaded_history_does_not_count_as_a_live_change_of_the_cart() -> None:
     assert state_of(loaded, live, story.step("add_to_cart", "c", live=False)).cart_live_at == live.at
 
 
+def test_a_visit_that_begins_as_the_last_one_ends_does_not_keep_its_cart_company() -> None:
+    story = Story()
+    added = story.step("add_to_cart", "a", at=T, session="s")
+    other = [story.step("view_item", "b", at=at, session="t") for at in (T, T + 60_000)]
+    assert state_of(added, *other).cart_live_at == T
+
+
 def test_a_view_that_arrives_after_the_purchase_does_not_change_the_cart() -> None:
     story = Story()
     added, viewed, bought = (

@@ -2,9 +2,11 @@
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
-from infra.errors import Fenced, Refused, WentBack
+from infra.errors import Fenced, RedisAway, Refused, WentBack
 from infra.keys import ShardKeys
+from streams import commit
 from streams.commit import Due, Fired, PartitionFire, PartitionStore, PartitionWrite, RowRef
 from streams.holds import Hold
 
@@ -128,6 +130,15 @@ async def test_redis_may_forget_its_scripts(redis: Redis) -> None:
     await redis.script_flush()
     await store.commit([write(epoch, -1, 7)])
     assert await store.fences([3], LOG) == {3: 7}
+
+
+async def test_a_redis_that_starts_anew_within_a_call_is_away(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgets(*_: object) -> list[NoScriptError]:
+        return [NoScriptError("NOSCRIPT")]
+
+    monkeypatch.setattr(commit, "_evaluate", forgets)
+    with pytest.raises(RedisAway, match="anew"):
+        await PartitionStore(redis).claim([3], "log")
 
 
 async def test_workers_share_a_namespace_and_a_load_holds_it_alone(redis: Redis) -> None:

@@ -43,6 +43,7 @@ def _wanted(who: Person) -> dict[str, Any]:
     return fields | {
         "cart": {item: _line(line) for item, line in who.cart.items()},
         "purchased": {item: _bought(bought) for item, bought in who.purchased.items()},
+        "session": None if who.session is None else (*who.session, who.cart_visit == who.session[:2]),
     }
 
 
