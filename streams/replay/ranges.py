@@ -92,6 +92,12 @@ def on_kafka(settings: Settings, of: Range) -> Found:
     bootstrap = settings.brokers
     log = log_id(bootstrap, EVENTS, settings.embedded_log)
     starts, ends = start_offsets(bootstrap, EVENTS), end_offsets(bootstrap, EVENTS)
+    if settings.embedded_kafka and not any(ends.values()):
+        raise Refused(
+            "the embedded broker's log is empty: it begins anew at each start, and what came before is in the archive "
+            "(--source archive)",
+            code="nothing_there",
+        )
     firsts = _firsts(settings, of.since, starts)
     if of.until.offset is not None:
         ends = {partition: min(end, of.until.offset) for partition, end in ends.items()}

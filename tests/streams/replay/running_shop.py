@@ -40,6 +40,7 @@ class RunningShop:
         self.ends = dict.fromkeys(range(PARTITIONS), -1)
         self.swaps = 0
         self._made = 0
+        self._following: asyncio.Task[None]
         self.measured = Metrics()
         self.wishes = Wishes(redis, "Redis")
         self.promotion = Promotion(
@@ -64,6 +65,11 @@ class RunningShop:
         for (_, partition), last in self._producer.send_all(records).items():
             self.ends[partition] = max(last, self.ends[partition])
 
+    def produce_large(self, partition: int) -> None:
+        """Put a record of 900 kB on the log that holds no event."""
+        large = Outgoing(EVENTS, partition, "x", b"x" * 900_000)
+        self.ends[partition] = self._producer.send_all([large])[EVENTS, partition]
+
     async def replay(self, name: str, through: int | None = None) -> None:
         """Fold the log into a namespace, up to an offset of each partition, and let nothing else of it run."""
         pipeline = replay_pipeline(self._settings, self._redis, name)
@@ -86,6 +92,8 @@ class RunningShop:
     async def caught_up(self) -> None:
         """Wait until live has applied the log to its end."""
         while any(self.pipeline.owned[p].fence < end for p, end in self.ends.items()):
+            if self._following.done():
+                self._following.result()
             await asyncio.sleep(0.001)
 
     async def served(self) -> set[str]:
@@ -97,7 +105,7 @@ class RunningShop:
     async def running(self) -> AsyncIterator[None]:
         """Live follows the log."""
         fences = await self.pipeline.claim(range(PARTITIONS), LOG)
-        task = asyncio.create_task(self._follow({p: it.fence + 1 for p, it in fences.items()}))
+        task = self._following = asyncio.create_task(self._follow({p: it.fence + 1 for p, it in fences.items()}))
         try:
             yield
             await self.caught_up()

@@ -53,6 +53,7 @@ async def test_a_replay_of_the_archive_is_live_byte_for_byte(settings: Settings,
     done = await run(settings, redis)
     assert await outside(redis, "again") == before
     assert await held(redis, "again") == await held(redis, "live")
+    assert await redis.keys("daogou:*:again:*:outbox") == []
     assert (done.applied, done.duplicates, done.late, done.dead) == (
         counts.applied, counts.duplicates, counts.late, counts.dead
     )  # fmt: skip
