@@ -14,7 +14,7 @@ one would not be shown the other.
 from bisect import bisect_left
 from hashlib import blake2b
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from infra.clock import DAY_MS
 
@@ -29,6 +29,13 @@ _MAX_ORDERS: Final = (1 << _ORDERS_BITS) - 1
 _last: Final = Struct(">I")
 
 
+class Before(NamedTuple):
+    """An entry: the last day (since 1970), and orders that were not given back."""
+
+    last_day: int
+    orders: int
+
+
 def holds(bought: bytes, item_id: str) -> bool:
     """Whether an item is among the entries."""
     if not bought:
@@ -36,6 +43,15 @@ def holds(bought: bytes, item_id: str) -> bool:
     hashed = _hashed(item_id)
     at = _place(bought, hashed)
     return bought[at : at + _HASH] == hashed
+
+
+def orders_of(bought: bytes, item_id: str) -> Before | None:
+    """How many orders of an item are left here, and the day of the last one."""
+    if not bought:
+        return None
+    hashed = _hashed(item_id)
+    at = _place(bought, hashed)
+    return Before(*_told(bought, at)) if bought[at : at + _HASH] == hashed else None
 
 
 def added(bought: bytes, item_id: str, last_at: int, orders: int) -> bytes:

@@ -84,12 +84,15 @@ class Row(msgspec.Struct, array_like=True):
 
 
 class Folded(NamedTuple):
-    """A row after a fold, and what became of the steps: `late` ones came after the floor had passed them."""
+    """A row after a fold, and what became of the steps: `late` ones came after the floor had passed them;
+    `admitted` are those that were applied, in the order in which they arrived.
+    """
 
     row: Row
     applied: int
     duplicates: int
     late: int
+    admitted: Sequence[Step] = ()
 
 
 class _Key(msgspec.Struct, array_like=True, frozen=True):
@@ -171,12 +174,13 @@ def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:
     admitted, floor, duplicates, late = _admit(row, keys, steps, lateness_ms)
     if not admitted:
         return Folded(row, 0, duplicates, late)
+    arrived = tuple(admitted)
     admitted.sort(key=_order)
     if keys and _order(admitted[0]) < _order(keys[-1]):
         changed = _fold_anew(row, admitted, floor)
     else:
         changed = _fold_on(row, keys, admitted, floor)
-    return Folded(changed, len(admitted), duplicates, late)
+    return Folded(changed, len(admitted), duplicates, late, arrived)
 
 
 def _order(step: Step | _Key) -> tuple[int, str, str]:
