@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
+from features.online import OnlineWriter
 from infra.clock import ManualClock
 from infra.kafka import Follower, Outgoing
-from infra.keys import ShardKeys
+from infra.keys import LIVE, ShardKeys, feast_project
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.batch import Applied, PartitionBatch
 from streams.dead_letters import LogRecord
+from streams.derived import Derived
 from streams.interruption import step_done
-from streams.pipeline import build_pipeline
+from streams.pipeline import Pipeline, build_pipeline
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
 from streams.replay.wishes import Wish, Wishes
@@ -28,18 +30,23 @@ from tests.streams.shop import LOG, PARTITIONS
 class RunningShop:
     """Live follows the log in small batches of random size; `promotion` is the worker's part."""
 
-    def __init__(self, settings: Settings, redis: Redis, bootstrap: str, seed: int = 1) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, bootstrap: str, seed: int = 1, derived: type[Derived] = Derived
+    ) -> None:
+        """`derived` is what the code makes of a row: another version of it has other features."""
         self._settings = settings
         self._redis = redis
+        self._derived = derived(OnlineWriter(redis, feast_project(LIVE)), settings.shelf_size)
         self._bootstrap = bootstrap
         self._rng = random.Random(seed)
         self._producer = BulkProducer(bootstrap, embedded=True)
         self.pipeline = build_pipeline(settings, redis)
+        self.pipeline.derived = self._derived
         self.clock = ManualClock(0)
         self.counts = Applied()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)
         self.swaps = 0
-        self._made = 0
+        self.made = 0
         self._following: asyncio.Task[None]
         self.measured = Metrics()
         self.wishes = Wishes(redis, "Redis")
@@ -47,20 +54,26 @@ class RunningShop:
             self.pipeline,
             redis,
             Followed(bootstrap, LOG, embedded=True),
-            lambda name: replay_pipeline(settings, redis, name),
+            self.replaying,
             self._swapped,
             self.measured,
             self.clock,
         )
 
+    def replaying(self, name: str) -> Pipeline:
+        """The pipeline of a namespace, of the same code."""
+        pipeline = replay_pipeline(self._settings, self._redis, name)
+        pipeline.derived = self._derived
+        return pipeline
+
     def produce(self, seed: int, count: int) -> None:
         """Put made events on the log."""
         records = [
             Outgoing(EVENTS, partition, (one.key or b"").decode(), one.value)
-            for partition, of_it in made(seed, count, start=self._made).records.items()
+            for partition, of_it in made(seed, count, start=self.made).records.items()
             for one in of_it
         ]
-        self._made += count
+        self.made += count
         self._rng.shuffle(records)
         for (_, partition), last in self._producer.send_all(records).items():
             self.ends[partition] = max(last, self.ends[partition])
@@ -72,7 +85,7 @@ class RunningShop:
 
     async def replay(self, name: str, through: int | None = None) -> None:
         """Fold the log into a namespace, up to an offset of each partition, and let nothing else of it run."""
-        pipeline = replay_pipeline(self._settings, self._redis, name)
+        pipeline = self.replaying(name)
         await pipeline.store.open(range(PARTITIONS))  # type: ignore[attr-defined]
         fences = await pipeline.claim(range(PARTITIONS), LOG)
         ends = {p: end if through is None else min(through, end) for p, end in self.ends.items()}

@@ -1,24 +1,39 @@
 """Another namespace is served while events keep coming: none is lost, none comes twice, and back again."""
 
 import asyncio
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from features.aggregates import SHOPPER_BEHAVIOUR
+from features.online import OnlineReader
+from features.shoppers import State, decode_state
 from infra.errors import Fenced, Refused
 from infra.kafka_admin import start_offsets
-from infra.keys import ReplayKeys, ShardKeys, feast_project, record_key
+from infra.keys import LIVE, ReplayKeys, ShardKeys, feast_project, record_key
 from infra.settings import Settings
 from infra.topics import EVENTS
+from streams.derived import Derived
 from streams.pipeline import build_pipeline
 from streams.replay.command import ReplayRequest, replay_with
+from streams.replay.diffing import compare
 from streams.replay.lacking import refuse_lacking
+from streams.replay.records import Records, Replay, Wanted
 from streams.replay.running import replay_pipeline
 from streams.replay.swapping import Swap, swap
 from streams.replay.wishes import Wish
 from tests.streams.replay.past import CLOCK, apply_live, archive, held, made, quietly
 from tests.streams.replay.running_shop import RunningShop
 from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
+
+REPLAY = Replay(
+    name="doubled",
+    wanted=Wanted(source="kafka", partitions=PARTITIONS, lateness_ms=1, cart_abandoned_ms=1),
+    windows=[],
+    started_ms=1,
+)
 
 
 async def truth(shop: RunningShop, redis: Redis, name: str) -> dict[str, object]:
@@ -57,6 +72,44 @@ async def test_promoted_and_rolled_back_while_events_come(
     now = await held(redis, "live")
     assert now == await truth(shop, redis, "truth-2")
     assert now != left
+
+
+class Doubled(Derived):
+    """The next version of the code: a feature is defined anew."""
+
+    async def write_features(self, rows: Sequence[tuple[str, State, str, int]], namespace: str = LIVE) -> int:
+        doubled = [(key, msgspec.structs.replace(state, views=2 * state.views), *at) for key, state, *at in rows]
+        return await super().write_features([(key, state, log, at) for key, state, log, at in doubled], namespace)
+
+
+async def test_a_changed_feature_is_backfilled_while_events_come(settings: Settings, redis: Redis, broker: str) -> None:
+    """Replayed by the new code beside the old one, compared, promoted under the new worker: nobody is missing."""
+    old = RunningShop(settings, redis, broker)
+    old.produce(1, 300)
+    new = RunningShop(settings, redis, broker, derived=Doubled)
+    new.ends, new.made = old.ends, old.made
+    async with old.running():
+        await old.caught_up()
+        await new.replay("doubled")
+    await Records(redis, "Redis").put(REPLAY)
+    found = await compare(settings, redis, "doubled", "live")
+    assert found.changes.keys() == {"feature views"}
+    assert (found.rows_equal, found.features_different > 0) == (found.both, True)
+    async with new.running():
+        await new.wish("doubled")
+        promoting = asyncio.create_task(new.promoted())
+        for n in range(8):
+            await asyncio.to_thread(new.produce, 50 + n, 60)
+        await promoting
+    assert await new.served() == {"doubled"}
+    rows = {key: value for key, value in (await held(redis, "doubled")).items() if key.startswith("row")}
+    assert rows == {key: value for key, value in (await truth(new, redis, "all")).items() if key.startswith("row")}
+    states = {key: decode_state(raw) for key, raw in rows.items()}
+    reader, names = OnlineReader(redis, feast_project("doubled")), ["views", "orders"]
+    shoppers = [key.split("'")[-2] for key in states]
+    values = await reader.read(SHOPPER_BEHAVIOUR, [record_key("default", name) for name in shoppers], names)
+    assert values == [{"views": 2 * state.views, "orders": state.orders} for state in states.values()]
+    assert sum(state.views for state in states.values()) > 0
 
 
 async def test_a_namespace_ahead_of_live_waits_for_it(settings: Settings, redis: Redis, broker: str) -> None:
