@@ -26,6 +26,7 @@ from tests.benchmarks.streams_figures import Found
 from tests.benchmarks.streams_folding import all_different, taobao_pattern, ten_each
 from tests.benchmarks.streams_memory import memory
 from tests.benchmarks.streams_recovery import recovery
+from tests.benchmarks.streams_replay import replayed
 from tests.benchmarks.streams_scoring import scoring
 from tests.benchmarks.streams_stage import PARTITIONS, Ground
 from tests.benchmarks.streams_two import two_workers
@@ -36,6 +37,7 @@ PARTS: Final[dict[str, Callable[[Ground], Found]]] = {
     "ten": ten_each,
     "taobao": taobao_pattern,
     "scoring": scoring,
+    "replay": replayed,
     "two": two_workers,
     "recovery": recovery,
     "memory": memory,

@@ -10,7 +10,7 @@ from tests.benchmarks.streams_live import Timetable
 from tests.benchmarks.streams_shop import Shoppers
 from tests.benchmarks.streams_stage import PARTITIONS, Ground, Stage, stage
 
-RATE: Final = 1_000
+RATE: Final = 500
 _LOOK_S: Final = 0.02
 _BEFORE_S: Final = 4.0
 _WITHIN_S: Final = 90.0
@@ -33,7 +33,7 @@ class Recovered(NamedTuple):
 
 
 def recovery(ground: Ground) -> Found:
-    """A worker under 1,000 events a second is killed, and another is started in the same moment."""
+    """A worker under 500 events a second is killed, and another is started in the same moment."""
     rounds = 1 if ground.quick else 5
     with stage(ground, "recovery") as on:
         shoppers = Shoppers(ground.names(2_000), ground.seed, PARTITIONS)
@@ -73,16 +73,18 @@ def _round(on: Stage, sending: Timetable) -> Recovered:
             stop.set()
             for thread in threads:
                 thread.join()
+    if caught_up is None:
+        raise SystemExit(f"the lag is not gone {_WITHIN_S:g} s after the kill, but {looks[-1].lag:,} records")
     return Recovered(ready - killed, *_analysed([one for one in looks if one.at >= killed], killed, caught_up))
 
 
-def _caught_up(looks: list[_Look], killed: float) -> float:
+def _caught_up(looks: list[_Look], killed: float) -> float | None:
     while time.monotonic() < killed + _WITHIN_S:
         recent = looks[-1]
         if recent.at > killed + 1 and recent.lag < _LITTLE:
             return recent.at
         time.sleep(_LOOK_S)
-    raise SystemExit(f"the lag is not gone {_WITHIN_S:g} s after the kill")
+    return None
 
 
 def _analysed(looks: list[_Look], killed: float, caught_up: float) -> tuple[float, float, int]:
