@@ -26,6 +26,9 @@ NEEDS_ITEMS: Final = frozenset(
         "review_item",
     )
 )
+NEEDS_LINK: Final = frozenset(
+    ("identity_linked", "identity_unlinked", "shopper_absorbed", "shopper_released", "shopper_returned")
+)
 MAX_MONEY: Final = Decimal(10) ** 12
 MONEY_PLACES: Final = 6
 _MOST_PLACES: Final = 30  # what the log may hold: a decimal of a million places must never be written out
@@ -54,10 +57,14 @@ def check(event: "Event") -> None:
     """
     if event.user_id is None and event.anonymous_id is None:
         raise BadInput("One of user_id and anonymous_id is needed.", path="user_id", code="shopper_required")
+    if event.event_name in NEEDS_LINK and (event.link is None or event.anonymous_id is None):
+        raise BadInput(f"{event.event_name} needs a link and its anonymous_id.", path="link", code="link_required")
     for name in ("occurred_at", "sent_at", "received_at"):
         time: datetime | None = getattr(event, name)
         if time is not None and not _EARLIEST <= time <= _LATEST:
             raise time_out_of_range(name)
+    if event.link is not None and not _EARLIEST <= event.link.since <= _LATEST:
+        raise time_out_of_range("link.since")
     for path, amount in _amounts(event):
         check_amount(path, amount)
     if not event.items and event.event_name in NEEDS_ITEMS:

@@ -11,13 +11,17 @@ from typing import Any, Final
 import msgspec
 
 from features.event_rules import NEEDS_ITEMS
-from features.events import EVENT_NAMES, Event, EventName
+from features.events import EVENT_NAMES, IDENTITY_NAMES, Event, EventName, IdentityName
 
 Schema = dict[str, Any]
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 ENVELOPE: Final = "event"
-_MORE_NEEDS: Final[dict[EventName, Schema]] = {
+_OF_LINKS: Final[Schema] = {
+    "description": "Put on the log by Daogou itself; not taken from a sender.",
+    "required": ["anonymous_id", "link"],
+}
+_MORE_NEEDS: Final[dict[EventName | IdentityName, Schema]] = {
     "identify": {"required": ["user_id", "anonymous_id"]},
     "search": {"required": ["search_term"]},
     "review_item": {"anyOf": [{"required": ["rating"]}, {"required": ["text"]}]},
@@ -27,7 +31,7 @@ _MORE_NEEDS: Final[dict[EventName, Schema]] = {
 
 def schemas() -> dict[str, Schema]:
     """Every schema by the name of its file, without `.json`."""
-    return {ENVELOPE: _envelope()} | {name: _kind(name) for name in EVENT_NAMES}
+    return {ENVELOPE: _envelope()} | {name: _kind(name) for name in (*EVENT_NAMES, *IDENTITY_NAMES)}
 
 
 def text(schema: Schema) -> str:
@@ -48,8 +52,8 @@ def _envelope() -> Schema:
     }
 
 
-def _kind(name: EventName) -> Schema:
-    more = _MORE_NEEDS.get(name, {})
+def _kind(name: EventName | IdentityName) -> Schema:
+    more = _OF_LINKS if name in IDENTITY_NAMES else _MORE_NEEDS.get(name, {})
     properties: Schema = {"event_name": {"const": name}} | more.get("properties", {})
     required = list(more.get("required", ()))
     if name in NEEDS_ITEMS:

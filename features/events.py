@@ -40,6 +40,11 @@ EventName = Literal[
     "consent_updated",
 ]
 EVENT_NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
+# What this program itself puts on the log about who is who (`features.identity`); nobody may send them.
+IdentityName = Literal[
+    "identity_linked", "identity_unlinked", "shopper_absorbed", "shopper_released", "shopper_returned"
+]
+IDENTITY_NAMES: Final[tuple[IdentityName, ...]] = get_args(IdentityName)
 
 MAX_ITEMS: Final = 500
 MAX_ID: Final = 256
@@ -75,6 +80,18 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     time_zone: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_+/-]{1,64}\Z")] | None = None
 
 
+class Link(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An anonymous id's belonging to a user from a login on; `part` is what is handed over (`features.links`).
+
+    In a shopper's own event it says by which link the receiver knew the `user_id` that was not sent.
+    """
+
+    link_id: Id
+    user_id: Id
+    since: Time
+    part: bytes = b""
+
+
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One event in its envelope, as it stands on `shop.events.v1` (JSON).
 
@@ -82,7 +99,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `daogou load` (no messages come of it, and any age is taken); the HTTP interface never sets it.
     """
 
-    event_name: EventName
+    event_name: Literal[EventName, IdentityName]
     occurred_at: Time
     event_id: Id
     source: Id = "site"
@@ -106,6 +123,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     context: Context | None = None
     replay_id: Id | None = None
     load_id: Id | None = None
+    link: Link | None = None
 
 
 class _Version(msgspec.Struct):
@@ -119,7 +137,7 @@ _decoder: Final = msgspec.json.Decoder(Event)
 _version_decoder: Final = msgspec.json.Decoder(_Version)
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 # Set by the receiver, never by the sender.
-_OURS: Final = ("received_at", "tenant", "replay_id", "load_id")
+_OURS: Final = ("received_at", "tenant", "replay_id", "load_id", "link")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 
@@ -229,6 +247,8 @@ def _sent(fields: dict[str, Any]) -> Event:
         event = msgspec.convert(fields, Event)
     except UNREADABLE as error:
         raise _named(refusal(error)) from None
+    if event.event_name in IDENTITY_NAMES:
+        raise _unknown_event()
     check(event)
     check_sent(event)
     return rounded(event)
@@ -251,11 +271,15 @@ def _brought_up(raw: bytes, versions: Versions) -> Event:
 def _named(error: BadInput) -> BadInput:
     """With the codes that belong to single fields of an event."""
     if error.path == "event_name" and error.reason in ("unknown_value", "wrong_type"):
-        return BadInput(
-            f"event_name must be one of {', '.join(EVENT_NAMES)}, or a name of a vocabulary that we know.",
-            path="event_name",
-            code="unknown_event",
-        )
+        return _unknown_event()
     if error.path == "currency" and error.reason == "wrong_form":
         return BadInput("A currency is three capital letters (ISO 4217).", path="currency", code="wrong_currency")
     return error
+
+
+def _unknown_event() -> BadInput:
+    return BadInput(
+        f"event_name must be one of {', '.join(EVENT_NAMES)}, or a name of a vocabulary that we know.",
+        path="event_name",
+        code="unknown_event",
+    )

@@ -92,7 +92,10 @@ def _followed(schema: Schema, document: Schema) -> Schema:
     found: Any = document
     for part in reference[2:].split("/"):
         found = found[part]
-    return {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
+    more = {key: value for key, value in schema.items() if key != "$ref"}
+    if "required" in more:
+        more["required"] = [*found.get("required", ()), *more["required"]]
+    return {**found, **more}
 
 
 def _default(path: str, old: Schema, new: Schema) -> Iterator[str]:
