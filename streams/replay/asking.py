@@ -76,6 +76,12 @@ async def _promote(settings: Settings, name: str, within_s: float, phases: Phase
                 f"the replay {name!r} is not complete: run it to its end first (the same command goes on)",
                 code="not_complete",
             )
+        if replay.skipped and not force:
+            raise Refused(
+                f"the replay {name!r} does not begin at the beginning: {replay.skipped:,} records before it are not in "
+                "its rows; promote it all the same with --force",
+                code="namespace_lacks",
+            )
         asking = Asking(settings, redis, phases, clock)
         await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s, force)
     finally:

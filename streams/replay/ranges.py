@@ -106,7 +106,7 @@ def on_kafka(settings: Settings, of: Range) -> Found:
         ends = {partition: min(end, untils[partition]) for partition, end in ends.items()}
     gone = {p: firsts[p] for p, start in starts.items() if firsts[p] < start and firsts[p] < ends[p]}
     if gone:
-        raise _gone(settings, log, gone, starts)
+        raise _gone(settings, log, gone, starts, of.since.at_ms is None)
     return Found([Window(p, log, firsts[p], end - 1) for p, end in sorted(ends.items()) if firsts[p] < end])
 
 
@@ -122,7 +122,7 @@ def _firsts(settings: Settings, since: Bound, starts: Mapping[int, int]) -> dict
     return {p: offset - 1 if 0 < offset == starts[p] else offset for p, offset in at.items()}
 
 
-def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping[int, int]) -> Refused:
+def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping[int, int], by_offset: bool) -> Refused:
     held = _held(EventArchive(settings.archive_dir), log)
     partition, first = min(gone.items())
     archived = all(
@@ -133,10 +133,10 @@ def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping
         if archived
         else f"the archive ({settings.archive_dir}) does not hold all of it either"
     )
+    what = f"{first} to {starts[partition] - 1}" if by_offset else "records of that time before it"
     return Refused(
-        f"{EVENTS} partition {partition} is kept from offset {starts[partition]} on: {first} to "
-        f"{starts[partition] - 1} of it {'and parts of others ' if len(gone) > 1 else ''}are gone; {way}; "
-        "what is there: --from earliest",
+        f"{EVENTS} partition {partition} is kept from offset {starts[partition]} on: {what} "
+        f"{'and of other partitions ' if len(gone) > 1 else ''}are gone; {way}; what is there: --from earliest",
         code="range_gone",
     )
 

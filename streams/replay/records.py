@@ -64,6 +64,15 @@ class Replay(msgspec.Struct, kw_only=True):
         """Offsets that it goes over."""
         return sum(window.last - window.first + 1 for window in self.windows)
 
+    @property
+    def skipped(self) -> int:
+        """Offsets before the first that it goes over, in the logs that it reads."""
+        firsts: dict[tuple[int, str], int] = {}
+        for window in self.windows:
+            place = (window.partition, window.log)
+            firsts[place] = min(window.first, firsts.get(place, window.first))
+        return sum(firsts.values())
+
     def count(self, counts: Applied) -> None:
         """Add what became of a batch."""
         self.counted += counts.applied + counts.duplicates + counts.late + counts.dead

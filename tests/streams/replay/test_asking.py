@@ -124,6 +124,16 @@ async def test_only_a_complete_replay_is_promoted(own: Settings, redis: Redis) -
         await asyncio.to_thread(promote, own, "nobody", 1, quietly(), CLOCK)
 
 
+async def test_a_replay_of_a_part_is_not_promoted_unless_forced(own: Settings, redis: Redis) -> None:
+    archive(own, made(4, 80))
+    await replay_with(own, ReplayRequest("part", since="offset:2", score=False), quietly(), CLOCK)
+    with pytest.raises(Refused, match="does not begin at the beginning"):
+        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK)
+    with pytest.raises(Refused) as error:
+        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK, force=True)
+    assert error.value.reason == "no_worker"
+
+
 async def test_there_is_nothing_to_roll_back_to(own: Settings, redis: Redis) -> None:
     with pytest.raises(NotFound) as error:
         await asyncio.to_thread(rollback, own, 1, quietly(), CLOCK)
