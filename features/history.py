@@ -12,6 +12,7 @@ from typing import Final
 from features.aggregates import shopper_values
 from features.events import Event, event_time_ms, received, record_key_of, to_ms
 from features.feature_log import FeatureLog
+from features.item_changes import changes_of, review_changes, review_of
 from features.item_statistics import ItemCounter
 from features.shoppers import Row, empty, fold, step_of
 from infra.errors import BadInput
@@ -59,7 +60,8 @@ class History:
 
     def _fold(self, event: Event) -> None:
         key = record_key_of(event)
-        folded = fold(self._rows.get(key) or empty(), [step_of(event)], self._lateness_ms)
+        before = self._rows.get(key) or empty()
+        folded = fold(before, [step_of(event)], self._lateness_ms)
         self.counts.duplicates += folded.duplicates
         self.counts.late += folded.late
         if not folded.applied:
@@ -73,4 +75,7 @@ class History:
         self._known_us[key] = known_us
         state = folded.row.state
         self._behaviour.add(key, state.newest, known_us, shopper_values(state))
-        self._items.add(event, key, at_ms, known_ms)
+        [changes] = changes_of(before, folded.admitted, self._lateness_ms)
+        review = review_of(event)
+        for change in changes if review is None else review_changes(review, at_ms):
+            self._items.add(event.tenant, change, known_ms)
