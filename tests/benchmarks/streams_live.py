@@ -22,6 +22,8 @@ _ASK_S: Final = 0.002
 _LINGER_MS: Final = 1
 _SEND_MS: Final = 30_000
 _WITHIN_S: Final = 20.0
+# Lists of 10 kB each: looking at all that wait would hold the generator up when the worker falls behind.
+_AT_ONCE: Final = 32
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -130,15 +132,16 @@ class Timetable:
         return told
 
     def _looked(self, waiting: Sequence[_Waits], seen: Seen) -> list[_Waits]:
-        """One look at the lists of all who wait; those who wait still."""
+        """One look at the lists of those who wait longest; those who wait still."""
         if not waiting:
             return []
-        raws: Any = self._on.client.mget([wait.shelf for wait in waiting])
+        asked, later = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+        raws: Any = self._on.client.mget([wait.shelf for wait in asked])
         now, still = time.monotonic(), []
-        for wait, raw in zip(waiting, raws, strict=True):
+        for wait, raw in zip(asked, raws, strict=True):
             head = None if raw is None else _head_decoder.decode(raw)
             if wait.offset >= 0 and head is not None and head.log == self._on.log and head.offset >= wait.offset:
                 seen.changed_s.append(now - wait.due)
             else:
                 still.append(wait)
-        return still
+        return [*still, *later]

@@ -16,6 +16,7 @@ _BARS: Final = {
 }
 _WATCHED: Final = {FULL: 10, QUIET: 1}
 _WARM_S: Final = 3.0
+_BEHIND_S: Final = 0.25
 
 
 def scoring(ground: Ground) -> Found:
@@ -47,6 +48,8 @@ def _at(ground: Ground, on: Stage, worker: BenchWorker, shoppers: Shoppers, rate
     print(f"{'':<10} time: {shares(before, after)}", flush=True)
     missed = [bar.missed(found[name]) for name, bar in _BARS[rate].items()]
     missed += refusals(before.refused, after.refused)
+    if seen.late_s > _BEHIND_S:
+        missed.append(f"{rate:,}/s: the generator was {seen.late_s:.1f} s behind its timetable")
     if seen.missed:
         missed.append(f"{rate:,}/s: {seen.missed} lists never came")
     return f"{rate:,}/s p50 {found['p50']:,.0f} p95 {found['p95']:,.0f} p99 {found['p99']:,.0f} ms", [
