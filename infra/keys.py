@@ -8,8 +8,10 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 |-----------|--------|----------|-----------------------------------------------------|--------------------------|
 | row       | string | for good | a shopper row (msgpack)                             | streams.commit           |
 | shelf     | string | for good | packed recommendation list                          | streams.commit           |
+| link      | string | for good | the user to whom an anonymous id is linked (packed) | streams.commit           |
 | fence     | hash   | for good | log id → the last offset applied of that log        | streams.commit           |
 | timers    | zset   | for good | timer member → due, ms                              | streams.commit           |
+| partials  | hash   | for good | item's record key → its statistics here (msgpack)   | streams.commit           |
 | epoch     | string | for good | counts assignments of the partition                 | streams.commit           |
 | live      | string | for good | name of the namespace that is served                | streams.commit           |
 | before    | string | for good | name of the namespace that was served before        | streams.replay.promotion |
@@ -70,6 +72,10 @@ class ShardKeys:
         """The recommendation list, prepared."""
         return self._of(tenant, "shelf", shopper_id)
 
+    def link(self, tenant: str, shopper_id: str) -> str:
+        """To whom an anonymous id is linked; empty or missing: to nobody."""
+        return self._of(tenant, "link", shopper_id)
+
     @property
     def rows_pattern(self) -> str:
         """A SCAN pattern over the rows of all tenants."""
@@ -84,6 +90,11 @@ class ShardKeys:
     def timers(self) -> str:
         """Durable timers by due time."""
         return self._shard(self.namespace, "timers")
+
+    @property
+    def partials(self) -> str:
+        """Statistics of items over the shoppers of this partition."""
+        return self._shard(self.namespace, "partials")
 
     @property
     def epoch(self) -> str:

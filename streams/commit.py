@@ -42,7 +42,8 @@ class PartitionWrite:
     """All that one micro-batch changes in one partition.
 
     `expected` is the fence before, `fence` the one after; `timers` holds due times by member, None takes one
-    away; `outbox` holds packed effects.
+    away; `partials` holds packed statistics by the item's record key, None takes one away; `outbox` holds packed
+    effects.
     """
 
     partition: int
@@ -53,6 +54,7 @@ class PartitionWrite:
     values: Mapping[str, bytes] = field(default_factory=dict)
     timers: Mapping[str, int | None] = field(default_factory=dict)
     outbox: Sequence[bytes] = ()
+    partials: Mapping[str, bytes | None] = field(default_factory=dict)
 
 
 class Due(NamedTuple):
@@ -178,6 +180,25 @@ class PartitionStore:
         """
         return await self._get(refs, [self.keys(r.partition).row(r.tenant, r.shopper_id) for r in refs])
 
+    async def rows_and(
+        self, refs: Sequence[RowRef], also: Sequence[tuple[str | int, ...]]
+    ) -> tuple[list[bytes | None], list[Any]]:
+        """The same, and the answers to other commands, in the same round trip.
+
+        Raises:
+            RedisAway.
+        """
+        places = _by_partition(refs)
+        pipe = self._redis.pipeline(transaction=False)
+        for at in places.values():
+            of_it = [refs[place] for place in at]
+            pipe.mget([self.keys(r.partition).row(r.tenant, r.shopper_id) for r in of_it])
+        for command in also:
+            pipe.execute_command(*command)
+        with told_as_away(self.where):
+            answers = await pipe.execute()
+        return _placed(places, len(refs), answers[: len(places)]), answers[len(places) :]
+
     async def scan_rows(self, cursor: int, about: int) -> tuple[int, list[RowRef]]:
         """Shoppers with a row, some at a time and perhaps twice, of all partitions: from cursor 0 until it is 0 again.
 
@@ -208,19 +229,13 @@ class PartitionStore:
         return await self._get(refs, [self.keys(r.partition).shelf(r.tenant, r.shopper_id) for r in refs])
 
     async def _get(self, refs: Sequence[RowRef], keys: Sequence[str]) -> list[bytes | None]:
-        places: dict[int, list[int]] = {}
-        for place, ref in enumerate(refs):
-            places.setdefault(ref.partition, []).append(place)
+        places = _by_partition(refs)
         pipe = self._redis.pipeline(transaction=False)
         for at in places.values():
             pipe.mget([keys[place] for place in at])
-        values: list[bytes | None] = [None] * len(refs)
         with told_as_away(self.where):
             found = await pipe.execute()
-        for at, answer in zip(places.values(), found, strict=True):
-            for place, raw in zip(at, answer, strict=True):
-                values[place] = raw
-        return values
+        return _placed(places, len(refs), found)
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> dict[int, int]:
         """Write the partitions, each wholly or not at all, in one round trip; the outbox lengths after it.
@@ -294,19 +309,42 @@ class PartitionStore:
         keys = self.keys(write.partition)
         kept = [(member, due) for member, due in write.timers.items() if due is not None]
         gone = [member for member, due in write.timers.items() if due is None]
-        counts = (len(write.values), len(kept), len(gone))
+        counted = [(item, raw) for item, raw in write.partials.items() if raw is not None]
+        forgotten = [item for item, raw in write.partials.items() if raw is None]
+        counts = (len(write.values), len(kept), len(gone), len(counted), len(forgotten))
         return (
             COMMIT,
-            (keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, *write.values),
+            (keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, keys.partials, *write.values),
             (
                 *(write.log, str(write.expected), str(write.fence), str(write.epoch), self.namespace(write.partition)),
                 *map(str, counts),
                 *write.values.values(),
                 *(text for member, due in kept for text in (str(due), member)),
                 *gone,
+                *(part for entry in counted for part in entry),
+                *forgotten,
                 *write.outbox,
             ),
         )
+
+
+def _by_partition(refs: Sequence[RowRef]) -> dict[int, list[int]]:
+    """Which of them lie in which partition."""
+    places: dict[int, list[int]] = {}
+    for place, ref in enumerate(refs):
+        places.setdefault(ref.partition, []).append(place)
+    return places
+
+
+def _placed(
+    places: Mapping[int, Sequence[int]], many: int, answers: Iterable[Sequence[bytes | None]]
+) -> list[bytes | None]:
+    """Answers by partition in their places."""
+    values: list[bytes | None] = [None] * many
+    for at, answer in zip(places.values(), answers, strict=True):
+        for place, raw in zip(at, answer, strict=True):
+            values[place] = raw
+    return values
 
 
 async def run_scripts(redis: Redis, where: str, calls: Sequence[Call]) -> list[Any]:

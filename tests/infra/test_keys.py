@@ -30,9 +30,9 @@ def test_no_two_shoppers_share_a_key(one: tuple[str, str], other: tuple[str, str
 @given(tenants, texts, texts)
 def test_keys_of_namespaces_and_families_never_meet(tenant: str, shopper: str, namespace: str) -> None:
     live, other = ShardKeys(3), ShardKeys(3, namespace)
-    made = [live.row(tenant, shopper), live.shelf(tenant, shopper), live.fence, live.timers]
+    made = [live.row(tenant, shopper), live.shelf(tenant, shopper), live.fence, live.timers, live.partials]
     if namespace != live.namespace:
-        made += [other.row(tenant, shopper), other.shelf(tenant, shopper), other.fence, other.timers]
+        made += [other.row(tenant, shopper), other.shelf(tenant, shopper), other.fence, other.timers, other.partials]
     made += [
         live.epoch,
         live.live,
@@ -52,6 +52,7 @@ def test_all_keys_of_a_partition_lie_in_one_slot(partition: int, tenant: str, sh
         shard.shelf(tenant, shopper),
         shard.fence,
         shard.timers,
+        shard.partials,
         shard.told,
         shard.epoch,
         shard.live,

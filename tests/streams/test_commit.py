@@ -43,6 +43,23 @@ async def test_a_commit_writes_rows_timers_outbox_and_fence(redis: Redis) -> Non
     assert await store.due([3], 10_000, 10) == [(3, "n", 400)]
 
 
+async def test_statistics_are_part_of_the_step(redis: Redis) -> None:
+    store, keys = PartitionStore(redis), ShardKeys(3)
+    epoch = (await store.claim([3], LOG))[3].epoch
+    partials = {"t|tea": b"1", "t|pot": b"2"}
+    more = {"timers": {"m": 500, "gone": None}, "outbox": [b"a"]}
+    await store.commit([write(epoch, -1, 7, values={keys.row("t", "u-1"): b"row"}, partials=partials, **more)])
+    await store.commit([write(epoch, 7, 8, partials={"t|tea": b"3", "t|pot": None, "t|cup": None})])
+    rows, [kept, count] = await store.rows_and(
+        [RowRef(3, "t", "u-1")], [("HGETALL", keys.partials), ("HLEN", keys.partials)]
+    )
+    assert (rows, kept, count) == ([b"row"], {b"t|tea": b"3"}, 1)
+    before = await everything(redis)
+    with pytest.raises(Fenced):
+        await store.commit([write(epoch, 5, 12, partials={"t|tea": b"4"})])
+    assert await everything(redis) == before
+
+
 async def test_the_same_commit_again_changes_nothing(redis: Redis) -> None:
     store = PartitionStore(redis)
     epoch = (await store.claim([3], LOG))[3].epoch
