@@ -111,7 +111,7 @@ def decode_record(key: bytes | None, value: bytes | None) -> FacetRecord:
             tenant, item_id, _ = split_record_key((key or b"").decode())
             record = FacetRecord(tenant=tenant, item_id=item_id)
     except UNREADABLE as error:
-        raise refusal(error) from None
+        raise refusal(error, FacetRecord) from None
     if record.price is not None:
         check_amount("price.price", record.price.price)
     if value is not None and len(facets_of(record)) != 1:

@@ -161,7 +161,7 @@ def decode(raw: bytes, versions: Versions = VERSIONS) -> Event:
     except UNREADABLE as error:
         version = _version_of(raw)
         if version == versions.present:
-            raise _named(refusal(error)) from None
+            raise _named(refusal(error, Event)) from None
     if version != versions.present:
         event = _brought_up(raw, versions)
     check(event)
@@ -246,7 +246,7 @@ def _sent(fields: dict[str, Any]) -> Event:
     try:
         event = msgspec.convert(fields, Event)
     except UNREADABLE as error:
-        raise _named(refusal(error)) from None
+        raise _named(refusal(error, Event)) from None
     if event.event_name in IDENTITY_NAMES:
         raise _unknown_event()
     check(event)
@@ -265,7 +265,7 @@ def _brought_up(raw: bytes, versions: Versions) -> Event:
     try:
         return msgspec.convert(versions.up(_fields_decoder.decode(raw)), Event)
     except UNREADABLE as error:
-        raise _named(refusal(error)) from None
+        raise _named(refusal(error, Event)) from None
 
 
 def _named(error: BadInput) -> BadInput:

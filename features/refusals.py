@@ -1,10 +1,11 @@
 """What msgspec says about input that does not fit its type, as our error with a stable code and a path."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from features.expectations import expected
 from infra.errors import BadInput, Undecodable
 
 _AT: Final = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`\Z")
@@ -28,11 +29,11 @@ _CODES: Final = (
 UNREADABLE: Final = (ValueError, ArithmeticError, RecursionError)
 
 
-def refusal(error: Exception) -> BadInput:
+def refusal(error: Exception, kind: Any = None) -> BadInput:
     """The error to raise for what msgspec (or Python, below it) raised while it decoded or converted.
 
     Malformed bytes become `Undecodable`; a value that does not fit its type becomes `BadInput` with a path
-    like `items[2].price`.
+    like `items[2].price`. With the type that was decoded into, the message says what it wants there.
     """
     if not isinstance(error, msgspec.ValidationError):
         return Undecodable(f"This is not well-formed JSON in UTF-8: {error}.")
@@ -44,4 +45,14 @@ def refusal(error: Exception) -> BadInput:
     if missing:
         path = f"{path}.{missing['field']}" if path else missing["field"]
     code = next((code for pattern, code in _CODES if pattern.search(message)), "invalid")
+    wanted = expected(kind, path) if kind is not None and code != "invalid" else ""
+    if missing:
+        message = f"{path} is missing" + (f": {wanted}" if wanted else "")
+    elif wanted:
+        message = f"{path or 'The body'} must be {wanted}"
     return BadInput(f"{message}.", path=path, code=code)
+
+
+def located(error: BadInput) -> str:
+    """The message with the field that it is about, which many a message names itself."""
+    return error.message if not error.path or error.path in error.message else f"{error.path}: {error.message}"

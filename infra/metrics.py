@@ -110,10 +110,27 @@ METRICS: Final[tuple[Metric, ...]] = (
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
 )
+# What each kind of process sets; the others would stand there as 0 for ever.
+OF_API: Final[tuple[Metric, ...]] = (
+    EVENTS_TAKEN,
+    EVENTS_REFUSED,
+    CATALOG_RECORDS,
+    CATALOG_ITEMS,
+    MODEL_RELEASED,
+    MODEL_WAITS,
+    HTTP_SECONDS,
+    PAGE_FALLBACKS,
+    ITEMS_SHOWN,
+)
+_OF_API_ALONE: Final = (EVENTS_TAKEN, EVENTS_REFUSED, CATALOG_ITEMS, HTTP_SECONDS, PAGE_FALLBACKS, ITEMS_SHOWN)
+OF_WORKER: Final[tuple[Metric, ...]] = tuple(one for one in METRICS if one not in _OF_API_ALONE)
 
 
 class Metrics:
-    """The metrics of one process, in a registry of its own."""
+    """The metrics of one process, in a registry of its own.
+
+    Those that are `measured` are told from the start, another one from its first value on.
+    """
 
     def __init__(self, measured: Sequence[Metric] = METRICS) -> None:
         self._registry = CollectorRegistry()
@@ -146,12 +163,18 @@ class Metrics:
 
     def _series(self, metric: Metric, labels: dict[str, str]) -> Any:
         if not labels:
-            return self._collectors[metric.name]
+            return self._collector(metric)
         key = (metric.name, tuple(labels.items()))
         found = self._labelled.get(key)
         if found is None:
-            collector: Any = self._collectors[metric.name]
+            collector: Any = self._collector(metric)
             found = self._labelled[key] = collector.labels(**labels)
+        return found
+
+    def _collector(self, metric: Metric) -> Collector:
+        found = self._collectors.get(metric.name)
+        if found is None:
+            found = self._collectors[metric.name] = _collector(metric, self._registry)
         return found
 
     def text(self) -> bytes:

@@ -19,7 +19,7 @@ from infra.clock import clock_from
 from infra.errors import DaogouError, SettingWrong
 from infra.kafka import Producer
 from infra.logs import configure, logger
-from infra.metrics import Metrics
+from infra.metrics import OF_API, Metrics
 from infra.ports import is_loopback
 from infra.ready import tell_ready
 from infra.redis import address, connect, connect_sync
@@ -171,7 +171,7 @@ class _Wiring:
         self._settings = settings
         self._stack = stack
         self._clock = clock_from(settings.clock_shift_file)
-        self._metrics = Metrics()
+        self._metrics = Metrics(OF_API)
         self._ended: list[str] = []
         self._writer: Producer | None = None
 
@@ -214,6 +214,8 @@ class _Wiring:
             triggers=triggers,
             health=Health(lane, follower, model, triggers, self._ask_kafka, self._ended),
             metrics=self._metrics,
+            clock=self._clock,
+            cart_abandoned_s=settings.cart_abandoned_s,
         )
 
     def _topics(self) -> tuple[Topic, Topic, Topic]:

@@ -58,12 +58,12 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     try:
         return decoder.decode(raw)
     except UNREADABLE as error:
-        raise refused(error) from None
+        raise refused(error, decoder.type) from None
 
 
-def refused(error: Exception) -> BadInput:
-    """The error to raise for what a decoder raised: a field that is none of the interface's is named, too."""
-    found = refusal(error)
+def refused(error: Exception, kind: Any = None) -> BadInput:
+    """The error to raise for what a decoder of `kind` raised: a field that is none of the interface's is named, too."""
+    found = refusal(error, kind)
     unknown = _UNKNOWN_FIELD.search(found.message)
     if unknown is None:
         return found

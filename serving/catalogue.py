@@ -105,6 +105,22 @@ class Catalogue:
         entry = self._entries.get(item_id)
         return entry.name if entry else item_id
 
+    @property
+    def shown_count(self) -> int:
+        """How many items may be shown."""
+        return len(self._shown)
+
+    def told_apart(self, item_id: str, other_id: str) -> str:
+        """What two items of one name differ in, of the first of them: brand, else an attribute, else the id."""
+        one, other = self.item(item_id), self.item(other_id)
+        if one is None or other is None or one.content is None or other.content is None:
+            return item_id
+        if one.content.brand and one.content.brand != other.content.brand:
+            return one.content.brand
+        theirs = other.content.attributes
+        told = (text for key, text in one.content.attributes.items() if text and text != theirs.get(key))
+        return next(told, item_id)
+
     def in_category(self, category: str) -> Iterable[str]:
         """Items of a category that may be shown."""
         return self._by_category.get(category, ())

@@ -53,7 +53,7 @@ class SimilarItem(msgspec.Struct, frozen=True):
 
 
 class SimilarItems(msgspec.Struct, frozen=True):
-    """Items that go with one, best first; none for an item that is not known."""
+    """Items that go with one, best first; none where nothing is known to go with it."""
 
     item_id: str
     items: list[SimilarItem]
@@ -68,9 +68,15 @@ class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def similar(item_id: str, query: SimilarQuery, catalogue: Catalogue, model: ModelInService) -> SimilarItems:
-    """Items that go with one and may be shown."""
+    """Items that go with one and may be shown.
+
+    Raises:
+        NotFound: neither the catalogue nor the model knows it.
+    """
     # Some of them may not be shown: twice as many and some more are asked for.
     found = model.similar(item_id, 2 * query.count + 50)
+    if not found and catalogue.item(item_id) is None:
+        raise NotFound("There is no such item here; /v1/recommendations names some.", path="item_id")
     shown = [(i, score) for i, score in found if i != item_id and catalogue.may_be_shown(i)][: query.count]
     items = [
         SimilarItem(i, position, round(score, 6), catalogue.properties(i, query.include_properties))

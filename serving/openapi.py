@@ -14,6 +14,10 @@ from serving.problems import Problem
 _TEMPLATE: Final = "#/components/schemas/{name}"
 # Set by the receiver of an event, never taken from its sender.
 _NOT_SENT: Final = ("received_at", "tenant", "replay_id", "load_id")
+_EVENT: Final = (
+    "An event. Fields that are not named here are ignored: senders may tell more than is asked. Other vocabularies "
+    "(Segment, Google Retail, Snowplow, AWS Personalize) are read by their own names; docs/formats.md lists them."
+)
 _COMMON: Final = {
     401: "No known key, or a shopper token is needed.",
     403: "The key may not do this.",
@@ -124,6 +128,7 @@ def _as_sent(components: dict[str, Any]) -> dict[str, Any]:
     if event is not None:
         for name in _NOT_SENT:
             event["properties"].pop(name, None)
+        event["description"] = _EVENT
         event["required"] = [name for name in event["required"] if name != "event_id"]
     return components
 

@@ -144,7 +144,7 @@ def query_of(call: Call, kind: type[Any]) -> Any:
             fields[name] = [part for part in value.split(",") if part] if is_list else value
         return msgspec.convert(fields, kind, strict=False)
     except UNREADABLE as error:
-        raise refusal(error) from None
+        raise refusal(error, kind) from None
 
 
 def _trace_of(headers: Headers) -> str | None:

@@ -53,13 +53,21 @@ class Explainer:
     """Finds the reason of each item of one list."""
 
     def __init__(
-        self, facts: Facts, context: Iterable[str], shop: Shop, name: Callable[[str], str], language: Language
+        self,
+        facts: Facts,
+        context: Iterable[str],
+        shop: Shop,
+        name: Callable[[str], str],
+        language: Language,
+        told_apart: Callable[[str, str], str] = lambda item_id, _: item_id,
     ) -> None:
+        """`told_apart` says what the first of two items of one name has that the second has not."""
         self._facts = facts
         self._context = frozenset(context)
         self._shop = shop
         self._name = name
         self._language = language
+        self._told_apart = told_apart
         self._viewed = {one.item_id for one in facts.interactions if one.kind in VIEWS}
 
     def reasons(self, choice: Choice) -> list[Reason]:
@@ -71,8 +79,15 @@ class Explainer:
             context = choice.source == "context" and because in self._context
             code = "similar_to_context" if context else self._met(because)
             if code is not None:
-                return [_about_item(code, self._language, because, self._name(because))]
+                return [_about_item(code, self._language, because, self._name_beside(because, choice.item_id))]
         return [self._of_source(choice)]
+
+    def _name_beside(self, because: str, item_id: str) -> str:
+        """The name of what speaks for an item; where both have one name, with what it differs in."""
+        name = self._name(because)
+        if name != self._name(item_id):
+            return name
+        return f"{name} ({self._told_apart(because, item_id)})"
 
     def _met(self, item_id: str) -> Code | None:
         """How the shopper met the item that spoke for another."""

@@ -62,7 +62,10 @@ class RecommendedItem(msgspec.Struct, frozen=True):
     pinned: bool = False
 
 
-Why = Literal["state_unavailable", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"]
+# no_shopper: the request names none. unknown_shopper: nothing is known of the one it names.
+Why = Literal[
+    "state_unavailable", "no_shopper", "unknown_shopper", "no_session", "no_shelf", "no_model", "too_few_candidates"
+]
 
 
 class Fallback(msgspec.Struct, frozen=True):

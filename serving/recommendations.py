@@ -105,23 +105,32 @@ class Recommender:
             took_ms=round((time.perf_counter() - began) * 1000, 2),
         )
 
+    async def state_of(self, shopper_id: str) -> State | None:
+        """What is known of a shopper.
+
+        Raises:
+            RedisAway.
+        """
+        return (await self._stock.reader.read(self._of(shopper_id))).state
+
+    def _of(self, shopper_id: str) -> ShopperRef:
+        tenant = self._place.tenant
+        return ShopperRef(tenant, shopper_id, partition_of(record_key(tenant, shopper_id), self._place.partitions))
+
     def _ref(self, asked: RecommendationRequest) -> ShopperRef | None:
         """Where the shopper's keys are; None when nothing about a person is to be read."""
         if asked.personalization == "none":
             return None
         if asked.user_id is not None:
-            shopper_id = f"u-{asked.user_id}"
-        elif asked.anonymous_id is not None:
-            shopper_id = f"a-{asked.anonymous_id}"
-        else:
-            return None
-        tenant = self._place.tenant
-        return ShopperRef(tenant, shopper_id, partition_of(record_key(tenant, shopper_id), self._place.partitions))
+            return self._of(f"u-{asked.user_id}")
+        if asked.anonymous_id is not None:
+            return self._of(f"a-{asked.anonymous_id}")
+        return None
 
     async def _look(self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions) -> _Seen:
         reached = await self._waiting.reached(wanted, ref, asked.max_wait_ms)
         if ref is None:
-            why: Why | None = None if asked.personalization == "none" else "unknown_shopper"
+            why: Why | None = None if asked.personalization == "none" else "no_shopper"
             return self._unseen(why, Freshness(None, 0, stale=not reached))
         try:
             known = await self._stock.reader.read(ref)
@@ -164,7 +173,7 @@ class Recommender:
         self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, language: Language
     ) -> list[RecommendedItem]:
         catalogue, names = self._stock.catalogue, asked.include_properties
-        explainer = Explainer(facts, asked.item_ids, self._shop, catalogue.name, language)
+        explainer = Explainer(facts, asked.item_ids, self._shop, catalogue.name, language, catalogue.told_apart)
         explain = asked.explain != "none"
         return [
             RecommendedItem(

@@ -7,6 +7,7 @@ import msgspec
 
 from features.events import Event
 from features.refusals import UNREADABLE
+from infra.clock import Clock
 from infra.errors import BadInput
 from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
 from serving import bodies
@@ -26,6 +27,7 @@ from serving.items import (
 from serving.keys import token_required
 from serving.model import ModelInService
 from serving.operations import Call, Operation, Page, query_of
+from serving.page_facts import ShopFacts, ShopperFacts, ShopperQuery, shopper_facts
 from serving.problems import Refusal
 from serving.recommendation_types import NOT_YET, RecommendationRequest, Recommendations
 from serving.recommendations import Recommender
@@ -55,6 +57,8 @@ class Services:
     triggers: TriggerLog
     health: Health
     metrics: Metrics
+    clock: Clock
+    cart_abandoned_s: int
 
 
 class Handlers:
@@ -120,6 +124,15 @@ class Handlers:
         """Prometheus' text."""
         return Page(self._s.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
+    async def shop(self, _: Call) -> ShopFacts:
+        """The shop, for the page."""
+        return ShopFacts(self._s.catalogue.shown_count, self._s.cart_abandoned_s)
+
+    async def shopper(self, call: Call) -> ShopperFacts:
+        """A shopper, for the page."""
+        state = await self._s.recommender.state_of(query_of(call, ShopperQuery).shopper_id)
+        return shopper_facts(state, self._s.clock.now_ms())
+
     async def shoppers_to_try(self, _: Call) -> list[str]:
         """A few user ids for the page."""
         return await self._s.reader.some(self._s.tenant, _SHOPPERS_TO_TRY)
@@ -169,6 +182,7 @@ def operations(services: Services) -> list[Operation]:
             SimilarItems,
             access="publishable",
             query=SimilarQuery,
+            refusals=(404,),
         ),
         Operation(
             "PUT",
@@ -211,6 +225,8 @@ def operations(services: Services) -> list[Operation]:
             refusals=(503,),
         ),
         Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain"),
+        Operation("GET", "/page/shop", "The shop.", do.shop, ShopFacts, access="publishable", documented=False),
+        Operation("GET", "/page/shopper", "A shopper.", do.shopper, ShopperFacts, query=ShopperQuery, documented=False),
         Operation("GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False),
     ]
 
@@ -232,7 +248,7 @@ def _refused(raw: bytes, error: Exception) -> BadInput:
                 return _not_yet(name, name)
         if given.get("explain") == "full":
             return _not_yet("explain", "explain: full")
-    return bodies.refused(error)
+    return bodies.refused(error, RecommendationRequest)
 
 
 def _not_yet(path: str, what: str) -> Refusal:

@@ -11,7 +11,7 @@ import msgspec
 from features import catalog
 from features.catalog import FacetRecord, Item
 from features.events import MAX_AGE_MS, Event, to_ms
-from features.refusals import UNREADABLE, refusal
+from features.refusals import UNREADABLE, located, refusal
 from infra.errors import BadInput
 from streams.items import read_items
 from streams.load_report import Tally
@@ -117,8 +117,7 @@ class Ready:
             try:
                 event = _checked(raw, moved)
             except BadInput as error:
-                detail = f"{error.path}: {error.message}" if error.path else error.message
-                self.intake.tally.refuse(Refused(error.reason, 0, lines, detail))
+                self.intake.tally.refuse(Refused(error.reason, 0, lines, located(error)))
                 continue
             self.events += 1
             self.lines += lines
@@ -129,7 +128,7 @@ def _checked(raw: bytes, moved: timedelta) -> Event:
     try:
         event = _decoder.decode(raw)
     except UNREADABLE as error:
-        raise refusal(error) from None
+        raise refusal(error, Event) from None
     if moved:
         event = msgspec.structs.replace(event, occurred_at=event.occurred_at + moved)
     received = event.received_at

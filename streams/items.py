@@ -17,6 +17,7 @@ import msgspec
 
 from features.catalog import Content, Price, Stock
 from features.events import MAX_ID
+from features.refusals import located
 from infra.errors import BadInput
 from streams.mappings.origin import csv_rows, existing, open_bytes, text_lines, told_as_broken
 from streams.mappings.outcomes import MAX_CATEGORIES, MAX_NAME, MAX_TEXT, Described, Undescribed
@@ -77,8 +78,7 @@ def read_items(path: Path) -> Iterator[Described | Undescribed]:
             if item.item_id in seen:
                 raise BadInput(f"item {item.item_id} was there before", code="repeated_item")
         except BadInput as error:
-            where = f"{error.path}: " if error.path else ""
-            yield Undescribed(error.reason, row.line, f"{where}{error.message}")
+            yield Undescribed(error.reason, row.line, located(error))
         else:
             seen.add(item.item_id)
             yield item

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from features.events import Event, parse
+from features.refusals import located
 from infra.errors import BadInput
 from streams.mappings.origin import Origin, count_lines, text_lines
 from streams.mappings.outcomes import Mapping, Outcome, Refused, Taken, content_id
@@ -32,8 +33,7 @@ def outcomes(origin: Origin) -> Iterator[Outcome]:
         try:
             yield Taken(_event(origin, text))
         except BadInput as error:
-            where = f"{error.path}: " if error.path else ""
-            yield Refused(error.reason, number, detail=f"{where}{error.message}")
+            yield Refused(error.reason, number, detail=located(error))
 
 
 def _event(origin: Origin, text: str) -> Event:

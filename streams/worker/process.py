@@ -16,7 +16,7 @@ from prometheus_client import start_http_server
 from infra import logs
 from infra.errors import DaogouError, OwnershipLost, RedisAway, Unavailable
 from infra.kafka import Producer
-from infra.metrics import OWNERSHIP_LOST, Metrics
+from infra.metrics import OF_WORKER, OWNERSHIP_LOST, Metrics
 from infra.ready import tell_ready
 from infra.redis import connect
 from infra.settings import Settings
@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> int:
-    measured = Metrics()
+    measured = Metrics(OF_WORKER)
     try:
         status = await _serve(settings, measured)
     except OwnershipLost as error:

@@ -73,3 +73,18 @@ def test_what_is_counted_is_told() -> None:
     assert 'daogou_lag_records{partition="3"} 7.0' in text
     assert 'daogou_batch_seconds_bucket{le="0.004",stage="fold"} 1.0' in text
     assert 'daogou_batch_seconds_bucket{le="0.002",stage="fold"} 0.0' in text
+
+
+def test_each_process_tells_the_metrics_that_it_sets() -> None:
+    api, worker = (metrics.Metrics(of).text().decode() for of in (metrics.OF_API, metrics.OF_WORKER))
+    assert "daogou_catalog_records_total 0.0" in api
+    assert "daogou_events_applied_total" not in api
+    assert "daogou_events_applied_total 0.0" in worker
+    assert "daogou_http_seconds" not in worker
+    assert {*metrics.OF_API, *metrics.OF_WORKER} == {*metrics.METRICS}
+
+
+def test_a_metric_of_another_process_is_told_once_it_has_a_value() -> None:
+    measured = metrics.Metrics(metrics.OF_API)
+    measured.count(metrics.EVENTS_APPLIED)
+    assert "daogou_events_applied_total 1.0" in measured.text().decode()

@@ -248,6 +248,55 @@ async def test_the_pages_need_nothing_from_elsewhere(shop: AShop) -> None:
     assert (await shop.client.get("/page/shoppers")).json() == ["ann"]
 
 
+async def test_what_the_page_asks_of_shop_and_shopper(shop: AShop) -> None:
+    facts = (await shop.client.get("/page/shop")).json()
+    assert facts == {"items": 6, "cart_abandoned_s": shop.settings.cart_abandoned_s}
+    await shop.met("ann", ("view_item", "oolong"))
+    assert (await shop.client.get("/page/shopper?user_id=ann")).json()["last_purchase_at"] is None
+    await shop.met("ann", ("purchase", "oolong"))
+    told = (await shop.client.get("/page/shopper?user_id=ann")).json()
+    assert told["last_purchase_at"] <= told["now"]
+    assert (await shop.client.get("/page/shopper?anonymous_id=nobody")).json()["last_purchase_at"] is None
+    assert (await shop.client.get("/page/shopper")).json()["code"] == "shopper_required"
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "said"),
+    [
+        ({"count": 0}, "count", "count must be a whole number from 1 to 100."),
+        ({"count": "many"}, "count", "count must be a whole number from 1 to 100."),
+        ({"user_id": ""}, "user_id", "user_id must be text of 1 to 256 characters."),
+        ({"item_ids": 7}, "item_ids", "item_ids must be a list of at most 20 entries."),
+        (
+            {"scenario": "x"},
+            "scenario",
+            "scenario must be one of cart, category, home, message, product, search_empty.",
+        ),
+    ],
+)
+async def test_a_refusal_says_what_is_allowed(shop: AShop, asked: dict[str, Any], path: str, said: str) -> None:
+    answer = (await shop.client.post("/v1/recommendations", json=asked)).json()
+    assert (answer["errors"], answer["detail"]) == ([{"path": path, "message": said}], said)
+
+
+async def test_properties_and_queries_say_what_is_allowed(shop: AShop) -> None:
+    wrong = (await shop.client.post("/v1/recommendations", json={"include_properties": ["colour"]})).json()
+    assert "include_properties[0] must be one of attributes, available, brand" in wrong["detail"]
+    wrong = (await shop.client.get("/v1/items/oolong/similar?count=0")).json()
+    assert wrong["detail"] == "count must be a whole number from 1 to 100."
+
+
+async def test_an_item_that_nobody_knows_is_not_found(shop: AShop) -> None:
+    answer = await shop.client.get("/v1/items/nosuch/similar")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (await shop.client.get("/v1/items/scone/similar")).status_code == 200
+
+
+async def test_the_document_says_that_further_fields_of_events_are_ignored(shop: AShop) -> None:
+    document = (await shop.client.get("/openapi.json")).json()
+    assert "not named here are ignored" in document["components"]["schemas"]["Event"]["description"]
+
+
 async def test_health_and_metrics(shop: AShop) -> None:
     assert (await shop.client.get("/health/live")).json() == {"status": "live"}
     ready = (await shop.client.get("/health/ready")).json()
@@ -267,3 +316,6 @@ async def test_health_and_metrics(shop: AShop) -> None:
     assert samples["daogou_http_seconds_count", "/v1/recommendations", "200"] == 1
     assert sum(value for name, value in samples.items() if name[0] == "daogou_events_refused_total") == 1
     assert "nobody" not in text
+    assert not {name[0] for name in samples if name[0].startswith(("daogou_batch", "daogou_events_applied"))}, (
+        "another's"
+    )

@@ -216,6 +216,8 @@ def test_sources_fill_in_their_order_and_say_when_the_plan_ran_out() -> None:
         "from_range",
     ]
     assert explainer.reasons(placed[1].choice)[0].text == "Because you looked at “I0”"
+    alike = Explainer(facts, (), Shop(shop, shop), lambda _: "Milk", "en", lambda one, other: f"{one}, not {other}")
+    assert alike.reasons(placed[1].choice)[0].text == "Because you looked at “Milk (i0, not i2)”"
 
 
 def test_repeats_are_ranked_by_their_own_score_where_they_are_allowed() -> None:
