@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from features.aggregates import shopper_values
-from features.events import Event, event_time_ms, received, record_key_of, to_ms
+from features.events import Event, event_time_ms, received, record_key_of, shopper_id, to_ms
 from features.feature_log import FeatureLog
+from features.identity import Entry, fold_entries
 from features.item_changes import changes_of, review_changes, review_of
 from features.item_statistics import ItemCounter
-from features.shoppers import Row, empty, fold, step_of
+from features.links import Whose, entry_of
+from features.shoppers import Row, empty
 from infra.errors import BadInput
 
 _PROGRESS_EVERY: Final = 2000
@@ -50,21 +52,23 @@ class History:
             self.counts.events += 1
             try:
                 event = received(raw, received_ms)
+                entry = entry_of(event)
             except BadInput:
                 self.counts.undecodable += 1
                 continue
-            self._fold(event)
+            self._fold(event, entry)
             if self.counts.events % _PROGRESS_EVERY == 0:
                 progress(self.counts.events)
         self.counts.shoppers = len(self._rows)
 
-    def _fold(self, event: Event) -> None:
+    def _fold(self, event: Event, entry: Entry) -> None:
         key = record_key_of(event)
         before = self._rows.get(key) or empty()
-        folded = fold(before, [step_of(event)], self._lateness_ms)
+        whose = Whose(event.tenant, shopper_id(event))
+        folded = fold_entries(before, whose, [entry], self._lateness_ms)
         self.counts.duplicates += folded.duplicates
         self.counts.late += folded.late
-        if not folded.applied:
+        if not folded.applied or folded.row is before:
             return
         self._rows[key] = folded.row
         self.counts.rows += 1
@@ -75,7 +79,11 @@ class History:
         self._known_us[key] = known_us
         state = folded.row.state
         self._behaviour.add(key, state.newest, known_us, shopper_values(state))
-        [changes] = changes_of(before, folded.admitted, self._lateness_ms)
         review = review_of(event)
-        for change in changes if review is None else review_changes(review, at_ms):
+        if review is not None:
+            changes = review_changes(review, at_ms)
+        else:
+            runs = [changes_of(onto, steps, self._lateness_ms) for onto, steps in folded.counted]
+            changes = [change for run in runs for step in run for change in step]
+        for change in changes:
             self._items.add(event.tenant, change, known_ms)

@@ -48,7 +48,7 @@ from features.links import (
     with_known,
 )
 from features.shopper_merge import is_empty, merge_rows
-from features.shopper_state import Step
+from features.shopper_state import State, Step
 from features.shoppers import Row, empty, fold
 from infra.clock import DAY_MS
 
@@ -167,7 +167,7 @@ def _linked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outcome
     changed = Known(spans, logins, known.sources, known.own)
     # What a shared device was used for is nobody's in particular.
     if span is None or span.user_id is None or any(one.why == "shared" for one in spans):
-        return Outcome(with_known(row, changed), 1, 0, 0)
+        return Outcome(with_known(_its_own(row) if spans[-1].user_id is None else row, changed), 1, 0, 0)
     tombstone, effects = _emptied(row, whose, span, span.link_id)
     return Outcome(with_known(tombstone, changed), 1, 0, 0, tuple(effects))
 
@@ -193,10 +193,10 @@ def _with_span(spans: Sequence[Span], span: Span) -> list[Span]:
 
 
 def _emptied(row: Row, whose: Whose, span: Span, of: str) -> tuple[Row, list[Event]]:
-    """The row without what it held, and the events that hand it over."""
-    if is_empty(row):
-        return row, []
-    return empty(), _to_user(whose, span, list(parts_of(row, of)))
+    """The row without what it held, and the events that hand it over. It is as new as what was said last of it."""
+    nothing = empty()
+    tombstone = Row(State(newest=max(row.state.newest, span.at)), 0, nothing.recent, nothing.settled)
+    return tombstone, [] if is_empty(row) else _to_user(whose, span, list(parts_of(row, of)))
 
 
 def _unlinked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outcome:
@@ -210,7 +210,13 @@ def _unlinked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outco
         link = Link(link_id=span.link_id, user_id=said.user_id, since=time_of(span.at))
         event_id = id_of("shopper_released", span.link_id)
         effects.append(told("shopper_released", event_id, whose.tenant, link, whose.id, said.since))
+    row = _its_own(row)
     return Outcome(with_known(row, Known(spans, logins, known.sources, known.own)), 1, 0, 0, tuple(effects))
+
+
+def _its_own(row: Row) -> Row:
+    """A row to be folded onto again: one that handed everything over begins anew."""
+    return empty() if is_empty(row) else row
 
 
 def _returned(row: Row, known: Known, whose: Whose, said: IdentityStep, lateness_ms: int) -> Outcome:

@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from features.events import Event, Link
+from features.refusals import UNREADABLE
 from features.shopper_state import State, Step
 from features.shoppers import Folded, Row, packed, step_of, unpacked
 from infra.clock import DAY_MS
+from infra.errors import BadInput
 
 MAX_SPANS: Final = 16
 MAX_LOGINS: Final = 16
@@ -134,6 +136,7 @@ def outcome(before: Row, folded: Folded, effects: tuple[Event, ...] = ()) -> Out
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _known: Final = msgspec.msgpack.Decoder(Known)
+_span: Final = msgspec.msgpack.Decoder(Span)
 _part: Final = msgspec.msgpack.Decoder(Part)
 NO_STATE: Final = msgspec.Raw(_encoder.encode(State()))
 _MS: Final = timedelta(milliseconds=1)
@@ -151,6 +154,23 @@ def with_known(row: Row, known: Known) -> Row:
     return Row(row.state, row.floor, row.recent, row.settled, _encoder.encode(known) if said else b"")
 
 
+def pack_link(span: Span | None) -> bytes:
+    """Where an anonymous id's events go now, for readers who need no more of the row; empty: nowhere else."""
+    return b"" if span is None else _encoder.encode(span)
+
+
+def unpack_link(raw: bytes | None) -> Link | None:
+    """The inverse of `pack_link`.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no link.
+    """
+    if not raw:
+        return None
+    span = _span.decode(raw)
+    return Link(link_id=span.link_id, user_id=span.user_id or "", since=time_of(span.at))
+
+
 def id_of(*words: str) -> str:
     """An id that follows from these words, as long as it takes to be unique."""
     return hashlib.blake2b("\x1f".join(words).encode(), digest_size=16).hexdigest()
@@ -160,14 +180,14 @@ def entry_of(event: Event) -> Step | IdentityStep:
     """The event, packed to what a row needs of it.
 
     Raises:
-        msgspec.DecodeError: what it hands over cannot be read.
+        BadInput: what it hands over cannot be read (`wrong_part`).
     """
     link = event.link
     if link is None:
         return step_of(event)
     since = _ms(link.since)
     if event.event_name in ("shopper_absorbed", "shopper_returned"):
-        part = _part.decode(link.part)
+        part = _part_of(link)
         at, live = since, any(step.live for step in part.recent)
     elif event.event_name in ("identity_linked", "identity_unlinked", "shopper_released"):
         part, at, live = None, since, True
@@ -175,6 +195,13 @@ def entry_of(event: Event) -> Step | IdentityStep:
         step = step_of(event)
         part, at, live = part_of_step(step), step.at, step.live
     return IdentityStep(event.event_name, at, event.anonymous_id or "", link.user_id, link.link_id, since, part, live)
+
+
+def _part_of(link: Link) -> Part:
+    try:
+        return _part.decode(link.part)
+    except UNREADABLE:
+        raise BadInput("What is handed over cannot be read.", path="link.part", code="wrong_part") from None
 
 
 def parts_of(row: Row, of: str) -> Iterator[Part]:

@@ -50,11 +50,12 @@ from features.shoppers import Row, packed, unpacked
 
 _T = TypeVar("_T")
 _encoder: Final = msgspec.msgpack.Encoder()
+_NO_STEPS: Final = _encoder.encode([])
 
 
 def is_empty(row: Row) -> bool:
-    """Whether nothing was ever folded into a row."""
-    return row.state.newest == 0
+    """Whether a row holds nothing that was folded: it is new, or all of it was handed over."""
+    return bytes(row.recent) == _NO_STEPS and unpacked(row)[0].newest == 0
 
 
 def merge_rows(one: Row, other: Row) -> Row:

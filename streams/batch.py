@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from features import shoppers
-from features.events import received, record_key_of, shopper_id, to_ms
-from features.shoppers import Row, Step, step_of
+from features import links, shoppers
+from features.events import Event, encode, received, record_key_of, shopper_id, to_ms
+from features.identity import Entry, fold_entries, linked_now
+from features.links import Whose, entry_of
+from features.shoppers import Row, Step
 from infra.errors import BadInput, TooLarge, Undecodable
+from infra.kafka import Outgoing
 from infra.keys import partition_of
 from infra.topics import EVENTS
 from streams.commit import RowRef
@@ -105,14 +108,14 @@ class Stages:
 class Visit:
     """One shopper within a batch.
 
-    The steps in the order of the log, their records, the row after them and the same packed; `received` is when its
+    The entries in the order of the log, their records, the row after them and the same packed; `received` is when its
     first live event came to the door, ms.
     """
 
     ref: RowRef
     key: str
     records: list[LogRecord] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     row: Row = field(default_factory=shoppers.empty)
     packed: bytes = b""
     received: int | None = None
@@ -120,7 +123,14 @@ class Visit:
     @property
     def live(self) -> bool:
         """Whether something happened now, rather than in loaded history."""
-        return any(step.live for step in self.steps)
+        return any(entry.live for entry in self.entries)
+
+    @property
+    def link(self) -> bytes | None:
+        """The user to whom an anonymous id is linked now, packed, if this batch said something of it."""
+        if all(isinstance(entry, Step) for entry in self.entries) or not self.ref.shopper_id.startswith("a-"):
+            return None
+        return links.pack_link(linked_now(self.row))
 
     @property
     def offset(self) -> int:
@@ -156,7 +166,7 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
             continue
         share.fence = record.offset
         try:
-            key, ref, step, received_at = _read(record, batch.partition, partitions)
+            key, ref, entry, received_at = _read(record, batch.partition, partitions)
         except BadInput as error:
             share.bury(record, error.reason, error.message, counts)
             continue
@@ -167,15 +177,17 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
         if visit is None:
             visit = visits[key] = Visit(ref, key)
         visit.records.append(record)
-        visit.steps.append(step)
-        if step.live and visit.received is None:
+        visit.entries.append(entry)
+        if isinstance(entry, Step) and entry.live and visit.received is None:
             visit.received = to_ms(received_at)
     share.visits = list(visits.values())
     return share
 
 
 def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, counts: Applied) -> None:
-    """Fold one shopper's steps onto the row as it was read, and note what becomes of the timer."""
+    """Fold one shopper's entries onto the row as it was read; note what becomes of the timer, and what goes to other
+    partitions.
+    """
     try:
         row = _row(raw)
     except Exception as error:  # nothing of this shopper can be applied
@@ -183,19 +195,20 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
             share.bury(record, "row_unreadable", _said(error), counts)
         return
     before = timers.cart_due(row.state, rules.cart_abandoned_ms)
-    tally = Applied()
+    tally, effects = Applied(), list[bytes]()
     try:
-        visit.row = _fold(row, visit.steps, rules, tally)
+        visit.row = _fold(row, visit, visit.entries, rules, tally, effects)
         visit.packed = shoppers.encode(visit.row)
-    except Exception:  # whichever step it was goes to the dead letters, by itself
-        tally = Applied()
-        visit.packed = _fold_one_by_one(share, visit, raw, rules, tally) or b""
+    except Exception:  # whichever entry it was goes to the dead letters, by itself
+        tally, effects = Applied(), []
+        visit.packed = _fold_one_by_one(share, visit, raw, rules, tally, effects) or b""
         visit.row = _row(visit.packed or None)
     counts.add(tally)
-    if not tally.applied:
+    share.letters += effects
+    if not tally.applied or visit.packed == raw:  # a straggler of an id that was linked changes nothing here
         return
     share.changed.append(visit)
-    newest = max((step.at for step in visit.steps if step.live), default=0)
+    newest = max((entry.at for entry in visit.entries if isinstance(entry, Step) and entry.live), default=0)
     if newest > counts.newest.get(share.batch.partition, 0):
         counts.newest[share.batch.partition] = newest
     after = timers.cart_due(visit.row.state, rules.cart_abandoned_ms)
@@ -203,22 +216,34 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
         share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
 
 
-def _fold(row: Row, steps: Sequence[Step], rules: Rules, tally: Applied) -> Row:
-    folded = shoppers.fold(row, steps, rules.lateness_ms)
-    tally.applied += folded.applied
-    tally.duplicates += folded.duplicates
-    tally.late += folded.late
-    return folded.row
+def _fold(row: Row, visit: Visit, entries: Sequence[Entry], rules: Rules, tally: Applied, effects: list[bytes]) -> Row:
+    out = fold_entries(row, Whose(visit.ref.tenant, visit.ref.shopper_id), entries, rules.lateness_ms)
+    packed = [_effect(event, rules.partitions) for event in out.effects]
+    tally.applied += out.applied
+    tally.duplicates += out.duplicates
+    tally.late += out.late
+    effects += packed
+    return out.row
 
 
-def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied) -> bytes | None:
-    """The packed row after the steps of a shopper of whom one failed.
+def _effect(event: Event, partitions: int) -> bytes:
+    """An event for another partition, as it lies in the outbox."""
+    key = record_key_of(event)
+    return pack(Outgoing(EVENTS, partition_of(key, partitions), key, encode(event)))
+
+
+def _fold_one_by_one(
+    share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied, effects: list[bytes]
+) -> bytes | None:
+    """The packed row after the entries of a shopper of whom one failed.
 
     The row is packed after each, so a failure leaves nothing behind.
     """
-    for step, record in zip(visit.steps, visit.records, strict=True):
+    for entry, record in zip(visit.entries, visit.records, strict=True):
+        said = list[bytes]()
         try:
-            raw = shoppers.encode(_fold(_row(raw), [step], rules, tally))
+            raw = shoppers.encode(_fold(_row(raw), visit, [entry], rules, tally, said))
+            effects += said
         except Exception as error:
             share.bury(record, "not_foldable", _said(error), tally)
     return raw
@@ -228,7 +253,7 @@ def _row(raw: bytes | None) -> Row:
     return shoppers.empty() if raw is None else shoppers.decode(raw)
 
 
-def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Step, datetime]:
+def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Entry, datetime]:
     if record.value is None:
         raise Undecodable("the record has no value", code="empty")
     if len(record.value) > MAX_RECORD:
@@ -239,7 +264,7 @@ def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowR
     if right != partition:
         raise BadInput(f"the shopper belongs to partition {right}", code="wrong_partition")
     assert event.received_at is not None, "`received` gives it one"
-    return key, RowRef(partition, event.tenant, shopper_id(event)), step_of(event), event.received_at
+    return key, RowRef(partition, event.tenant, shopper_id(event)), entry_of(event), event.received_at
 
 
 def _said(error: Exception) -> str:

@@ -220,6 +220,9 @@ class Pipeline:
             shelf = shelves.get(visit.ref)
             if shelf is not None:
                 values[keys.shelf(visit.ref.tenant, visit.ref.shopper_id)] = shelf
+            link = visit.link
+            if link is not None:
+                values[keys.link(visit.ref.tenant, visit.ref.shopper_id)] = link
         return PartitionWrite(
             partition=partition,
             log=self.log,
