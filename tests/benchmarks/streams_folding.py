@@ -7,7 +7,7 @@ from typing import Final
 from infra.kafka import Outgoing
 from infra.keys import split_record_key
 from tests.benchmarks.streams_figures import Bar, Found, rates, shares, slope_mib_per_min, stood_still, worked
-from tests.benchmarks.streams_shop import Shoppers, not_full, taobao
+from tests.benchmarks.streams_shop import BEFORE_TAOBAO, Shoppers, not_full, taobao
 from tests.benchmarks.streams_stage import PARTITIONS, Ground, Stage, meters, stage, watched
 
 DIFFERENT: Final = Bar("all different: events/s", 10_000)
@@ -61,7 +61,7 @@ def taobao_pattern(ground: Ground) -> Found:
     events = taobao(ground.source, PARTITIONS, 20_000 if ground.quick else None)
     names = list(dict.fromkeys(split_record_key(record.key)[1].removeprefix("u-") for record in events))
     with stage(ground, "taobao") as on:
-        missed = prepare(on, Shoppers(names, ground.seed, PARTITIONS))
+        missed = prepare(on, Shoppers(names, ground.seed, PARTITIONS, BEFORE_TAOBAO))
         begin = on.total
         total = on.fill(events)
         with on.worker() as worker:

@@ -28,6 +28,7 @@ from streams.mappings.taobao import TAOBAO
 ITEMS: Final = 20_000
 PURCHASES: Final = 30
 TEN: Final = 10
+BEFORE_TAOBAO: Final = datetime(2017, 11, 24, tzinfo=UTC)
 MODEL: Final = "bench-random"
 _WIDTH: Final = 64
 _CATEGORIES, _BRANDS = 200, 500
@@ -54,8 +55,10 @@ def made_items() -> list[EventItem]:
 class Shoppers:
     """Shoppers by name, spread over the partitions; everything is drawn from the seed."""
 
-    def __init__(self, names: Sequence[str], seed: int, partitions: int) -> None:
+    def __init__(self, names: Sequence[str], seed: int, partitions: int, begin: datetime = _BEGIN) -> None:
+        """`begin` is the event time of what comes after the rows are prepared."""
         self.names = names
+        self._begin = begin
         self._rng = random.Random(seed)
         self._items = made_items()
         self._partitions = partitions
@@ -73,7 +76,7 @@ class Shoppers:
 
         As `live` ones they are scored at once where there is a model.
         """
-        at = _BEGIN - _PREPARED
+        at = self._begin - _PREPARED
         for number in self._numbers:
             seen = tuple(self._rng.sample(self._items, MAX_INTERACTIONS))
             yield self._record(number, "purchase", tuple(self._owned[number]), at, live=live)
@@ -83,7 +86,7 @@ class Shoppers:
     def all_different(self) -> Iterator[Outgoing]:
         """For ever: each shopper once, then each again an hour (of event time) later: 24 are within the lateness."""
         for turn in count():
-            at = _BEGIN + turn * timedelta(hours=1)
+            at = self._begin + turn * timedelta(hours=1)
             for number in self._numbers:
                 yield self._sending(number, at)
 
@@ -91,7 +94,7 @@ class Shoppers:
         """For ever: ten events of a shopper in ten minutes, one after the other on the log; then the next shopper.
         Each comes back twelve hours later: 20 or 30 events are within the lateness."""
         for turn in count():
-            at = _BEGIN + turn * timedelta(hours=12)
+            at = self._begin + turn * timedelta(hours=12)
             for number in self._numbers:
                 for minute in range(TEN):
                     yield self._sending(number, at + timedelta(minutes=minute))
