@@ -49,7 +49,7 @@ def replay_run(
         except KeyboardInterrupt:
             phases.say("interrupted; nothing is half done: the same command goes on from here")
             raise
-    for line in told(done, phases.seconds):
+    for line in told(done):
         say(line)
     if json_file is not None:
         write_report(done, phases.seconds, json_file)

@@ -125,8 +125,11 @@ class _File:
         self._chosen = spool.choose(load.window)
         self.name = f"{mapping.name} {self._source.load_id}"
         self._ready: Ready | None = None
+        self._found: Found | None = None
 
     async def found(self, redis: Redis) -> Found:
+        if self._found is not None:
+            return self._found
         stored = await stored_items(self._settings, redis, len(self._chosen))
         self._ready = Ready(self._intake, self._chosen, stored)
         counts: dict[int, int] = {}
@@ -135,7 +138,9 @@ class _File:
             counts[partition] = counts.get(partition, 0) + 1
         windows = [Window(p, self._log, 0, count - 1) for p, count in sorted(counts.items())]
         refused = sum(each.count for each in self._intake.tally.refusals().values())
-        return Found(windows, f"in the order of time; {refused:,} lines were refused" if refused else "")
+        said = f"in the order of time; {refused:,} lines were refused" if refused else ""
+        self._found = Found(windows, said)
+        return self._found
 
     def stretches(self, windows: list[Window], size: Size) -> list[Stretch]:  # noqa: ARG002
         return from_events(self._events, self._log, self._settings.partition_count, size)
@@ -255,7 +260,7 @@ def _instant(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
-def told(replay: Replay, seconds: Mapping[str, float]) -> list[str]:
+def told(replay: Replay) -> list[str]:
     """What became of it, as lines."""
     counts = {
         "applied": replay.applied,
@@ -266,9 +271,8 @@ def told(replay: Replay, seconds: Mapping[str, float]) -> list[str]:
     lines = [f"{replay.total:,} records: " + ", ".join(f"{name} {n:,}" for name, n in counts.items() if n)]
     if replay.reasons:
         lines.append("reasons: " + ", ".join(f"{code} {number:,}" for code, number in sorted(replay.reasons.items())))
-    took = seconds.get("replayed", 0.0)
-    if took:
-        lines.append(f"{replay.counted / took:,.0f} events/s in {took:.1f} s")
+    if replay.took_s:
+        lines.append(f"{replay.counted / replay.took_s:,.0f} events/s in {replay.took_s:.1f} s")
     lines.append(f"lists by model {replay.model}" if replay.model else "no lists")
     return lines
 

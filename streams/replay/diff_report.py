@@ -35,6 +35,20 @@ class Example(msgspec.Struct, frozen=True):
     what: tuple[str, ...]
 
 
+class Entries(msgspec.Struct):
+    """Entries of both: links of anonymous ids, statistics of items."""
+
+    equal: int = 0
+    different: int = 0
+    only_one: int = 0
+    only_other: int = 0
+
+    @property
+    def unequal(self) -> int:
+        """Those that are not alike on both sides."""
+        return self.different + self.only_one + self.only_other
+
+
 class Timers(msgspec.Struct):
     """Timers of both; `passed` ones are due and gone on the side that is or was live, which fired or dropped them."""
 
@@ -58,6 +72,8 @@ class Diff(msgspec.Struct, kw_only=True):
     features_equal: int = 0
     features_different: int = 0
     timers: Timers = msgspec.field(default_factory=Timers)
+    links: Entries = msgspec.field(default_factory=Entries)
+    statistics: Entries = msgspec.field(default_factory=Entries)
     changes: dict[str, Change] = msgspec.field(default_factory=dict)
     examples: list[Example] = msgspec.field(default_factory=list)
     positions: dict[str, int] = msgspec.field(default_factory=dict)  # log -> offsets that `one` is ahead
@@ -69,6 +85,7 @@ class Diff(msgspec.Struct, kw_only=True):
         return not (
             self.only_one + self.only_other + self.rows_different + self.features_different
             + timers.different + timers.only_one + timers.only_other
+            + self.links.unequal + self.statistics.unequal
         )  # fmt: skip
 
     def change(self, name: str, differences: list[float]) -> None:
@@ -86,6 +103,11 @@ def lines_of(found: Diff) -> list[str]:
         f"timers    {timers.equal:,} equal, {timers.different:,} different, {timers.only_one:,} only in {one}, "
         f"{timers.only_other:,} only in {other}, {timers.passed:,} due and gone on one side",
     ]
+    for name, entries in (("links", found.links), ("statistics", found.statistics)):
+        lines.append(
+            f"{name:<9} {entries.equal:,} equal, {entries.different:,} different, {entries.only_one:,} only in {one}, "
+            f"{entries.only_other:,} only in {other}"
+        )
     for name, change in sorted(found.changes.items(), key=lambda item: (-item[1].shoppers, item[0])):
         much = ""
         if change.numbers:

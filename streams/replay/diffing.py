@@ -15,11 +15,11 @@ from redis.asyncio import Redis
 from features.value_codec import entity_key
 from infra.clock import clock_from
 from infra.errors import NotFound
-from infra.keys import LIVE, ShardKeys, all_rows_pattern, feast_project, record_key, split_shard_key
+from infra.keys import LIVE, ShardKeys, feast_project, record_key, shoppers_pattern, split_shard_key
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from streams.commit import RowRef
-from streams.replay.diff_report import Diff, Example
+from streams.replay.diff_report import Diff, Entries, Example
 from streams.replay.explaining import feature_parts, row_parts
 from streams.replay.live import all_fences, served, served_before
 from streams.replay.names import BEFORE
@@ -87,6 +87,8 @@ async def compare(settings: Settings, redis: Redis, one: str, other: str, exampl
             found.only_other += await _missing(redis, left, refs)
         for partition in left.namespaces:
             await _compare_timers(redis, left, right, partition, now_ms, found)
+            await _compare_statistics(redis, left, right, partition, found.statistics)
+        await _compare_links(redis, left, right, found.links)
     fences = [await all_fences(redis, side.namespaces, where) for side in (left, right)]
     for partition, of_it in fences[0].items():
         for log in of_it.keys() & fences[1][partition].keys():
@@ -108,11 +110,11 @@ async def _side(redis: Redis, settings: Settings, name: str) -> Side:
     return Side(name, dict.fromkeys(partitions, name), fired=name in {*now.values(), *before.values()})
 
 
-async def _shoppers(redis: Redis, side: Side) -> AsyncIterator[list[RowRef]]:
-    """All shoppers with a row, some at a time, each once."""
+async def _shoppers(redis: Redis, side: Side, family: str = "row") -> AsyncIterator[list[RowRef]]:
+    """All shoppers with a key of that family, some at a time, each once."""
     seen: set[int] = set()
     for namespace in sorted(set(side.namespaces.values())):
-        keys = redis.scan_iter(all_rows_pattern(namespace), count=_SCAN)
+        keys = redis.scan_iter(shoppers_pattern(namespace, family), count=_SCAN)
         refs: list[RowRef] = []
         async for key in keys:
             digest = hash(key)
@@ -188,6 +190,49 @@ async def _compare_timers(redis: Redis, left: Side, right: Side, partition: int,
                 elif mine:
                     timers.equal += there == due
                     timers.different += there != due
+
+
+async def _compare_statistics(redis: Redis, left: Side, right: Side, partition: int, found: Entries) -> None:
+    for one, other, mine in ((left, right, True), (right, left, False)):
+        async for chunk in _fields(redis, one.keys(partition).partials):
+            pipe = redis.pipeline(transaction=False)
+            pipe.execute_command("HMGET", other.keys(partition).partials, *chunk)
+            [there] = await pipe.execute()
+            _count(found, zip(chunk.values(), there, strict=True), mine)
+
+
+async def _compare_links(redis: Redis, left: Side, right: Side, found: Entries) -> None:
+    for one, other, mine in ((left, right, True), (right, left, False)):
+        async for refs in _shoppers(redis, one, "link"):
+            pipe = redis.pipeline(transaction=False)
+            for ref in refs:
+                for side in (one, other):
+                    pipe.get(side.keys(ref.partition).link(ref.tenant, ref.shopper_id))
+            answers = iter(await pipe.execute())
+            # A link that was taken back is empty: as good as none.
+            _count(found, ((here, there or None) for here, there in zip(answers, answers, strict=True) if here), mine)
+
+
+def _count(found: Entries, pairs: Iterable[tuple[bytes, bytes | None]], mine: bool) -> None:
+    """Count what is here and there; what both have is counted from one side alone."""
+    for here, there in pairs:
+        if there is None:
+            found.only_one += mine
+            found.only_other += not mine
+        elif mine:
+            found.equal += here == there
+            found.different += here != there
+
+
+async def _fields(redis: Redis, key: str) -> AsyncIterator[dict[bytes, bytes]]:
+    chunk: dict[bytes, bytes] = {}
+    async for field, value in redis.hscan_iter(key, count=_SCAN):
+        chunk[field] = value
+        if len(chunk) == _SCAN:
+            yield chunk
+            chunk = {}
+    if chunk:
+        yield chunk
 
 
 async def _scores(redis: Redis, key: str, members: Iterable[bytes]) -> list[float | None]:

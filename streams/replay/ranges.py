@@ -148,15 +148,16 @@ def in_archive(archive: EventArchive, order: ArchiveOrder, of: Range, live: Mapp
         Refused: the archive begins later than what is asked for (`range_gone`).
     """
     held = _held(archive, None)
-    begins = _begins(archive) if of.since.at_ms is not None or of.until.at_ms is not None else {}
+    sinces, untils = _first_at(archive, of.since), _first_at(archive, of.until)
     windows = []
     for (log, partition), whole in held.items():
         first = whole.first if of.since.earliest else 0
         last = whole.last
         if of.since.offset is not None:
             first = of.since.offset
-        if of.since.at_ms is not None or of.until.at_ms is not None:
-            first, last = _timed(begins[log, partition], of, first, last)
+        if of.since.at_ms is not None:
+            first = sinces.get((log, partition), last + 1)
+        last = min(last, untils.get((log, partition), last + 1) - 1)
         if of.until.offset is not None:
             last = min(last, of.until.offset - 1)
         if first < whole.first and first <= last:
@@ -196,31 +197,23 @@ def _with_holes(archive: EventArchive, said: str) -> str:
     return f"{said}; {missing:,} offsets between files are missing in the archive" if missing else said
 
 
-# (offset, received, ms) of the records of one log and partition.
-_Times = list[tuple[int, int]]
-
-
-def _begins(archive: EventArchive) -> dict[tuple[str, int], _Times]:
-    """Where the time of receipt reaches a new height, by log and partition: all that a search by time needs."""
-    heights: dict[tuple[str, int], _Times] = {}
+def _first_at(archive: EventArchive, bound: Bound) -> dict[tuple[str, int], int]:
+    """The first offset that was received at a time or later, by log and partition, as Kafka finds it: so a window has
+    no holes. Empty where no time is given.
+    """
+    found: dict[tuple[str, int], int] = {}
+    if bound.at_ms is None:
+        return found
     for segment in archive.segments():
-        of_it = heights.setdefault((segment.log, segment.partition), [])
-        for batch in archive.read(segment, ("offset", "received_at")):
-            offsets = batch.column("offset").to_pylist()
-            rising = pc.cumulative_max(batch.column("received_at").cast(pa.int64())).to_pylist()
-            for offset, at in zip(offsets, rising, strict=True):
-                if not of_it or at > of_it[-1][1]:
-                    of_it.append((offset, at))
-    return heights
-
-
-def _timed(heights: _Times, of: Range, first: int, last: int) -> tuple[int, int]:
-    """As Kafka does it: the first record at or after the time, so that a window has no holes."""
-    if of.since.at_ms is not None:
-        first = next((offset for offset, at in heights if at >= (of.since.at_ms or 0)), last + 1)
-    if of.until.at_ms is not None:
-        last = min(last, next((offset for offset, at in heights if at >= (of.until.at_ms or 0)), last + 1) - 1)
-    return first, last
+        place = (segment.log, segment.partition)
+        batches = () if place in found else archive.read(segment, ("offset", "received_at"))
+        for batch in batches:
+            later = pc.greater_equal(batch.column("received_at").cast(pa.int64()), bound.at_ms)
+            offsets = batch.column("offset").filter(later)
+            if len(offsets):
+                found[place] = offsets[0].as_py()
+                break
+    return found
 
 
 def _guessed(archive: EventArchive) -> list[str]:

@@ -52,6 +52,7 @@ class Replay(msgspec.Struct, kw_only=True):
     started_ms: int
     ended_ms: int = 0
     model: str = ""
+    took_s: float = 0.0  # applying alone, all runs together
     counted: int = 0  # records that `applied` and the rest account for
     applied: int = 0
     duplicates: int = 0

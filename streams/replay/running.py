@@ -122,6 +122,7 @@ class Replayer:
         done = await positions(self._store, replay)
         with self._phases.phase("replayed", replay.total, "events", done=sum(done.values())) as advance:
             saved = time.monotonic()
+            before_s, begun = replay.took_s, saved
             try:
                 for stretch in stretches:
                     claimed = await self.pipeline.claim(stretch.partitions, stretch.log)
@@ -132,6 +133,7 @@ class Replayer:
                         async for batches in reading:
                             number = await self._apply(replay, batches)
                             advance(number)
+                            replay.took_s = before_s + time.monotonic() - begun
                             if time.monotonic() - saved > _SAVE_S:
                                 await self._records.put(replay)
                                 saved = time.monotonic()

@@ -84,6 +84,10 @@ async def held(redis: Redis, namespace: str) -> dict[str, Any]:
         if key.startswith(b"daogou:{p") and parts[2] == namespace.encode():
             if parts[4] == b"row":
                 found[f"row {parts[3:]}"] = await redis.get(key)
+            elif parts[4] == b"link":
+                found[f"link {parts[3:]}"] = await redis.get(key)
+            elif parts[4] == b"partials":
+                found[f"partials {parts[1]}"] = await redis.hgetall(key)
             elif parts[4] == b"timers":
                 found[f"timers {parts[1]}"] = await redis.zrange(key, 0, -1, withscores=True)
         elif key.endswith(project) and b"shopper" in key[:24]:  # items are of no namespace

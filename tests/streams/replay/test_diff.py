@@ -95,6 +95,23 @@ async def test_shoppers_and_timers_of_one_side_alone(settings: Settings, redis: 
     assert before == found.timers
 
 
+async def test_links_and_statistics_are_compared(settings: Settings, redis: Redis) -> None:
+    await replayed(settings, redis)
+    for namespace, item, link in (("again", b"1", b"u"), ("live", b"2", b"u")):
+        keys = ShardKeys(HOME, namespace)
+        await redis.hset(keys.partials, mapping={b"made|same": b"s", b"made|other": item, b"made|" + item: b"x"})
+        await redis.mset({keys.link("default", "a-1"): link, keys.link("default", f"a-{namespace}"): b"v"})
+    found = await seen(settings, redis)
+    statistics = found.statistics
+    assert statistics.equal > 0
+    assert (statistics.different, statistics.only_one, statistics.only_other) == (1, 1, 1)
+    links = found.links
+    assert (links.equal, links.different, links.only_one, links.only_other) == (1, 0, 1, 1)
+    await redis.set(ShardKeys(HOME, "live").link("default", "a-live"), b"")  # taken back
+    assert (await seen(settings, redis)).links.only_other == 0
+    assert not found.equal
+
+
 async def test_shoppers_are_named_only_as_examples(settings: Settings, redis: Redis, tmp_path: Path) -> None:
     await replayed(settings, redis)
     await redis.set(row_key(), b"x")
