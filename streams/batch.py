@@ -6,11 +6,11 @@ stop those behind it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from features import links, shoppers
 from features.events import Event, encode, received, record_key_of, shopper_id, to_ms
 from features.identity import Entry, fold_entries, linked_now
+from features.item_changes import Review, review_of
 from features.links import Whose, entry_of
 from features.shoppers import Row, Step
 from infra.errors import BadInput, TooLarge, Undecodable
@@ -21,6 +21,7 @@ from streams.commit import RowRef
 from streams.dead_letters import MAX_RECORD, LogRecord, letter
 from streams.marketing import timers
 from streams.outbox import pack
+from streams.statistics import Counted, counted, items_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,15 @@ class Stages:
 class Visit:
     """One shopper within a batch.
 
-    The entries in the order of the log, their records, the row after them and the same packed; `received` is when its
-    first live event came to the door, ms.
+    The entries in the order of the log, their records, the row after them and the same packed; `reviews` are by
+    offset, `received` is when its first live event came to the door, ms.
     """
 
     ref: RowRef
     key: str
     records: list[LogRecord] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    reviews: dict[int, Review] = field(default_factory=dict)
     row: Row = field(default_factory=shoppers.empty)
     packed: bytes = b""
     received: int | None = None
@@ -140,7 +142,10 @@ class Visit:
 
 @dataclass(slots=True)
 class Share:
-    """What a batch holds for one partition; `fence` is the offset that it goes up to."""
+    """What a batch holds for one partition; `fence` is the offset that it goes up to.
+
+    `items` are the record keys of items whose statistics it may change, `counted` is what changes them.
+    """
 
     batch: PartitionBatch
     fence: int
@@ -148,6 +153,8 @@ class Share:
     changed: list[Visit] = field(default_factory=list)
     timers: dict[str, int | None] = field(default_factory=dict)
     letters: list[bytes] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    counted: list[Counted] = field(default_factory=list)
 
     def bury(self, record: LogRecord, code: str, message: str, counts: Applied) -> None:
         """Put a record among the dead letters."""
@@ -166,7 +173,8 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
             continue
         share.fence = record.offset
         try:
-            key, ref, entry, received_at = _read(record, batch.partition, partitions)
+            key, ref, event = _read(record, batch.partition, partitions)
+            entry, review = entry_of(event), review_of(event)
         except BadInput as error:
             share.bury(record, error.reason, error.message, counts)
             continue
@@ -178,8 +186,11 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
             visit = visits[key] = Visit(ref, key)
         visit.records.append(record)
         visit.entries.append(entry)
-        if isinstance(entry, Step) and entry.live and visit.received is None:
-            visit.received = to_ms(received_at)
+        if review is not None:
+            visit.reviews[record.offset] = review
+        share.items += items_of(ref.tenant, entry, review)
+        if isinstance(entry, Step) and entry.live and visit.received is None and event.received_at is not None:
+            visit.received = to_ms(event.received_at)
     share.visits = list(visits.values())
     return share
 
@@ -195,17 +206,21 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
             share.bury(record, "row_unreadable", _said(error), counts)
         return
     before = timers.cart_due(row.state, rules.cart_abandoned_ms)
-    tally, effects = Applied(), list[bytes]()
+    heard = _Heard()
     try:
-        visit.row = _fold(row, visit, visit.entries, rules, tally, effects)
+        visit.row = _fold(row, visit, visit.entries, rules, heard)
         visit.packed = shoppers.encode(visit.row)
     except Exception:  # whichever entry it was goes to the dead letters, by itself
-        tally, effects = Applied(), []
-        visit.packed = _fold_one_by_one(share, visit, raw, rules, tally, effects) or b""
+        heard = _Heard()
+        visit.packed = _fold_one_by_one(share, visit, raw, rules, heard) or b""
         visit.row = _row(visit.packed or None)
-    counts.add(tally)
-    share.letters += effects
-    if not tally.applied or visit.packed == raw:  # a straggler of an id that was linked changes nothing here
+    counts.add(heard.tally)
+    share.letters += heard.effects
+    try:
+        share.counted += _counted(visit, heard, rules)
+    except Exception:  # the row is right, and what was counted before is: they go on
+        counts.failed["statistics"] = counts.failed.get("statistics", 0) + 1
+    if not heard.tally.applied or visit.packed == raw:  # a straggler of an id that was linked changes nothing here
         return
     share.changed.append(visit)
     newest = max((entry.at for entry in visit.entries if isinstance(entry, Step) and entry.live), default=0)
@@ -216,14 +231,34 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
         share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
 
 
-def _fold(row: Row, visit: Visit, entries: Sequence[Entry], rules: Rules, tally: Applied, effects: list[bytes]) -> Row:
+@dataclass(slots=True)
+class _Heard:
+    """What entries come to beside the row: how many of which kind, effects, and the steps that count for items, each
+    run with the row that it was folded onto.
+    """
+
+    tally: Applied = field(default_factory=Applied)
+    effects: list[bytes] = field(default_factory=list)
+    counted: list[tuple[Row, Sequence[Step]]] = field(default_factory=list)
+
+    def add(self, other: "_Heard") -> None:
+        self.tally.add(other.tally)
+        self.effects += other.effects
+        self.counted += other.counted
+
+
+def _fold(row: Row, visit: Visit, entries: Sequence[Entry], rules: Rules, heard: _Heard) -> Row:
     out = fold_entries(row, Whose(visit.ref.tenant, visit.ref.shopper_id), entries, rules.lateness_ms)
-    packed = [_effect(event, rules.partitions) for event in out.effects]
-    tally.applied += out.applied
-    tally.duplicates += out.duplicates
-    tally.late += out.late
-    effects += packed
+    effects = [_effect(event, rules.partitions) for event in out.effects]
+    tally = Applied(applied=out.applied, duplicates=out.duplicates, late=out.late)
+    heard.add(_Heard(tally, effects, [*out.counted]))
     return out.row
+
+
+def _counted(visit: Visit, heard: _Heard, rules: Rules) -> list[Counted]:
+    offsets = [record.offset for record in visit.records]
+    entries = zip(offsets, visit.entries, strict=True)
+    return counted(visit.ref.tenant, entries, visit.reviews, heard.counted, rules.lateness_ms)
 
 
 def _effect(event: Event, partitions: int) -> bytes:
@@ -232,20 +267,19 @@ def _effect(event: Event, partitions: int) -> bytes:
     return pack(Outgoing(EVENTS, partition_of(key, partitions), key, encode(event)))
 
 
-def _fold_one_by_one(
-    share: Share, visit: Visit, raw: bytes | None, rules: Rules, tally: Applied, effects: list[bytes]
-) -> bytes | None:
+def _fold_one_by_one(share: Share, visit: Visit, raw: bytes | None, rules: Rules, heard: _Heard) -> bytes | None:
     """The packed row after the entries of a shopper of whom one failed.
 
     The row is packed after each, so a failure leaves nothing behind.
     """
     for entry, record in zip(visit.entries, visit.records, strict=True):
-        said = list[bytes]()
+        said = _Heard()
         try:
-            raw = shoppers.encode(_fold(_row(raw), visit, [entry], rules, tally, said))
-            effects += said
+            raw = shoppers.encode(_fold(_row(raw), visit, [entry], rules, said))
         except Exception as error:
-            share.bury(record, "not_foldable", _said(error), tally)
+            share.bury(record, "not_foldable", _said(error), heard.tally)
+        else:
+            heard.add(said)
     return raw
 
 
@@ -253,7 +287,7 @@ def _row(raw: bytes | None) -> Row:
     return shoppers.empty() if raw is None else shoppers.decode(raw)
 
 
-def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Entry, datetime]:
+def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowRef, Event]:
     if record.value is None:
         raise Undecodable("the record has no value", code="empty")
     if len(record.value) > MAX_RECORD:
@@ -263,8 +297,7 @@ def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowR
     right = partition_of(key, partitions)
     if right != partition:
         raise BadInput(f"the shopper belongs to partition {right}", code="wrong_partition")
-    assert event.received_at is not None, "`received` gives it one"
-    return key, RowRef(partition, event.tenant, shopper_id(event)), entry_of(event), event.received_at
+    return key, RowRef(partition, event.tenant, shopper_id(event)), event
 
 
 def _said(error: Exception) -> str:

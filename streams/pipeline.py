@@ -23,6 +23,7 @@ from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
 from streams.commit import Claimed, PartitionStore, PartitionWrite, RowRef
 from streams.derived import Derived
+from streams.statistics import ItemStatistics, Known
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Pipeline:
         self.owned: dict[int, Claimed] = {}
         self.log = ""
         self.bad_stop: BadStop | None = None
+        self.statistics = ItemStatistics(store)
         self._unanswered: _Prepared | None = None
 
     async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> Mapping[int, Claimed]:
@@ -60,6 +62,7 @@ class Pipeline:
         """
         async with self.lock:
             self.owned, self._unanswered = {}, None
+            self.statistics.forget()
             self.owned = await self.store.claim(partitions, log, forget_logs=forget_logs)
             self.log = log
             return dict(self.owned)
@@ -68,6 +71,7 @@ class Pipeline:
         """Own nothing any more, once what is being written is written."""
         async with self.lock:
             self.owned, self._unanswered = {}, None
+            self.statistics.forget()
 
     async def apply(self, batches: Sequence[PartitionBatch]) -> Applied:
         """Apply one batch of each partition: in each, all of it or nothing. What is not owned any more is
@@ -103,18 +107,21 @@ class Pipeline:
         ]
         stage.ended("decode")
         visits = [(share, visit) for share in shares for visit in share.visits]
-        rows = await self.store.rows([visit.ref for _, visit in visits])
+        items = {share.batch.partition: share.items for share in shares if share.items}
+        rows, known = await self.statistics.read([visit.ref for _, visit in visits], items)
         stage.ended("read")
         for (share, visit), raw in zip(visits, rows, strict=True):
             fold_visit(share, visit, raw, self.rules, counts)
         stage.ended("fold")
+        partials = await self._count(shares, known)
+        stage.ended("count")
         if self.bad_stop is not None:
             await self.bad_stop.judge(EVENTS, self.log, counts.taken, counts.reasons)
         await self._write_features(shares, counts)
         stage.ended("features")
         shelves = await self._score(shares, counts)
         stage.ended("score")
-        writes = [self._write(share, shelves) for share in shares]
+        writes = [self._write(share, shelves, partials.get(share.batch.partition, {})) for share in shares]
         return _Prepared(batches, [write for write in writes if write.fence > write.expected], counts)
 
     async def _write_unanswered(self) -> None:
@@ -126,6 +133,17 @@ class Pipeline:
         prepared.written = True
         for write in prepared.writes:
             self.owned[write.partition] = Claimed(write.epoch, write.fence)
+            self.statistics.written(write)
+
+    async def _count(self, shares: Sequence[Share], known: Mapping[int, Known]) -> dict[int, dict[str, bytes | None]]:
+        """The statistics of items after these, by partition."""
+        changed = {}
+        for share in shares:
+            if share.counted:
+                before = known[share.batch.partition]
+                await self.statistics.complete(share.batch.partition, before)
+                changed[share.batch.partition] = self.statistics.applied(before, share.counted)
+        return changed
 
     async def _write_features(self, shares: Sequence[Share], counts: Applied) -> None:
         rows: dict[str, list[tuple[str, shoppers.State, str, int]]] = {}
@@ -211,7 +229,9 @@ class Pipeline:
         counts.scored = len(made)
         return made
 
-    def _write(self, share: Share, shelves: Mapping[RowRef, bytes]) -> PartitionWrite:
+    def _write(
+        self, share: Share, shelves: Mapping[RowRef, bytes], partials: Mapping[str, bytes | None]
+    ) -> PartitionWrite:
         owned, partition = self.owned[share.batch.partition], share.batch.partition
         keys = self.store.keys(partition)
         values = {}
@@ -232,6 +252,7 @@ class Pipeline:
             values=values,
             timers=share.timers,
             outbox=share.letters,
+            partials=partials,
         )
 
     def _shelf_writes(self, shelves: Mapping[RowRef, bytes]) -> list[PartitionWrite]:
