@@ -25,6 +25,8 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
 | owner     | zset   | 30 s     | who holds a namespace: holder → until, ms           | streams.holds            |
 | stopped   | hash   | for good | topic → a stop for too many bad records             | streams.bad_stop         |
+| paused    | string | until so | the pause of all workers (JSON)                     | streams.pausing          |
+| resting   | hash   | until so | worker → the pause that it stands still in          | streams.pausing          |
 """
 
 import re
@@ -143,6 +145,11 @@ def all_rows_pattern(namespace: str | None) -> str:
     return f"daogou:{{p*}}:{'*' if namespace is None else escape(namespace)}:*:row:*"
 
 
+def shoppers_pattern(namespace: str, family: str) -> str:
+    """A SCAN pattern over the keys of one family of shoppers (row, shelf, link), all partitions and tenants."""
+    return f"daogou:{{p*}}:{escape(namespace)}:*:{family}:*"
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayKeys(ShardKeys):
     """The keys of one partition as a replay sees them.
@@ -196,6 +203,16 @@ def shards() -> str:
 def stopped() -> str:
     """The topics whose bad records stopped the workers."""
     return f"daogou:{{stopped}}:{_NONE}:{_NONE}:stopped"
+
+
+def paused() -> str:
+    """The pause of all workers."""
+    return f"daogou:{{paused}}:{_NONE}:{_NONE}:paused"
+
+
+def resting() -> str:
+    """The workers that stand still because of the pause."""
+    return f"daogou:{{paused}}:{_NONE}:{_NONE}:resting"
 
 
 def owner(namespace: str) -> str:
