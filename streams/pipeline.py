@@ -164,6 +164,11 @@ class Pipeline:
         """
         await self._write_unanswered()
 
+    def serve(self, partition: int, namespace: str) -> None:
+        """For whoever holds the lock: the partition is served from another namespace now, at the same fence."""
+        self.store.serve(partition, namespace)
+        self.statistics.forget()
+
     async def check(self) -> None:
         """Compare the fences of all owned partitions, busy or idle, with what this process left there.
 

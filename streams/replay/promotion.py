@@ -189,7 +189,7 @@ class _Chase:
                 return False
             change = Swap(self._partition, live.epoch, old, self._wish, of._followed.log, live.fence)
             gone = await patiently("promoting", swap, of._redis, where, change, of._clock.now_ms())
-            store.serve(self._partition, new)
+            of._live.serve(self._partition, new)
         self._lapsed += gone
         if self._lapsed:
             of._metrics.count(metrics.TRIGGERS_DECIDED, self._lapsed, kind=CART_ABANDONED, reason="replay")

@@ -126,6 +126,21 @@ async def test_a_namespace_ahead_of_live_waits_for_it(settings: Settings, redis:
     assert await held(redis, "again") == await truth(shop, redis, "truth")
 
 
+async def test_statistics_go_on_from_those_of_the_namespace(settings: Settings, redis: Redis, broker: str) -> None:
+    """What live keeps of them in memory is of what was served before."""
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(12, 100)
+    for name in ("again", "truth"):
+        await shop.replay(name)
+        await redis.delete(*(ShardKeys(p, name).partials for p in range(PARTITIONS)))
+    async with shop.running():
+        await shop.caught_up()
+        await shop.wish("again")
+        await shop.promoted()
+        await asyncio.to_thread(shop.produce, 13, 60)
+    assert await held(redis, "again") == await truth(shop, redis, "truth")
+
+
 async def test_some_partitions_alone_and_a_new_owner_goes_on(settings: Settings, redis: Redis, broker: str) -> None:
     shop = RunningShop(settings, redis, broker)
     shop.produce(5, 200)
