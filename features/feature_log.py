@@ -8,6 +8,7 @@ reads it still. Nothing in the files depends on when they were written.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,14 @@ import pyarrow.parquet as pq
 
 from features.aggregates import Kind, Value, ValueType, View
 from infra.clock import DAY_MS
+from infra.errors import Refused
 
 EVENT_AT: Final = "event_timestamp"
 """Event time of the newest event that the row knows of."""
 CREATED_AT: Final = "known_timestamp"
 """When the row came to be known; rises strictly from row to row of one entity."""
 
+_BUILD: Final = re.compile(r"build-\d+")
 _CHUNK_ROWS: Final = 4096
 _HELD_BYTES: Final = 192 << 20  # kept in memory before a part is written for each day
 _ROW_GROUP: Final = 8192
@@ -63,10 +66,14 @@ def folder_of(offline_dir: Path, view: View) -> Path:
 
 @contextmanager
 def replaced(offline_dir: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of the build in use when the block ends well, and vanishes when not."""
+    """An empty folder that takes the place of the build in use when the block ends well, and vanishes when not.
+
+    Raises:
+        Refused: `current` is something that no build has made.
+    """
     offline_dir.mkdir(parents=True, exist_ok=True)
     current = offline_dir / "current"
-    before = _number(current.resolve()) if current.exists() else 0
+    before = _in_use(current)
     fresh = offline_dir / f"build-{before + 1}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
@@ -82,6 +89,20 @@ def replaced(offline_dir: Path) -> Iterator[Path]:
     for build in offline_dir.glob("build-*"):
         if _number(build) < before:
             shutil.rmtree(build, ignore_errors=True)
+
+
+def _in_use(current: Path) -> int:
+    """The number of the build in use; 0 when there is none."""
+    if not current.is_symlink() and not current.exists():
+        return 0
+    name = current.readlink().name if current.is_symlink() else ""
+    if not _BUILD.fullmatch(name):
+        raise Refused(
+            f"{current} is not the link to a build that `daogou features build` makes: move it away, and build again",
+            path="offline",
+            code="not_a_build",
+        )
+    return int(name.removeprefix("build-"))
 
 
 def _number(build: Path) -> int:

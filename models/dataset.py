@@ -36,10 +36,16 @@ class Sources:
     tenant: str
 
 
-def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], None]) -> Interactions:
+def purchases(
+    sources: Sources,
+    items: Sequence[str],
+    progress: Callable[[int], None],
+    repeats: Callable[[int], None] = lambda _: None,
+) -> Interactions:
     """Every purchase of the archive, one row for each item of an order; items outside of `items` are left out.
 
-    `progress` hears how many more orders are read.
+    An order that is on the log more than once is one order. `progress` hears how many more are read, `repeats` at the
+    end how many records said an order again.
 
     Raises:
         BadInput: there are none (`no_events`).
@@ -48,17 +54,20 @@ def purchases(sources: Sources, items: Sequence[str], progress: Callable[[int], 
     seen: set[tuple[str, str, str]] = set()
     rows: list[tuple[int, int, int, int]] = []
     shoppers: dict[str, int] = {}
+    repeated = 0
     for number, event in enumerate(_bought(sources)):
-        progress(1)
         key = record_key_of(event)
         identity = (key, event.source, event.event_id)
         if identity in seen:
+            repeated += 1
             continue
+        progress(1)
         seen.add(identity)
         shopper = shoppers.setdefault(key, len(shoppers))
         at = event_time_ms(event)
         distinct = dict.fromkeys(line.item_id for line in event.items if line.item_id in index)
         rows.extend((shopper, at, number, index[item_id]) for item_id in distinct)
+    repeats(repeated)
     if not rows:
         raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
     shopper, at, order, item = np.array(rows, dtype=np.int64).T

@@ -12,16 +12,20 @@ from models.gate import Compared, judge
 from models.on_disk import alone, replaced
 
 POINTER: Final = "live.json"
+ROLLBACK: Final = "rollback"  # the reason that is kept for one
 _HISTORY: Final = 100
 
 
 class Release(msgspec.Struct, frozen=True):
-    """One swap: `forced` is the reason why the gate was passed over, `compared` what it was decided on."""
+    """One swap: `forced` is the reason why the gate was passed over, `compared` what it was decided on, `by` the
+    account that asked for it.
+    """
 
     version: str
     at: datetime
     forced: str | None = None
     compared: Compared | None = None
+    by: str | None = None
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -82,7 +86,13 @@ def candidate(models_dir: Path, version: str) -> Artifact:
 
 
 def release(
-    models_dir: Path, version: str, at: datetime, compared: Compared | None, *, force: str | None = None
+    models_dir: Path,
+    version: str,
+    at: datetime,
+    compared: Compared | None,
+    *,
+    force: str | None = None,
+    by: str | None = None,
 ) -> Release:
     """Put an artifact into service, if its files are whole and the gate lets it.
 
@@ -92,6 +102,7 @@ def release(
         at: now.
         compared: how it does beside the one in service; kept in the record. None only with `force`.
         force: the reason why the gate is passed over.
+        by: the account that asks for it; kept in the record.
 
     Raises:
         NotFound: no such artifact.
@@ -110,12 +121,12 @@ def release(
         before = pointer(models_dir)
         if force is None and compared is not None and compared.in_service != before.live:
             raise Conflict(f"{before.live} was released meanwhile: release {version} again to compare it with that")
-        done = Release(version, at, force, compared)
+        done = Release(version, at, force, compared, by)
         _write(models_dir, Pointer((*before.releases, done)[-_HISTORY:]))
     return done
 
 
-def rollback(models_dir: Path, at: datetime) -> Release:
+def rollback(models_dir: Path, at: datetime, *, by: str | None = None) -> Release:
     """Put the artifact that was in service before this one back into service; again: the one before that.
 
     Raises:
@@ -132,7 +143,7 @@ def rollback(models_dir: Path, at: datetime) -> Release:
         kept = before.releases[: others[-1] + 1]
         version = kept[-1].version
         Artifact.open(models_dir / version)
-        done = Release(version, at, "rollback")
+        done = Release(version, at, ROLLBACK, by=by)
         _write(models_dir, Pointer((*kept, done)[-_HISTORY:]))
     return done
 

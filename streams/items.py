@@ -4,6 +4,7 @@ item.
 Columns go by many names (`SYNONYMS`); one that has none of them becomes an attribute. A row that breaks a
 rule is named by its line and the reason, and the others are taken. Prices read `12.99 USD`, `USD 12.99`, or a
 number beside a `currency` column; without a currency a price is refused, for nobody would know what it means.
+docs/formats.md tells it to those who have such a file.
 """
 
 import re
@@ -48,6 +49,7 @@ _OUT: Final = frozenset(
 )  # fmt: skip
 _AMOUNT: Final = re.compile(r"\A\d{1,9}(?:[.]\d{1,6})?\Z")
 _COMMA: Final = re.compile(r"\A\d{1,9},\d{1,2}\Z")
+_THOUSANDS: Final = re.compile(r"\A\d{1,3}([.,' ]\d{3})+([.,]\d{1,2})?\Z")
 _CURRENCY: Final = re.compile(r"\A[A-Z]{3}\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _decoder: Final = msgspec.json.Decoder()
@@ -97,14 +99,14 @@ def described(texts: Mapping[str, str]) -> Described:
     }
     item_id = _bounded("item_id", told.get("item_id", ""), MAX_ID)
     if not item_id:
-        raise BadInput("an item needs an id", path="item_id", code="no_id")
+        raise BadInput(f"an item needs an id ({_names('item_id')})", path="item_id", code="no_id")
     return Described(item_id, _content(told, texts), _price(told), _stock(told))
 
 
 def _content(told: Mapping[str, str], texts: Mapping[str, str]) -> Content:
     name = _bounded("name", told.get("name", ""), MAX_NAME)
     if not name:
-        raise BadInput("an item needs a name", path="name", code="no_name")
+        raise BadInput(f"an item needs a name ({_names('name')})", path="name", code="no_name")
     categories = tuple(part for text in re.split(r">|/{2}", told.get("category", "")) if (part := text.strip()))
     if len(categories) > MAX_CATEGORIES:
         raise BadInput(f"more than {MAX_CATEGORIES} levels", path="category", code="too_long")
@@ -135,12 +137,20 @@ def _price(told: Mapping[str, str]) -> Price | None:
     currency = rest.strip() or told.get("currency", "")
     if _CURRENCY.match(amount):
         amount, currency = rest.strip(), amount
-    if not _CURRENCY.match(currency.upper()):
-        raise BadInput(f"{told[field][:40]!r} has no currency (12.99 USD)", path=field, code="currency_required")
     if _COMMA.match(amount):
         amount = amount.replace(",", ".")
     if not _AMOUNT.match(amount):
-        raise BadInput(f"{told[field][:40]!r} is no price (12.99 USD)", path=field, code="bad_price")
+        thousands = ", thousands without a mark" if _THOUSANDS.match(amount) else ""
+        raise BadInput(
+            f"{told[field][:40]!r} is no price: write 12.99 USD, or 12,99 USD{thousands}", path=field, code="bad_price"
+        )
+    if not _CURRENCY.match(currency.upper()):
+        raise BadInput(
+            f"{told[field][:40]!r} has no currency: write {amount} USD, or add a column ({_names('currency')}) with "
+            "its three letters",
+            path=field,
+            code="currency_required",
+        )
     return Price(price=Decimal(amount), currency=currency.upper())
 
 
@@ -160,6 +170,10 @@ def _stock(told: Mapping[str, str]) -> Stock | None:
             code="bad_availability",
         )
     return Stock(available=word in _AVAILABLE, quantity=quantity)
+
+
+def _names(field: str) -> str:
+    return ", ".join(SYNONYMS[field])
 
 
 def _link(field: str, told: Mapping[str, str]) -> str | None:
@@ -211,14 +225,19 @@ def _table_rows(path: Path, head: bytes) -> Iterator[ItemRow]:
     rows = csv_rows(path, delimiter)
     header_row = next(rows, None)
     header = [_key(name) for name in header_row.fields] if header_row else []
-    if not set(header) & set(SYNONYMS["item_id"]):
-        ids = ", ".join(SYNONYMS["item_id"])
-        raise BadInput(f"{path}: no column of the first line names an item ({ids})", path="line 1", code="header")
+    for field, what in (("item_id", "an item"), ("name", "its name")):
+        if not set(header) & set(SYNONYMS[field]):
+            raise BadInput(
+                f"{path}: no column of the first line names {what} ({_names(field)})", path="line 1", code="header"
+            )
     for row in rows:
         if len(row.fields) == len(header):
             yield ItemRow(row.line, dict(zip(header, row.fields, strict=True)))
         elif any(row.fields):
-            yield ItemRow(row.line, {}, f"{len(row.fields)} fields, {len(header)} are due")
+            told = (
+                f"{len(row.fields)} fields, the first line has {len(header)}; a value with {delimiter!r} needs quotes"
+            )
+            yield ItemRow(row.line, {}, told)
 
 
 def _key(name: str) -> str:

@@ -20,8 +20,9 @@ from rich.console import Console
 from features.catalog import Item
 from features.catalog_store import CatalogStore
 from infra.clock import Clock, clock_from
+from infra.data_folder import make_usable
 from infra.embedded.outside import Outside, running
-from infra.errors import BadInput, Refused
+from infra.errors import BadInput, NotFound, Refused
 from infra.kafka_admin import check_topics
 from infra.keys import LIVE
 from infra.redis import address, connect, told_as_away
@@ -102,6 +103,9 @@ def load_command(
     """
     request = LoadRequest(source, mapping, items, direct, live, wait, Window(since, until, limit, moved_to))
     request = _checked(request)
+    _there(request)
+    if direct:
+        make_usable(settings.data_dir)
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise BadInput(f"--json {json_file}: there is no folder {json_file.parent}", path="json")
     found = settings if settings.kafka or direct else running(settings)
@@ -277,6 +281,31 @@ def _report(job: _Job, ready: Ready, applied: dict[str, int], dead: dict[str, in
         dead_letters=dead,
         seconds=dict(job.phases.seconds),
     )
+
+
+def _there(request: LoadRequest) -> None:
+    """That mapping and files are there, all told at once, before a server is asked for.
+
+    Raises:
+        NotFound, BadInput: one of them is not.
+    """
+    wrong: list[BadInput] = []
+    if request.source is not None:
+        try:
+            files_of(request.source, named(request.mapping or request.source))
+        except BadInput as error:
+            wrong.append(error)
+            if error.reason == "unknown_mapping" and not Path(request.source).is_file():
+                wrong.append(NotFound(f"there is no file {request.source} either"))
+    if request.items is not None:
+        try:
+            existing(request.items)
+        except BadInput as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise BadInput("; ".join(error.message for error in wrong), path=wrong[0].path, code=wrong[0].reason)
 
 
 def _checked(request: LoadRequest) -> LoadRequest:

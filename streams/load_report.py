@@ -32,6 +32,7 @@ class Refusals(msgspec.Struct, frozen=True):
 
 THROUGH_LOG: Final = "through the log"
 DIRECT: Final = "direct"
+_LONGEST: Final = 500  # characters of an example: the longest lists of what is allowed have fewer
 _ON_THE_LOG: Final = (
     "on the log is not yet in a row: what a shopper has already, or what is older than the allowed lateness before "
     "their newest event, changes nothing; the worker's metrics count both"
@@ -152,7 +153,7 @@ def refuse_nothing(report: LoadReport) -> None:
     """A file that gave nothing at all is hardly what somebody wanted to load.
 
     Raises:
-        BadInput: every line was refused.
+        BadInput: every line was refused, or every row of a catalogue that was loaded alone.
     """
     if report.lines_read and report.lines_refused == report.lines_read and not report.items:
         code, refusals = next(iter(report.refused.items()))
@@ -160,6 +161,15 @@ def refuse_nothing(report: LoadReport) -> None:
             f"nothing of {report.source} was taken: all of its {report.lines_read:,} lines were refused, "
             f"{refusals.count:,} as {code!r}; is --mapping {report.mapping} the right one?",
             path="mapping",
+            code="nothing_taken",
+        )
+    if not report.lines_read and report.items_refused and not report.items:
+        code, refusals = next(iter(report.items_refused.items()))
+        count = sum(each.count for each in report.items_refused.values())
+        raise BadInput(
+            f"nothing of {report.source} was taken: all of its {count:,} rows were refused, {refusals.count:,} as "
+            f"{code!r}; docs/formats.md names the columns of a catalogue",
+            path="items",
             code="nothing_taken",
         )
 
@@ -171,4 +181,9 @@ def write_report(report: LoadReport, file: Path) -> None:
 
 def _example(example: Example) -> str:
     detail = f": {example.detail}" if example.detail else ""
-    return escape(f"line {example.line}{detail}"[:100] if example.line else detail[2:100])
+    return escape(_cut(f"line {example.line}{detail}" if example.line else detail[2:]))
+
+
+def _cut(text: str) -> str:
+    """At a word's end, where it is long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"

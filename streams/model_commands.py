@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from streams.trainer import Report
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON, too.")]
-Version = Annotated[str | None, typer.Argument(help="An artifact; the newest, or for evaluate the released one.")]
+Released = Annotated[str | None, typer.Argument(help="The artifact to test; without it the one in service.")]
+Candidate = Annotated[str | None, typer.Argument(help="The artifact to release; without it the newest.")]
 
 
 def train(
@@ -54,7 +55,7 @@ def train(
         _release(settings, report.manifest.version, None, report)
 
 
-def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
+def evaluate(version: Released = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
     """Test an artifact again, beside the baselines, on the weeks after those it was fitted on."""
     quiet_threads()
     from streams.progress import Phases
@@ -67,7 +68,7 @@ def evaluate(version: Version = None, json_file: JsonFile = None, data_dir: Data
 
 
 def release(
-    version: Version = None,
+    version: Candidate = None,
     force: Annotated[str | None, typer.Option(help="Pass the gate over; give the reason, it is kept.")] = None,
     back: Annotated[bool, typer.Option("--rollback", help="Put the release before into service again.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Only list artifacts and releases.")] = False,
@@ -86,7 +87,7 @@ def release(
     if listed:
         _list(settings)
     elif back:
-        say(f"released {rollback(settings.models_dir, _now(settings)).version} again")
+        say(f"released {rollback(settings.models_dir, _now(settings), by=_who()).version} again")
     else:
         quiet_threads()
         _release(settings, version or _newest(settings), force)
@@ -113,7 +114,7 @@ def _release(settings: "Settings", version: str, force: str | None, tested: "Rep
     from streams.releasing import release as swap
 
     with Phases() as phases:
-        done = swap(settings, version, phases, _now(settings), force=force, tested=tested)
+        done = swap(settings, version, phases, _now(settings), force=force, tested=tested, by=_who())
     for line in _figures(done):
         say(line)
     say(f"released {done.version}")
@@ -150,8 +151,10 @@ def _list(settings: "Settings") -> None:
     from models.gate import METRIC, MODEL
     from models.release import artifacts, pointer
 
-    known = pointer(settings.models_dir)
-    for name in artifacts(settings.models_dir):
+    known, made = pointer(settings.models_dir), artifacts(settings.models_dir)
+    if not made:
+        say(f"no model yet in {settings.models_dir}: daogou train makes one")
+    for name in made:
         try:
             metrics = Artifact.open(settings.models_dir / name, verify=False).manifest.metrics
             told = f"{METRIC} {metrics[MODEL][METRIC]:.4f}"
@@ -160,7 +163,27 @@ def _list(settings: "Settings") -> None:
         mark = "in service" if name == known.live else ""
         say(f"{name}  {told}  {mark}".rstrip())
     for one in known.releases:
-        say(f"released {one.at:%Y-%m-%d %H:%M}  {one.version}  {one.forced or ''}".rstrip())
+        say(f"released {one.at:%Y-%m-%d %H:%M}  {one.version}  {_why(one)}".rstrip())
+
+
+def _why(one: "Release") -> str:
+    """By whom, and for what reason where the gate was passed over."""
+    from models.release import ROLLBACK
+
+    by = f"by {one.by}" if one.by else ""
+    if one.forced is None or one.forced == ROLLBACK:
+        return f"{one.forced or ''} {by}".strip()
+    return f"forced {by}".strip() + f": {one.forced}"
+
+
+def _who() -> str | None:
+    """The account that this runs under, where it has a name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def _now(settings: "Settings") -> "datetime":

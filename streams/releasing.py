@@ -25,6 +25,7 @@ def release(
     *,
     force: str | None = None,
     tested: Report | None = None,
+    by: str | None = None,
 ) -> Release:
     """Put an artifact into service if the gate lets it; the figures are kept with the release.
 
@@ -35,6 +36,7 @@ def release(
         at: now.
         force: the reason why the gate is passed over; the figures are kept where there are any.
         tested: how the candidate did, where it was tested just now.
+        by: the account that asks for it; kept in the record.
 
     Raises:
         NotFound, ArtifactBroken: the candidate is not there, or not whole.
@@ -50,7 +52,7 @@ def release(
             raise
         phases.say(f"released without figures: {error.message}")
         compared = None
-    return swap(settings.models_dir, version, at, compared, force=force)
+    return swap(settings.models_dir, version, at, compared, force=force, by=by)
 
 
 def compare(settings: Settings, version: str, phases: Phases, tested: Report | None = None) -> Compared:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -61,7 +62,7 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     items = [catalogue[item_id] for item_id in sorted(catalogue)]
     sources = sources_of(settings)
     with phases.phase("purchases read", 0, "orders") as advance:
-        bought = purchases(sources, sorted(catalogue), advance)
+        bought = purchases(sources, sorted(catalogue), advance, partial(_say_repeats, phases))
     texts = [text_of(item) for item in items]
     with phases.phase("texts encoded", 0, "new texts") as advance:
         vectors = encode(texts, settings.text_encoder, settings.data_dir / "text", advance)
@@ -144,7 +145,7 @@ def _manifest(settings: Settings, options: Options, trained: Trained, made_at: d
 def bought_in(settings: Settings, items: Sequence[str], weeks: tuple[int, int], phases: Phases) -> Interactions:
     """Every purchase of the items, some of them in the weeks that a model is tested on."""
     with phases.phase("purchases read", 0, "orders") as advance:
-        bought = purchases(sources_of(settings), items, advance)
+        bought = purchases(sources_of(settings), items, advance, partial(_say_repeats, phases))
     if not len(bought.between(*weeks)):
         raise BadInput("the archive holds no purchase of the weeks that this artifact was tested on", code="no_events")
     return bought
@@ -185,3 +186,8 @@ async def _catalogue(settings: Settings) -> dict[str, Item]:
 def ms_of(at: datetime) -> int:
     """A time in ms since the epoch."""
     return round(at.timestamp() * 1000)
+
+
+def _say_repeats(phases: Phases, repeats: int) -> None:
+    if repeats:
+        phases.say(f"{repeats:,} records repeat an order of the archive and are passed over")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from features.aggregates import VIEWS, Kind, Value, ValueType, View
 from features.feature_log import CREATED_AT, EVENT_AT, FeatureLog, arrow_type, folder_of, replaced, schema_of
 from infra.clock import DAY_MS
+from infra.errors import Refused
 
 START = 1_777_593_600_000  # 2026-05-01
 EVERY_TYPE = View(
@@ -202,3 +203,15 @@ def test_what_a_killed_build_left_behind_is_not_mixed_in(tmp_path: Path) -> None
     (tmp_path / "turning").symlink_to("build-2")
     build(tmp_path, 2)
     assert (in_use(tmp_path), builds(tmp_path)) == (2, ["build-1", "build-2"])
+
+
+def test_what_is_no_link_to_a_build_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "current" / "numbers").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "current").symlink_to("/nowhere")
+    for root in (tmp_path / "folder", tmp_path / "elsewhere"):
+        with pytest.raises(Refused, match="is not the link to a build") as caught:
+            build(root, 1)
+        assert caught.value.reason == "not_a_build"
+        assert builds(root) == []
+    assert (tmp_path / "folder" / "current" / "numbers").is_dir()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from models.item_features import features_of
 from models.scorer import Scorer, facts_of, packed
 from models.text import whitened
 from models.training import REPEATS_KEPT, TEST_DAYS, Data, Trained, _examples, table_of, train
-from tests.features.past import LATENESS_MS, Past, before, moment, past
+from tests.features.past import LATENESS_MS, Past, archived, before, moment, past
 from tests.models.made_shop import DAYS, HALVES, START, catalogue, visits
 
 DAY_MS = 86_400_000
@@ -87,6 +88,18 @@ def test_every_purchase_is_read_once_and_in_order(made: Past, data: Data) -> Non
     assert sorted(found) == sorted(told)
     place = list(zip(bought.shopper.tolist(), bought.at.tolist(), bought.order.tolist(), strict=True))
     assert place == sorted(place)
+
+
+def test_orders_that_are_on_the_log_twice_are_counted_once(made: Past, data: Data, tmp_path: Path) -> None:
+    for log in ("first", "again"):
+        archived(tmp_path / "archive", made.events, log=log)
+    sources = replace(data.sources, archive_dir=tmp_path / "archive")
+    told: list[int] = []
+    repeats: list[int] = []
+    bought = purchases(sources, data.bought.items, told.append, repeats.append)
+    orders = sum(event.event_name == "purchase" for event in made.events)
+    assert (sum(told), repeats) == (orders, [orders])
+    assert len(bought) == len(data.bought)
 
 
 def test_items_outside_the_catalogue_and_other_tenants_are_left_out(data: Data) -> None:

@@ -136,6 +136,32 @@ def test_the_command_line_begins_where_ctrl_c_is_safe() -> None:
     assert "Create the topics" in told.stdout
 
 
+@pytest.mark.parametrize("command", [("topics",), ("topics", "create"), ("topics", "check")])
+def test_the_embedded_broker_needs_no_topics_made(command: tuple[str, ...], tmp_path: Path) -> None:
+    told = daogou(*command, "--data-dir", str(tmp_path))
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.splitlines() == [
+        "nothing to do: the embedded broker makes its topics itself (DAOGOU_KAFKA is empty)"
+    ]
+
+
+def test_a_load_says_all_that_is_not_there_before_it_asks_for_a_broker(tmp_path: Path) -> None:
+    told = daogou("load", "nofile", "--mapping", "nonsense", "--items", "nowhere.csv", "--data-dir", str(tmp_path))
+    assert told.returncode == 2
+    assert "there is no mapping 'nonsense'; allowed: completejourney" in told.stderr
+    assert "there is no file nofile either; there is no file nowhere.csv" in told.stderr
+    told = daogou("load", "nofile", "--mapping", "jsonlines", "--data-dir", str(tmp_path))
+    assert (told.returncode, told.stderr.splitlines()) == (
+        2,
+        ["daogou: there is no file nofile; give the file to load [not_found]"],
+    )
+
+
+def test_the_list_of_no_models_says_so(tmp_path: Path) -> None:
+    told = daogou("release", "--list", "--data-dir", str(tmp_path))
+    assert (told.returncode, "daogou train makes one" in told.stdout) == (0, True)
+
+
 def test_topics_of_another_count_are_a_clear_error(kafka: str) -> None:
     told = daogou("topics", DAOGOU_KAFKA=kafka, DAOGOU_PARTITIONS="64")
     assert told.returncode == 1

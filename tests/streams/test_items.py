@@ -72,6 +72,9 @@ def test_an_entry_without_an_id_is_named_by_its_line(tmp_path: Path) -> None:
         ({"id": "1", "name": "x" * 301}, "too_long"),
         ({"id": "1", "name": "a\x00b"}, "control_character"),
         ({"id": "1", "name": "x", "price": "12.99"}, "currency_required"),
+        ({"id": "1", "name": "x", "price": "3,5"}, "currency_required"),
+        ({"id": "1", "name": "x", "price": "3,5 €"}, "currency_required"),
+        ({"id": "1", "name": "x", "price": "1,2345"}, "bad_price"),
         ({"id": "1", "name": "x", "price": "-1 EUR"}, "bad_price"),
         ({"id": "1", "name": "x", "price": "1,299.00 EUR"}, "bad_price"),
         ({"id": "1", "name": "x", "price": "NaN EUR"}, "bad_price"),
@@ -87,6 +90,32 @@ def test_a_row_that_breaks_a_rule(texts: dict[str, str], code: str) -> None:
     with pytest.raises(BadInput) as caught:
         described(texts)
     assert caught.value.reason == code
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        ("3,5", "'3,5' has no currency: write 3.5 USD, or add a column (currency, currency_code, price_currency)"),
+        ("dear", "'dear' is no price: write 12.99 USD, or 12,99 USD"),
+        ("1,299.00 EUR", "thousands without a mark"),
+    ],
+)
+def test_what_is_wrong_with_a_price_is_said(price: str, said: str, tmp_path: Path) -> None:
+    [broken] = read_items(written(tmp_path, "a.csv", "id;name;price", f"1;Tea;{price}"))
+    assert isinstance(broken, Undescribed)
+    assert said in broken.detail
+
+
+def test_a_comma_in_a_price_of_a_semicolon_file(tmp_path: Path) -> None:
+    [tea] = read_items(written(tmp_path, "a.csv", "id;name;price;currency", "1;Tea;3,5;EUR"))
+    assert isinstance(tea, Described)
+    assert tea.price == Price(price=Decimal("3.5"), currency="EUR")
+
+
+def test_a_row_with_too_many_fields_says_what_to_do(tmp_path: Path) -> None:
+    [broken] = read_items(written(tmp_path, "a.csv", "id,name,price", "1,Tea,3,5"))
+    assert isinstance(broken, Undescribed)
+    assert broken.detail == "4 fields, the first line has 3; a value with ',' needs quotes"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +143,7 @@ def test_the_others_are_taken(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "id,name,price", "1,Tea,1 EUR", "2,Cup,dear", "1,Tea,1 EUR", "3", "4,Pot,")
     found = list(read_items(path))
     assert list(items(found)) == ["1", "4"]
-    assert undescribed(found) == {"currency_required": 1, "repeated_item": 1, "unreadable": 1}
+    assert undescribed(found) == {"bad_price": 1, "repeated_item": 1, "unreadable": 1}
     assert [each.line for each in found if isinstance(each, Undescribed)] == [3, 4, 5]
 
 
@@ -129,7 +158,7 @@ def test_lines_that_are_no_json_objects(tmp_path: Path) -> None:
     )
     found = list(read_items(path))
     assert [each.item_id for each in found if isinstance(each, Described)] == ["1"]
-    assert undescribed(found) == {"unreadable": 2, "currency_required": 1}
+    assert undescribed(found) == {"unreadable": 2, "bad_price": 1}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +180,8 @@ def test_a_feed_that_declares_a_document_type_is_refused(declared: str, encoding
 def test_what_is_no_catalogue(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no column of the first line names an item"):
         list(read_items(written(tmp_path, "a.csv", "name,price", "x,1 EUR")))
+    with pytest.raises(BadInput, match=r"no column of the first line names its name \(name, title"):
+        list(read_items(written(tmp_path, "a.csv", "id,price", "x,1 EUR")))
     with pytest.raises(BadInput, match="no well-formed XML"):
         list(read_items(written(tmp_path, "a.xml", "<rss><item></rss>")))
     with pytest.raises(NotFound):

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from features.events import EVENT_NAMES
 from infra import redis as infra_redis
 from infra.errors import BadInput, Refused
 from infra.keys import LIVE
 from infra.settings import Settings
 from streams.holds import Hold
 from streams.load import LoadRequest, load_command
+from streams.load_report import Example, _example
 from streams.spool import Window
 from tests.streams.files import written
 from tests.streams.loads import direct, rows, run
@@ -40,6 +42,21 @@ def test_refused_before_anything_is_read_while_topics_differ(settings: Settings,
 def test_a_file_of_which_every_line_is_refused_is_no_success(settings: Settings, empty: Redis, retail: Path) -> None:
     with pytest.raises(BadInput, match="all of its 123 lines were refused, 123 as 'cut'; is --mapping taobao"):
         load_command(settings, str(retail), "taobao", direct=True, quiet=True)
+
+
+def test_a_catalogue_of_which_every_row_is_refused_is_no_success(
+    settings: Settings, empty: Redis, tmp_path: Path
+) -> None:
+    catalogue = written(tmp_path, "a.csv", "id,name,price", "1,Tea,1", "2,,1 EUR")
+    with pytest.raises(BadInput, match=r"all of its 2 rows were refused, 1 as .*docs/formats\.md") as caught:
+        load_command(settings, items=catalogue, direct=True, quiet=True)
+    assert caught.value.reason == "nothing_taken"
+
+
+def test_a_long_example_is_cut_at_a_word_or_not_at_all(tmp_path: Path) -> None:
+    known = ", ".join(EVENT_NAMES)
+    assert _example(Example(1, f"event_name must be one of {known}, or another.")).endswith(", or another.")
+    assert _example(Example(1, "word " * 200)).endswith("word …")
 
 
 def test_a_file_needs_a_mapping_and_its_report_a_folder(settings: Settings, empty: Redis, retail: Path) -> None:

@@ -1,6 +1,7 @@
 """`daogou train`, `evaluate` and `release` as a person calls them: what is said, and the status they end with."""
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -124,7 +125,9 @@ def test_evaluate_prints_the_released_one_again(daogou: Daogou, shop: Settings, 
 
 def test_release_without_an_artifact_says_how_one_is_made(daogou: Daogou, tmp_path: Path) -> None:
     empty = ("--data-dir", str(tmp_path / "empty"))
-    assert daogou("release", "--list", *empty) == Told(0, "", "")
+    told = daogou("release", "--list", *empty)
+    assert (told.status, told.err) == (0, "")
+    assert told.out == f"no model yet in {tmp_path / 'empty' / 'models' / 'default'}: daogou train makes one\n"
     told = daogou("release", *empty)
     assert (told.status, "daogou train makes one" in told.err) == (2, True)
     for arguments in (("release", "nothing"), ("release", "../elsewhere")):
@@ -153,12 +156,14 @@ def test_release_list_force_and_rollback(daogou: Daogou, shop: Settings, version
     assert [line for line in told.out.splitlines() if "in service" in line] == [
         line for line in told.out.splitlines() if line.startswith(f"{worse}  all/ndcg")
     ]
-    assert told.out.splitlines()[-1].endswith(f"{worse}  a trial")
+    assert told.out.splitlines()[-1].endswith(f"{worse}  forced by {getpass.getuser()}: a trial")
     for wrong in ((worse, "--rollback"), ("--rollback", "--force", "why")):
         told = daogou("release", *wrong)
         assert (told.status, "give no version and no --force" in told.err) == (2, True)
     assert daogou("release", "--rollback").out == f"released {version} again\n"
     assert pointer(shop.models_dir).live == version
+    told = daogou("release", "--list")
+    assert told.out.splitlines()[-1].endswith(f"{version}  rollback by {getpass.getuser()}")
 
 
 def test_a_broken_pointer_is_one_sentence(daogou: Daogou, shop: Settings, version: str) -> None:
