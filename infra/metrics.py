@@ -24,6 +24,7 @@ class Metric:
 
 _FAST = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 5.0)
 _SLOW = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+_SIZES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 
 EVENTS_TAKEN: Final = Metric(
     "daogou_events_taken_total", "counter", "events acknowledged by Kafka at the door", ("event_name",)
@@ -40,6 +41,19 @@ DEAD_LETTERS: Final = Metric(
 )
 BATCH_SECONDS: Final = Metric(
     "daogou_batch_seconds", "histogram", "time of one micro-batch by stage, and of all", ("stage",), _FAST
+)
+BATCH_RECORDS: Final = Metric("daogou_batch_records", "histogram", "records of one micro-batch", (), _SIZES)
+WAITING_RECORDS: Final = Metric(
+    "daogou_waiting_records", "gauge", "records that were read ahead and wait to be applied", ("topic",)
+)
+PAUSED_SINCE: Final = Metric(
+    "daogou_paused_since_seconds", "gauge", "since when an operator's pause holds, seconds since 1970; 0: it does not"
+)
+STANDING_SECONDS: Final = Metric(
+    "daogou_standing_seconds", "gauge", "how long a fence has not moved though records wait behind it", ("partition",)
+)
+RECORDS_LOST: Final = Metric(
+    "daogou_records_lost_total", "counter", "records that retention took before they were applied", ("topic",)
 )
 EVENT_TO_SHELF_SECONDS: Final = Metric(
     "daogou_event_to_shelf_seconds",
@@ -91,6 +105,11 @@ METRICS: Final[tuple[Metric, ...]] = (
     EVENTS_REDELIVERED,
     DEAD_LETTERS,
     BATCH_SECONDS,
+    BATCH_RECORDS,
+    WAITING_RECORDS,
+    PAUSED_SINCE,
+    STANDING_SECONDS,
+    RECORDS_LOST,
     EVENT_TO_SHELF_SECONDS,
     SHOPPERS_SCORED,
     DERIVED_FAILED,

@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     bad_share_window: int = Field(
         10_000, ge=1000, le=1_000_000, description="newest records of a topic that the share of bad ones is counted in"
     )
+    stuck_s: int = Field(
+        120,
+        ge=10,
+        le=86_400,
+        description="seconds that records may wait without progress before the worker ends itself",
+    )
     group: str = Field("daogou", min_length=1, max_length=100, description="Kafka consumer group of the workers")
 
     # The API.
@@ -132,7 +138,7 @@ class Settings(BaseSettings):
     # Running.
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
     log_format: str = Field("text", pattern="^(text|json)$", description="json for machines, text for people")
-    metrics_port: int = Field(0, ge=0, le=65_535, description="port of the worker's Prometheus metrics; 0: none")
+    metrics_port: int = Field(0, ge=0, le=65_535, description="port of the worker's metrics and health; 0: none")
     clock_shift_file: Path | None = Field(None, description="file with seconds to add to the clock: demo and tests")
 
     @field_validator("kafka_security")

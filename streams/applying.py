@@ -117,6 +117,7 @@ class Applying:
         for stage, seconds in counts.seconds.items():
             observe(metrics.BATCH_SECONDS, seconds, stage=stage)
         observe(metrics.BATCH_SECONDS, took_s, stage="all")
+        observe(metrics.BATCH_RECORDS, sum(len(batch.records) for batch in batches))
         now_ms = self._around.clock.now_ms()
         for received in counts.received:
             observe(metrics.EVENT_TO_SHELF_SECONDS, max(0, now_ms - received) / 1000)

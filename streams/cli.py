@@ -16,6 +16,7 @@ from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.model_commands import evaluate, quiet_threads, release, train
 from streams.replay_commands import replay_app
+from streams.running_commands import streams_app
 from streams.stop_signals import StopSignals
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     epilog="Settings are environment variables (DAOGOU_KAFKA, DAOGOU_REDIS, …): `daogou doctor` lists them.",
 )
 app.add_typer(topics_app, name="topics", help="Kafka topics: create what is missing, check the rest.")
+app.add_typer(streams_app, name="streams", help="All workers of the shop: pause, resume, status.")
 app.add_typer(dead_letters_app, name="dead-letters", help="What could not be processed: look, put back, set aside.")
 app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, roll back, drop it.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")

@@ -23,13 +23,16 @@ class Chunk:
 class Inbox:
     """Chunks of one topic.
 
-    The reader asks for room before it fetches, so what waits stays near `bound` records.
+    The reader asks for room before it fetches, so what waits stays near `bound` records. While it is held, it takes
+    chunks and gives none.
     """
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._chunks: deque[Chunk] = deque()
         self._waiting = 0
+        self._held = False
+        self.at_rest = True
         self.read: dict[int, int] = {}
         self._some = asyncio.Event()
         self._full = asyncio.Event()
@@ -43,8 +46,19 @@ class Inbox:
         self.read[chunk.partition] = chunk.records[-1].offset
         self._signal()
 
+    @property
+    def waiting(self) -> int:
+        """Records that wait."""
+        return self._waiting
+
+    def hold(self, held: bool) -> None:
+        """Give nothing, or give again; `at_rest` says when what was taken before is done with, too."""
+        self._held = held
+        self._signal()
+
     async def some(self) -> None:
-        """Wait until there is anything."""
+        """Wait until there is anything. Whoever asks is done with what was taken before."""
+        self.at_rest = True
         await self._some.wait()
 
     async def fill(self, within_s: float) -> None:
@@ -56,14 +70,15 @@ class Inbox:
             return
 
     def take(self, most: int) -> list[Chunk]:
-        """Chunks in order, up to `most` records or the first chunk."""
+        """Chunks in order, up to `most` records or the first chunk; none while it is held."""
         taken: list[Chunk] = []
         count = 0
-        while self._chunks and (not taken or count + len(self._chunks[0].records) <= most):
+        while self._chunks and not self._held and (not taken or count + len(self._chunks[0].records) <= most):
             chunk = self._chunks.popleft()
             taken.append(chunk)
             count += len(chunk.records)
         self._waiting -= count
+        self.at_rest = not taken
         self._signal()
         return taken
 
@@ -75,7 +90,7 @@ class Inbox:
 
     def _signal(self) -> None:
         for event, so in (
-            (self._some, bool(self._chunks)),
+            (self._some, bool(self._chunks) and not self._held),
             (self._full, self._waiting >= self._bound),
             (self.room, self._waiting < self._bound),
         ):

@@ -4,7 +4,7 @@ once.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -44,13 +44,21 @@ class Firing:
     """Fires the timers of the partitions that the pipeline owns, once they are applied to the log's end."""
 
     def __init__(
-        self, pipeline: Pipeline, catalogue: CatalogStore, drainer: Drainer, clock: Clock, log_ends: LogEnds
+        self,
+        pipeline: Pipeline,
+        catalogue: CatalogStore,
+        drainer: Drainer,
+        clock: Clock,
+        log_ends: LogEnds,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While `paused`, no timer fires."""
         self._pipeline = pipeline
         self._catalogue = catalogue
         self._drainer = drainer
         self._clock = clock
         self._backlog = Backlog(log_ends)
+        self._paused = paused
         self._answer_lost = False
 
     async def run(self, measured: Metrics) -> None:
@@ -74,6 +82,8 @@ class Firing:
         Raises:
             OwnershipLost, RedisAway.
         """
+        if self._paused():
+            return Counter()
         if self._answer_lost:  # timers may have gone and left effects that the drainer has not heard of
             await self._drainer.look()
             self._answer_lost = False
@@ -87,6 +97,8 @@ class Firing:
             _log.warning("messages wait: nobody says where the log ends", why=error.message)
             return Counter()
         async with self._pipeline.lock:
+            if self._paused():
+                return Counter()
             ready = self._backlog.ready(due, self._pipeline.owned)[:PER_TURN]
             return await self._fire(ready, now_ms) if ready else Counter()
 

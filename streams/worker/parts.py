@@ -1,6 +1,7 @@
 """The parts of a worker, wired: what each does is in its own module."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from features.catalog_archive import FOLDER as CATALOGUE_ARCHIVE
 from features.catalog_store import CatalogStore
 from features.online import OnlineWriter
 from infra.clock import clock_from
-from infra.errors import DaogouError, Unavailable
+from infra.errors import DaogouError
 from infra.kafka import Producer
 from infra.kafka_admin import EndOffsets
 from infra.keys import LIVE, feast_project
@@ -37,21 +38,23 @@ from streams.inbox import Inbox
 from streams.marketing.firing import Firing
 from streams.outbox import Outbox
 from streams.patience import patiently
+from streams.pausing import Gate, Pauses
 from streams.pipeline import build_pipeline
 from streams.replay.order import note_begun
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
 from streams.worker.app import create, note_applied
-from streams.worker.positions import Logs, after_fences, next_on_log
+from streams.worker.health import Health
+from streams.worker.positions import Logs, after_fences, next_kept, next_on_log
 from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
+from streams.worker.watching import Log, Watching
 
 _log = logger(__name__)
 
 _WATCH_S: Final = 1.0
 _HOLD_S: Final = 8.0
-_MEASURE_S: Final = 5.0
 # Inboxes hold this many micro-batches, so that one is read while another is applied.
 _READ_AHEAD: Final = 4
 # How far the micro-batches may be ahead of the archiver where the broker forgets its oldest records.
@@ -105,7 +108,8 @@ class Parts:
             Filing(),
             measured,
         )
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends)
+        self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends, self._gate.closed)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._keeper = CatalogueKeeper(
             catalogue,
@@ -128,8 +132,17 @@ class Parts:
         self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
         self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
         self._progress = Progress(clock, measured)
+        self.health = Health(time.monotonic, settings.stuck_s)
+        self._watching = Watching(
+            self.pipeline,
+            self._gate,
+            self.health,
+            self._progress,
+            Log(self._ends, lambda: self._began, partial(next_on_log, logs, EVENTS)),
+            settings.stuck_s,
+        )
         around = Around(
-            next_on_log=partial(next_on_log, logs, EVENTS),
+            next_on_log=partial(next_kept, logs, EVENTS, measured),
             before_batch=self._before_batch,
             applied=self._applied,
             metrics=measured,
@@ -157,13 +170,19 @@ class Parts:
             self._archiver.run(),
             self._items_archiver.run(),
             _every(_WATCH_S, self._watch, "watching the fences"),
-            self._measure(),
+            self._watching.run(),
+            self._watching.turn(self._inboxes, self._metrics),
+            self._watching.measure(self._metrics),
             _every(_HOLD_S, self.hold.take, "holding the namespace"),
         )
 
     async def load_model(self) -> None:
         """Before anything is read: events that are applied without the model would leave lists older than rows."""
         await self._releases.look()
+
+    async def look_for_pause(self) -> None:
+        """Before anything is read, too: a pause survives the workers."""
+        await self._watching.look()
 
     async def settle(self) -> None:
         """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
@@ -183,6 +202,7 @@ class Parts:
             raise
         self._rescoring.sweep()
         self.begun.set()
+        self.health.begun = True
         return positions
 
     async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
@@ -193,7 +213,7 @@ class Parts:
         claim = self.pipeline.claim
         claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
         fences = {partition: owned.fence for partition, owned in claimed.items()}
-        positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences)
+        positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences, self._metrics)
         await patiently("reading outboxes", self._drainer.look)
         self._began = positions
         self._applying.begin(positions)
@@ -203,7 +223,7 @@ class Parts:
         logs = self._logs
         await patiently("asking for a stop", self._bad_stop.begin, CATALOG, logs.catalogue)
         reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
-        positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached)
+        positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached, self._metrics)
         self._inboxes[CATALOG].clear()
         self._keeper.read_from(positions)
         return {(CATALOG, partition): offset for partition, offset in positions.items()}
@@ -229,18 +249,6 @@ class Parts:
     async def _watch(self) -> None:
         await self.pipeline.check()
         await self._keeper.check()
-
-    async def _measure(self) -> None:
-        """Say how far behind the log this worker is; with Kafka away nobody knows, and that is no reason to end."""
-        while True:
-            await asyncio.sleep(_MEASURE_S)
-            owned = dict(self.pipeline.owned)
-            try:
-                ends = await asyncio.to_thread(self._ends.of, list(owned))
-            except Unavailable as error:
-                _log.warning("nobody says where the log ends", why=error.message)
-            else:
-                self._progress.measure(ends, {partition: it.fence for partition, it in owned.items()})
 
     async def _until_failed(self) -> None:
         await self._failed

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from infra import metrics
 from infra.brokers import Bootstrap
 from infra.errors import KafkaAway, Refused
 from infra.kafka import Follower
 from infra.kafka_admin import end_offsets, log_id, start_offsets
 from infra.logs import logger
+from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 
@@ -50,7 +52,7 @@ async def identify(settings: Settings) -> Logs:
     return Logs(bootstrap, events, catalogue, settings.embedded_kafka)
 
 
-async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dict[int, int]:
+async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int], measured: Metrics) -> dict[int, int]:
     """The next offset to read of each partition, by the last one applied (-1: none).
 
     Raises:
@@ -73,10 +75,36 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int]) -> dic
                 code="fence_beyond_end",
             )
         if fence + 1 < start:
-            # Retention took them before they were applied. Going on is all that is left, loudly.
-            _log.error("records were lost", topic=topic, partition=partition, first=fence + 1, last=start - 1)
+            _alarm(measured, topic, partition, fence + 1, start)
         positions[partition] = max(fence + 1, start)
     return positions
+
+
+def _alarm(measured: Metrics, topic: str, partition: int, first: int, start: int) -> None:
+    """Retention took records before they were applied. Going on is all that is left, loudly."""
+    _log.error(
+        "records were lost: the log begins behind what was applied last; load them again from the archive or their "
+        "source, and let Kafka keep records longer than workers stand still",
+        topic=topic,
+        partition=partition,
+        first=first,
+        last=start - 1,
+    )
+    measured.count(metrics.RECORDS_LOST, start - first, topic=topic)
+
+
+async def next_kept(logs: Logs, topic: str, measured: Metrics, partition: int, offset: int) -> int:
+    """As `next_on_log`, for a reader that found a hole: what retention took while it read is told.
+
+    Raises:
+        KafkaAway.
+    """
+    found = await next_on_log(logs, topic, partition, offset)
+    if found > offset:
+        start = (await asyncio.to_thread(start_offsets, logs.bootstrap, topic))[partition]
+        if start > offset:
+            _alarm(measured, topic, partition, offset, min(start, found))
+    return found
 
 
 async def next_on_log(logs: Logs, topic: str, partition: int, offset: int) -> int:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 import uvloop
-from prometheus_client import start_http_server
 
 from infra import logs
 from infra.errors import DaogouError, OwnershipLost, RedisAway, Unavailable
@@ -21,6 +20,7 @@ from infra.ready import tell_ready
 from infra.redis import connect
 from infra.settings import Settings
 from streams.processes import OWNERSHIP_LOST_STATUS
+from streams.worker.health import serve
 from streams.worker.parts import Parts
 from streams.worker.positions import identify
 
@@ -102,9 +102,7 @@ async def _serve(settings: Settings, measured: Metrics) -> int:
         await parts.hold.take()
         stack.push_async_callback(_release, parts)
         if settings.metrics_port:
-            server, _ = start_http_server(settings.metrics_port, registry=measured.registry)
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
+            stack.callback(serve(settings.metrics_port, measured, parts.health))
         await _until_ended(parts, stop)
     return 0
 
@@ -115,7 +113,7 @@ async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:
     Raises:
         Whatever the first part that failed raised.
     """
-    await started(parts.load_model, parts.app.start, within_s=_START_WITHIN_S)
+    await started(parts.load_model, parts.look_for_pause, parts.app.start, within_s=_START_WITHIN_S)
     asked, ready = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_ready(parts))
     tasks = [asyncio.ensure_future(loop) for loop in parts.loops()]
     app_ended = asyncio.ensure_future(parts.until_app_ends())

@@ -30,6 +30,7 @@ DEFAULTS = {
     "outbox_max": 10_000,
     "bad_share_max": 0.5,
     "bad_share_window": 10_000,
+    "stuck_s": 120,
     "group": "daogou",
     "host": "127.0.0.1",
     "port": 8000,

@@ -3,6 +3,7 @@
 import pytest
 
 from infra.errors import Refused
+from infra.metrics import Metrics
 from infra.topics import EVENTS
 from streams.worker.positions import Logs, after_fences, next_on_log
 from tests.bulk import BulkProducer
@@ -17,9 +18,9 @@ async def test_after_the_fence_and_not_beyond_the_end(broker: str) -> None:
     bulk.close()
     logs = Logs(broker, "events", "catalogue", embedded=True)
     other = (HOME + 1) % PARTITIONS
-    assert await after_fences(logs, EVENTS, {HOME: -1, other: -1}) == {HOME: 0, other: 0}
-    assert await after_fences(logs, EVENTS, {HOME: 2}) == {HOME: 3}
-    assert await after_fences(logs, EVENTS, {HOME: 4}) == {HOME: 5}
+    assert await after_fences(logs, EVENTS, {HOME: -1, other: -1}, Metrics()) == {HOME: 0, other: 0}
+    assert await after_fences(logs, EVENTS, {HOME: 2}, Metrics()) == {HOME: 3}
+    assert await after_fences(logs, EVENTS, {HOME: 4}, Metrics()) == {HOME: 5}
     with pytest.raises(Refused, match=r"offset 5 was applied, but the log ends at 5\..*an empty Redis"):
-        await after_fences(logs, EVENTS, {HOME: 5})
+        await after_fences(logs, EVENTS, {HOME: 5}, Metrics())
     assert await next_on_log(logs, EVENTS, HOME, 3) == 3

@@ -1,0 +1,111 @@
+"""A pause: nothing is applied, no timer fires, partitions stay; it outlives whoever asked, and is written down."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+
+from infra.clock import ManualClock
+from infra.kafka import Follower
+from infra.kafka_admin import start_offsets
+from infra.keys import LIVE
+from infra.metrics import Metrics
+from infra.settings import Settings
+from infra.topics import COMMANDS
+from streams import pause_asking
+from streams.holds import Hold
+from streams.pausing import Gate, Pause, Pauses
+from tests.streams.test_applying import Loop, chunk
+
+PAUSE = Pause(since_ms=1_000, by="ann", why="Redis moves")
+
+
+def gate_of(redis: Redis, loop: Loop, token: str = "w1") -> Gate:
+    return Gate(Pauses(redis, "Redis"), loop.pipeline, [loop.inbox], token, loop.measured)
+
+
+def paused_since(measured: Metrics) -> float:
+    found = text_string_to_metric_families(measured.text().decode())
+    [sample] = [s for family in found for s in family.samples if s.name == "daogou_paused_since_seconds"]
+    return sample.value
+
+
+async def test_what_was_taken_is_applied_and_nothing_more_until_the_end_of_the_pause(
+    settings: Settings, redis: Redis
+) -> None:
+    loop, pauses = Loop(settings, redis), Pauses(redis, "Redis")
+    gate = gate_of(redis, loop)
+    await loop.begin()
+    loop.inbox.put(chunk(0, 4))
+    await loop.until(3)
+    await pauses.begin(PAUSE)
+    await gate.look()
+    assert gate.closed()
+    assert paused_since(loop.measured) == 1
+    loop.inbox.put(chunk(4, 8))
+    assert loop.inbox.take(100) == []
+    assert loop.inbox.waiting == 4
+    assert await pauses.end(PAUSE)
+    await gate.look()
+    assert paused_since(loop.measured) == 0
+    await loop.until(7)
+    assert (loop.counts.applied, loop.counts.redelivered) == (8, 0)
+
+
+async def test_a_worker_says_that_it_rests_once_its_batch_is_done(settings: Settings, redis: Redis) -> None:
+    loop, pauses = Loop(settings, redis), Pauses(redis, "Redis")
+    await Hold(redis, LIVE, "w1", alone=False).take()
+    gate = gate_of(redis, loop)
+    loop.inbox.put(chunk(0, 4))
+    assert loop.inbox.take(100)
+    await pauses.begin(PAUSE)
+    await gate.look()
+    assert await pauses.workers(PAUSE) == (1, 0)
+    loop.inbox.put(chunk(4, 8))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await loop.inbox.some()  # the loop comes back for more: the batch is done
+    await gate.look()
+    assert await pauses.workers(PAUSE) == (1, 1)
+
+
+async def test_a_pause_survives_whoever_looks_and_the_first_one_holds(settings: Settings, redis: Redis) -> None:
+    pauses = Pauses(redis, "Redis")
+    assert await pauses.begin(PAUSE) == PAUSE
+    assert await pauses.begin(Pause(2_000, "bob")) == PAUSE
+    again = gate_of(redis, Loop(settings, redis), "another worker")
+    await again.look()
+    assert again.pause == PAUSE
+    assert not await pauses.end(Pause(2_000, "bob"))
+    assert await pauses.now() == PAUSE
+
+
+def commands(settings: Settings, since: Mapping[int, int]) -> list[pause_asking.Told]:
+    follower = Follower(settings.brokers, COMMANDS, since, embedded=True)
+    found: list[dict[str, object]] = []
+    while read := follower.read(1000, 2.0):
+        found += [msgspec.json.decode(record.value or b"") for record in read]
+    follower.close()
+    return [msgspec.convert(one, pause_asking.Told) for one in found if one["command"] in ("pause", "resume")]
+
+
+def test_it_is_written_down_once_however_often_it_is_asked(broker: str, empty: object, settings: Settings) -> None:
+    here, clock, said = settings.model_copy(update={"kafka": broker}), ManualClock(5_000), list[str]()
+    begin = start_offsets(broker, COMMANDS)
+    pause_asking.pause(here, "ann", "a reason", 5.0, clock, said.append)
+    clock.move_ms(1_000)
+    pause_asking.pause(here, "bob", "", 5.0, clock, said.append)
+    pause_asking.status(here, said.append)
+    pause_asking.resume(here, "bob", clock, said.append)
+    pause_asking.resume(here, "bob", clock, said.append)
+    told = commands(here, begin)
+    ids = [one.command_id for one in told]
+    assert sorted(one.command for one in told) == ["pause", "pause", "resume"]
+    assert len(set(ids)) == 2
+    assert {one.by for one in told if one.command == "pause"} == {"ann"}
+    assert said[1] == "paused already since 1970-01-01T00:00:05Z by ann: a reason"
+    assert said[-2] == "resumed; it was paused since 1970-01-01T00:00:05Z by ann: a reason"
+    assert said[-1] == "not paused"

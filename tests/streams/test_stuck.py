@@ -1,0 +1,111 @@
+"""A partition that stands still though records wait is told, and ends the worker; a still log or a pause is neither."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from infra.clock import ManualClock
+from infra.errors import KafkaAway, Unavailable
+from infra.kafka_admin import EndOffsets
+from infra.metrics import Metrics
+from infra.settings import Settings
+from streams.pausing import Gate, Pause, Pauses
+from streams.pipeline import build_pipeline
+from streams.worker.health import Health
+from streams.worker.progress import Progress
+from streams.worker.stuck import Standing
+from streams.worker.watching import Log, Watching
+
+LIMIT_S = 120
+
+
+class Watched:
+    """A watcher whose times, ends and fences a test says; only `there` partitions have a record behind the fence."""
+
+    def __init__(self, settings: Settings, redis: Redis, there: tuple[int, ...] = (0, 1)) -> None:
+        pipeline = build_pipeline(settings, redis)
+        self.measured, self.began, self.now_s = Metrics(), dict[int, int](), 0.0
+        self.pauses = Pauses(redis, "Redis")
+        gate = Gate(self.pauses, pipeline, [], "w", self.measured)
+        self.health = Health(lambda: self.now_s, LIMIT_S)
+        self.health.begun = True
+        self._there = there
+        log = Log(EndOffsets(settings.brokers, "no-topic"), lambda: self.began, self._next)
+        progress = Progress(ManualClock(0), self.measured)
+        self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S)
+
+    async def at(self, now_s: float, ends: Mapping[int, int], fences: Mapping[int, int]) -> bool:
+        """Look at that moment; whether the worker is ready then."""
+        self.now_s = now_s
+        self.health.turned()
+        await self.watching.judge(now_s, ends, fences, self.measured)
+        return self.health.ready()[0]
+
+    async def _next(self, partition: int, offset: int) -> int:
+        if partition not in self._there:
+            raise KafkaAway("nothing can be read there")
+        return offset
+
+
+async def test_it_is_said_once_and_then_ends_the_worker(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    assert await one.at(0, {0: 10, 1: 10}, {0: 4, 1: 4})
+    assert await one.at(100, {0: 20, 1: 10}, {0: 4, 1: 5})
+    assert not await one.at(120, {0: 20, 1: 10}, {0: 4, 1: 5})
+    assert one.health.ready()[1]["partitions"] == [0]
+    assert 'daogou_standing_seconds{partition="0"} 120' in one.measured.text().decode()
+    with pytest.raises(Unavailable, match=r"partitions 0 are stuck: records wait behind offset 4.*120 s") as stuck:
+        await one.at(125, {0: 20, 1: 10}, {0: 4, 1: 5})
+    assert stuck.value.reason == "partition_stuck"
+
+
+async def test_one_that_moves_at_last_is_ready_again(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    await one.at(0, {0: 10}, {0: 4})
+    assert not await one.at(120, {0: 10}, {0: 4})
+    assert await one.at(125, {0: 10}, {0: 5})
+    assert await one.at(240, {0: 10}, {0: 5})
+
+
+async def test_nothing_to_apply_is_not_stuck(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis, there=())
+    one.began = {1: 10}
+    for now_s in (0, 200, 400, 600):  # 0: all applied; 1: retention took the rest; 2: marks of transactions only
+        assert await one.at(now_s, {0: 5, 1: 10, 2: 7}, {0: 4, 1: 3, 2: 5})
+
+
+async def test_a_pause_is_not_stuck_and_says_who_asked(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    await one.pauses.begin(Pause(1_000, "ann", "moving"))
+    await one.watching.look()
+    for now_s in (0, 200, 400):
+        assert await one.at(now_s, {0: 10}, {0: 4})
+    assert one.health.ready()[1] == {"status": "paused", "since_ms": 1_000, "by": "ann", "why": "moving"}
+    await one.pauses.end(Pause(1_000, "ann", "moving"))
+    await one.watching.look()
+    assert await one.at(500, {0: 10}, {0: 4})
+    assert not await one.at(620, {0: 10}, {0: 4})
+
+
+async def test_a_loop_that_does_not_turn_lives_no_more(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    one.health.turned()
+    one.now_s = LIMIT_S + 1
+    assert one.health.live() == (False, {"status": "stuck", "why": "the event loop has not turned for 121 s"})
+    assert not one.health.ready()[0]
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 50), st.booleans(), st.integers(0, 2)), max_size=30))
+def test_it_has_stood_since_it_moved_last_or_had_nothing_to_do(steps: list[tuple[float, bool, int]]) -> None:
+    standing, now_s, fence, since = Standing(), 0.0, 0, 0.0
+    first = True
+    for later, moves, behind in steps:
+        now_s += later
+        fence += moves
+        if first or moves or not behind:
+            since = now_s
+        first = False
+        assert standing.look(now_s, {0: behind}, {0: fence}) == {0: now_s - since}
