@@ -22,7 +22,7 @@ from features.links import (
     time_of,
     with_known,
 )
-from features.shopper_merge import merge_rows
+from features.shopper_merge import is_empty, merge_rows
 from features.shopper_state import State, Step
 from features.shoppers import Row, decode, empty, encode, fold, packed
 
@@ -59,6 +59,9 @@ def absorbed(row: Row, known: Known, whose: Whose, said: IdentityStep, lateness_
         return Outcome(row, 0, 1, 0, tuple(_given_back(whose, said.link_id, said.anonymous_id, said.since, [part])))
     if part.first and (source.ended or part.of in source.taken):
         return Outcome(row, 0, 1, 0)
+    if part.first and is_empty(row_of_part(part)):  # the user learns of the link all the same
+        told = Source(source.link_id, source.anonymous_id, source.at, source.part, [*source.taken, part.of])
+        return Outcome(_knowing(row, known, source, told, known.own), 1, 0, 0)
     own = known.own
     if not own and not source.forgotten and row.state.newest <= said.since + PARTS_KEPT_MS:
         own = encode(Row(row.state, row.floor, row.recent, row.settled))

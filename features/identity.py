@@ -196,7 +196,7 @@ def _emptied(row: Row, whose: Whose, span: Span, of: str) -> tuple[Row, list[Eve
     """The row without what it held, and the events that hand it over. It is as new as what was said last of it."""
     nothing = empty()
     tombstone = Row(State(newest=max(row.state.newest, span.at)), 0, nothing.recent, nothing.settled)
-    return tombstone, [] if is_empty(row) else _to_user(whose, span, list(parts_of(row, of)))
+    return tombstone, _to_user(whose, span, list(parts_of(row if not is_empty(row) else nothing, of)))
 
 
 def _unlinked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outcome:

@@ -201,6 +201,7 @@ class _Wiring:
                 clock=self._clock,
                 new_id=_new_id,
                 metrics=self._metrics,
+                links=reader,
             ),
             recommender=Recommender(place, Stock(reader, catalogue, model), waiting, clock=self._clock, new_id=_new_id),
             writer=ItemWriter(

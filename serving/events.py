@@ -6,23 +6,25 @@ A 202 means that Kafka has every accepted event (acks=all).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from features import events
 from features.catalog import complete
-from features.events import Event, Id, Traits
+from features.events import Event, Id, Link, Traits
+from features.identity import linked_of
 from infra.clock import Clock
-from infra.errors import BadInput
+from infra.errors import BadInput, RedisAway
 from infra.kafka import Outgoing, Producer
-from infra.keys import partition_of
+from infra.keys import partition_of, record_key
 from infra.metrics import EVENTS_REFUSED, EVENTS_TAKEN, Metrics
 from infra.topics import EVENTS
 from serving import bodies, tokens
 from serving.catalogue import Catalogue
 from serving.keys import Caller, token_required
 from serving.problems import Fault, Refusal
+from serving.shopper_reader import ShopperRef
 
 MAX_EVENTS: Final = 500
 
@@ -64,6 +66,14 @@ class EventLog:
     tenant: str
 
 
+class Links(Protocol):
+    """Where links of anonymous ids are looked up (`serving.shopper_reader.ShopperReader`)."""
+
+    async def links(self, refs: Sequence[ShopperRef], /) -> list[Link | None]:
+        """The links of anonymous ids."""
+        ...
+
+
 class Collector:
     """Takes events. `new_id` makes ids for events that come without."""
 
@@ -77,7 +87,10 @@ class Collector:
         clock: Clock,
         new_id: Callable[[], str],
         metrics: Metrics,
+        links: Links | None = None,
     ) -> None:
+        """Without `links` every event goes by the ids that it came with."""
+        self._links = links
         self._to = to
         self._producer = producer
         self._catalogue = catalogue
@@ -116,20 +129,50 @@ class Collector:
         if not good:
             raise _none_good(rejected, single=not isinstance(objects, list))
         headers = (("traceparent", trace.encode()),) if trace else ()
-        reached = await self._sent([self._record(event, headers) for event in good], now_ms)
+        logins = [linked for event in good if (linked := linked_of(event)) is not None]
+        records = [self._record(event, headers) for event in (*await self._by_links(good), *logins)]
+        offsets = await self._sent(records, now_ms)
         for event in good:
             self._metrics.count(EVENTS_TAKEN, event_name=event.event_name)
-        return Accepted(len(good), rejected, tokens.encode({self._to.log: reached}))
+        return Accepted(len(good), rejected, tokens.encode(self._reached(records, offsets, logins)))
 
-    async def _sent(self, records: Sequence[Outgoing], now_ms: int) -> dict[int, int]:
-        """Write records; the highest offset by partition."""
+    async def _by_links(self, good: Sequence[Event]) -> list[Event]:
+        """Events of anonymous ids that are linked go straight to their user.
+
+        A short cut: where Redis does not answer, or does not know yet, the id's own partition hands them on.
+        """
+        asked = {event.anonymous_id for event in good if event.user_id is None and event.anonymous_id is not None}
+        if self._links is None or not asked:
+            return list(good)
+        refs = [self._ref(f"a-{anonymous_id}") for anonymous_id in asked]
+        try:
+            found = dict(zip(asked, await self._links.links(refs), strict=True))
+        except RedisAway:
+            return list(good)
+        return [_by_link(event, found.get(event.anonymous_id or "")) for event in good]
+
+    def _reached(
+        self, records: Sequence[Outgoing], offsets: Sequence[int], logins: Sequence[Event]
+    ) -> tokens.Positions:
+        """How far the log is with these: the highest offset by partition, and each login's own."""
+        positions: tokens.Positions = {self._to.log: {}}
+        for record, offset in zip(records, offsets, strict=True):
+            reached = positions[self._to.log]
+            reached[record.partition] = max(offset, reached.get(record.partition, 0))
+        last = zip(logins, records[len(records) - len(logins) :], offsets[len(records) - len(logins) :], strict=True)
+        for login, record, offset in last:
+            positions[f"{tokens.LINK}{events.shopper_id(login)}"] = {record.partition: offset}
+        return positions
+
+    async def _sent(self, records: Sequence[Outgoing], now_ms: int) -> list[int]:
+        """Write records; their offsets."""
         offsets = await self._producer.send_many(records)
         reached: dict[int, int] = {}
         for record, offset in zip(records, offsets, strict=True):
             reached[record.partition] = max(offset, reached.get(record.partition, 0))
         for partition, offset in reached.items():
             self._acknowledged.add(partition, offset, now_ms)
-        return reached
+        return offsets
 
     def _sorted_out(
         self, objects: Sequence[Any], caller: Caller, received_at: datetime
@@ -149,6 +192,16 @@ class Collector:
         key = events.record_key_of(event)
         partition = partition_of(key, self._to.partitions)
         return Outgoing(EVENTS, partition, key, events.encode(event), headers)
+
+    def _ref(self, shopper_id: str) -> ShopperRef:
+        partition = partition_of(record_key(self._to.tenant, shopper_id), self._to.partitions)
+        return ShopperRef(self._to.tenant, shopper_id, partition)
+
+
+def _by_link(event: Event, link: Link | None) -> Event:
+    if event.user_id is not None or link is None or events.event_time_ms(event) < events.to_ms(link.since):
+        return event
+    return msgspec.structs.replace(event, user_id=link.user_id, link=link)
 
 
 def _objects(body: Any) -> Sequence[Any]:

@@ -75,8 +75,10 @@ class Recommender:
         self._clock = clock
         self._new_id = new_id
 
-    async def recommend(self, asked: RecommendationRequest, accept_language: str | None) -> Recommendations:
-        """The list.
+    async def recommend(
+        self, asked: RecommendationRequest, accept_language: str | None, *, follow_links: bool = True
+    ) -> Recommendations:
+        """The list. `follow_links`: an anonymous id that was linked stands for its user.
 
         Raises:
             BadInput: the token is none of ours.
@@ -84,7 +86,7 @@ class Recommender:
         began = time.perf_counter()
         wanted = tokens.decode(asked.min_token) if asked.min_token else {}
         ref = self._ref(asked)
-        seen = await self._look(asked, ref, wanted)
+        seen = await self._look(asked, ref, wanted, follow=follow_links)
         now_ms = self._clock.now_ms()
         facts = NOBODY if ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
@@ -127,13 +129,18 @@ class Recommender:
             return self._of(f"a-{asked.anonymous_id}")
         return None
 
-    async def _look(self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions) -> _Seen:
+    async def _look(
+        self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions, *, follow: bool
+    ) -> _Seen:
         reached = await self._waiting.reached(wanted, ref, asked.max_wait_ms)
         if ref is None:
             why: Why | None = None if asked.personalization == "none" else "no_shopper"
             return self._unseen(why, Freshness(None, 0, stale=not reached))
         try:
             known = await self._stock.reader.read(ref)
+            if known.link is not None and follow:
+                ref = self._of(f"u-{known.link.user_id}")
+                known = await self._stock.reader.read(ref)
         except RedisAway:
             return self._unseen("state_unavailable", Freshness(None, 0, stale=True))
         return self._seen(asked, ref, known, reached)

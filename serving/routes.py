@@ -81,7 +81,10 @@ class Handlers:
         asked = _asked(call.raw)
         if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
             raise token_required()
-        answer = await self._s.recommender.recommend(asked, call.header(b"accept-language"))
+        # An anonymous id is known to whoever sits at the device: it alone does not open what is a user's.
+        answer = await self._s.recommender.recommend(
+            asked, call.header(b"accept-language"), follow_links=call.caller != "publishable"
+        )
         if answer.fallback.why is not None:
             self._s.metrics.count(PAGE_FALLBACKS, why=answer.fallback.why)
         shown: dict[str, int] = {}

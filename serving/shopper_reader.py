@@ -1,10 +1,13 @@
 """One shopper's live row and shelf, with the partition's fence and live namespace: one Redis round trip."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from features.shoppers import State, decode_state
+from features.events import Link
+from features.links import known_of, unpack_link
+from features.shoppers import State, decode, decode_state
 from infra.errors import RedisAway
 from infra.keys import LIVE, ShardKeys, split_row_key
 from infra.redis_lane import RedisLane
@@ -14,6 +17,7 @@ from serving.shelf import OpenShelf
 
 NO_FENCE: Final = -1
 _SCANS: Final = 4  # per partition
+_OTHER_VERSION: Final = "what Redis holds of a shopper was written by another version of this program"
 
 
 class ShopperRef(msgspec.Struct, frozen=True):
@@ -34,6 +38,7 @@ class Known(msgspec.Struct, frozen=True):
     shelf: OpenShelf | None
     fence: int
     outdated: bool = False
+    link: Link | None = None  # of an anonymous id: the user who has its events now
 
 
 class ShopperReader:
@@ -41,7 +46,7 @@ class ShopperReader:
 
     def __init__(self, lane: RedisLane, partitions: int, log: str) -> None:
         self._lane = lane
-        self._log = log
+        self.log = log
         self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
         self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence, self)
 
@@ -65,19 +70,47 @@ class ShopperReader:
         """
         while True:
             keys = self._keys[ref.partition]
-            (row, list_, live), fence = await self._lane.ask(
+            (row, list_, live, link), fence = await self._lane.ask(
                 (
                     (
                         "MGET",
                         keys.row(ref.tenant, ref.shopper_id),
                         keys.shelf(ref.tenant, ref.shopper_id),
                         keys.live,
+                        keys.link(ref.tenant, ref.shopper_id),
                     ),
-                    ("HGET", keys.fence, self._log),
+                    ("HGET", keys.fence, self.log),
                 )
             )
             if keys is self._keys[ref.partition] and not self.note(ref.partition, live):
-                return _known(row, list_, fence)
+                return _known(row, list_, fence, link)
+
+    async def links(self, refs: Sequence[ShopperRef]) -> list[Link | None]:
+        """The links of anonymous ids, in one round trip: a short cut, which may not know of what was just linked.
+
+        Raises:
+            RedisAway.
+        """
+        asked = [("GET", self._keys[ref.partition].link(ref.tenant, ref.shopper_id)) for ref in refs]
+        return [_link(raw) for raw in await self._lane.ask(asked)]
+
+    async def has_absorbed(self, user: ShopperRef, anonymous: ShopperRef) -> bool:
+        """Whether the user's row knows of the link that the anonymous id has now; true where that is to somebody else.
+
+        Raises:
+            RedisAway.
+        """
+        of_link, of_row = self._keys[anonymous.partition], self._keys[user.partition]
+        raw_link, row = await self._lane.ask(
+            (
+                ("GET", of_link.link(anonymous.tenant, anonymous.shopper_id)),
+                ("GET", of_row.row(user.tenant, user.shopper_id)),
+            )
+        )
+        link = _link(raw_link)
+        if link is None or f"u-{link.user_id}" != user.shopper_id:
+            return True
+        return row is not None and link.link_id in _absorbed_links(row)
 
     async def some(self, tenant: str, most: int) -> list[str]:
         """User ids of a few shoppers with a row, for people who try things out.
@@ -110,7 +143,21 @@ class ShopperReader:
         return await self._fences.wait_for(partition, log, offset, within_ms)
 
 
-def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known:
+def _link(raw: bytes | None) -> Link | None:
+    try:
+        return unpack_link(raw)
+    except msgspec.DecodeError:
+        raise RedisAway(_OTHER_VERSION) from None
+
+
+def _absorbed_links(row: bytes) -> set[str]:
+    try:
+        return {source.link_id for source in known_of(decode(row)).sources}
+    except msgspec.DecodeError:
+        raise RedisAway(_OTHER_VERSION) from None
+
+
+def _known(row: bytes | None, list_: bytes | None, fence: bytes | None, link: bytes | None) -> Known:
     try:
         found = None if list_ is None else shelf.opened(list_)
         return Known(
@@ -118,6 +165,7 @@ def _known(row: bytes | None, list_: bytes | None, fence: bytes | None) -> Known
             found,
             NO_FENCE if fence is None else int(fence),
             outdated=row is not None and found is not None and found.row_mark != shelf.mark_of(row),
+            link=_link(link),
         )
     except msgspec.DecodeError:
-        raise RedisAway("what Redis holds of a shopper was written by another version of this program") from None
+        raise RedisAway(_OTHER_VERSION) from None

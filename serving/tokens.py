@@ -10,6 +10,8 @@ import msgspec
 from infra.errors import BadInput
 
 MAX_CHARACTERS: Final = 65_536
+# In the place of a log: the login of this anonymous shopper, whose user's row is to have what was before it.
+LINK: Final = "link:"
 # The highest offset, by partition, by log.
 Positions = dict[str, dict[int, int]]
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from infra.errors import RedisAway
+from serving import tokens
 from serving.catalogue import Catalogue
 from serving.shopper_reader import ShopperReader, ShopperRef
 from serving.tokens import Acknowledged, Positions
@@ -35,6 +37,9 @@ class Waiting:
             if log == self._catalogue_log:
                 if not await self._catalogue_at(offsets, until):
                     return False
+            elif log.startswith(tokens.LINK):
+                if not await self._linked(log.removeprefix(tokens.LINK), offsets, ref, until):
+                    return False
             elif ref is not None and ref.partition in offsets:
                 left_ms = max(0, int((until - time.monotonic()) * 1000))
                 try:
@@ -42,6 +47,26 @@ class Waiting:
                         return False
                 except RedisAway:
                     return False
+        return True
+
+    async def _linked(
+        self, anonymous_shopper: str, offsets: Mapping[int, int], ref: ShopperRef | None, until: float
+    ) -> bool:
+        """Wait until a login is applied in the anonymous id's partition, and what it hands over in the user's."""
+        if ref is None:
+            return True
+        try:
+            for partition, offset in offsets.items():
+                left_ms = max(0, int((until - time.monotonic()) * 1000))
+                if not await self._reader.wait_for(partition, self._reader.log, offset, left_ms):
+                    return False
+                anonymous = ShopperRef(ref.tenant, anonymous_shopper, partition)
+                while not await self._reader.has_absorbed(ref, anonymous):
+                    if time.monotonic() >= until:
+                        return False
+                    await asyncio.sleep(_POLL_S)
+        except RedisAway:
+            return False
         return True
 
     def lag_ms(self, partition: int, applied: int, now_ms: int) -> int:
