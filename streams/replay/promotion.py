@@ -40,7 +40,7 @@ _READ_S: Final = 0.2
 # So many records may be left for the lock; and so long may they take there.
 _NEAR: Final = 200
 _LOCKED_S: Final = 1.0
-_AHEAD_S: Final = 0.05
+_AGAIN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,14 @@ class _Chase:
         try:
             while (live := self._live()) is not None and await self._wanted():
                 await step_done()
+                if self._fence > live.fence:
+                    return False  # live has to come up first: meanwhile other partitions have their turn
                 if live.fence - self._fence > _NEAR:
                     await self._follow_to(follower, live.fence, _READ_S)
                 elif await self._swap(follower):
                     return True
                 else:
-                    await asyncio.sleep(_AHEAD_S)  # live is behind, or the brokers are away
+                    await asyncio.sleep(_AGAIN_S)  # live went on meanwhile, or the brokers are away
             return False
         finally:
             await asyncio.to_thread(follower.close)

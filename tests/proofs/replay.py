@@ -18,10 +18,7 @@ events. Redis is the machine's redis-server, or the embedded one.
 """
 
 import argparse
-import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,9 +32,8 @@ from typing import Any, Final
 
 import redis
 
-from infra.children import end_child, start_child
 from infra.kafka_admin import end_offsets
-from infra.settings import Settings, environment
+from infra.settings import Settings
 from infra.topics import DEAD_LETTERS, EVENTS, TRIGGERS
 from streams.terminal import sigterm_as_ctrl_c
 from tests.proofs.feeds import Feed, FileLoad, MadeEvents
@@ -46,6 +42,7 @@ from tests.proofs.made_events import records
 from tests.proofs.outside import Broker, Embedded, Real, redis_server
 from tests.proofs.runs import Run
 from tests.proofs.steady import Steady
+from tests.proofs.typed import Typed
 from tests.streams.workers import Worker
 
 PARTITIONS: Final = 8
@@ -85,6 +82,7 @@ class Proof:
             group=f"proof-replay-{folder.name}",
             cart_abandoned_s=7 * 86_400,  # the timers of the made events stay
         )
+        self._typed = Typed(self._settings, folder)
         self._client = redis.Redis.from_url(server.url.get_secret_value())
         stack.callback(self._client.close)
         self._rng = random.Random(options.seed)
@@ -108,7 +106,7 @@ class Proof:
             self._judge_promotion()
 
     def _replay(self, name: str, source: str) -> None:
-        done = self._told("run", "--into", name, "--source", source, "--no-score")
+        done = self._typed.told("run", "--into", name, "--source", source, "--no-score")
         seconds = done["seconds"]["replayed"]
         rate = round(done["counted"] / seconds)
         self.outcome.said[f"{name}_per_s"] = rate
@@ -120,7 +118,7 @@ class Proof:
         words, marks = ("run", "--into", KILLED, "--source", "archive", "--no-score"), []
         total = int(str(self.outcome.said["events"]))
         for _ in range(_KILLS):
-            process = self._started(*words, "--rate", str(max(1000, total // 12)))
+            process = self._typed.start(*words, "--rate", str(max(1000, total // 12)))
             begun, until = self._applied(KILLED), time.monotonic() + 60
             wait = begun + self._rng.randrange(total // 40, total // 10)
             while self._applied(KILLED) < wait and process.poll() is None and time.monotonic() < until:
@@ -128,13 +126,16 @@ class Proof:
             process.kill()
             process.wait()
             marks.append(self._applied(KILLED))
-        self._typed(*words)
+        self._typed.run(*words)
         self.outcome.said["killed_at"] = "/".join(map(str, marks))
         self.outcome.expect(0 < marks[0] < marks[-1] < total, "the kills were not in the midst of it")
 
     def _judge_equal(self, one: str, other: str) -> None:
-        status, found = self._diff(one, other)
-        self.outcome.said[f"{one}={other}"] = f"{found['rows_equal']}rows/{found['timers']['equal']}timers"
+        status, found = self._typed.diff(one, other)
+        what = {name: found[name]["equal"] for name in ("timers", "statistics", "links")}
+        self.outcome.said[f"{one}={other}"] = "/".join(
+            f"{n}{name}" for name, n in {"rows": found["rows_equal"], **what}.items()
+        )
         self.outcome.expect(
             status == 0 and found["equal"] and found["rows_equal"] == found["both"] > 0,
             f"{one} and {other} differ: {found}",
@@ -148,7 +149,7 @@ class Proof:
         place = self._rng.randrange(len(raw))
         was, raw[place] = raw[place], raw[place] ^ 1
         self._client.setrange(key, place, bytes(raw[place : place + 1]))
-        status, found = self._diff(ARCHIVE, "live", "--examples", "5")
+        status, found = self._typed.diff(ARCHIVE, "live", "--examples", "5")
         shoppers = [each["shopper_id"] for each in found["examples"]]
         self.outcome.said["altered"] = f"byte {place} of {len(raw)}: {found['rows_different']} row found"
         self.outcome.expect(
@@ -166,7 +167,7 @@ class Proof:
                 for verb, words in (("promote", ("promote", ARCHIVE)), ("rollback", ("rollback",))):
                     steady.more(self._options.steady_s)
                     begun = time.monotonic()
-                    self._typed(*words, "--timeout", "120")
+                    self._typed.run(*words, "--timeout", "120")
                     self.outcome.said[f"{verb}_s"] = f"{time.monotonic() - begun:.1f}"
                     steady.more(self._options.steady_s)
                     if verb == "promote":
@@ -183,7 +184,7 @@ class Proof:
         self.outcome.expect(status == 0, f"the worker did not end well: {worker.last_words}")
 
     def _judge_whole(self, name: str) -> None:
-        self._typed("run", "--into", name, "--source", "kafka", "--no-score")
+        self._typed.run("run", "--into", name, "--source", "kafka", "--no-score")
         self._judge_equal(name, "live")
 
     def _until_applied(self, worker: Worker) -> None:
@@ -220,40 +221,6 @@ class Proof:
         for topic in (TRIGGERS, DEAD_LETTERS):
             found[topic.encode()] = repr(sorted(end_offsets(self._settings.brokers, topic).items())).encode()
         return found
-
-    def _diff(self, one: str, other: str, *words: str) -> tuple[int, dict[str, Any]]:
-        file = self._folder / "diff.json"
-        status = self._typed("diff", one, other, "--json", str(file), *words, allowed=(0, 1))
-        found: dict[str, Any] = json.loads(file.read_bytes())
-        print(
-            f"diff {one} {other}: {'equal' if found['equal'] else 'different'}, {found['both']:,} shoppers", flush=True
-        )
-        return status, found
-
-    def _told(self, *words: str) -> dict[str, Any]:
-        file = self._folder / "run.json"
-        self._typed(*words, "--json", str(file))
-        told: dict[str, Any] = json.loads(file.read_bytes())
-        return told
-
-    def _typed(self, *words: str, allowed: tuple[int, ...] = (0,)) -> int:
-        process = self._started(*words)
-        try:
-            status = process.wait(600)
-        finally:
-            end_child(process, within_s=5.0)
-        if status not in allowed:
-            raise SystemExit(f"daogou replay {' '.join(words)}: status {status}: {self._said.read_text()[-2000:]}")
-        return status
-
-    def _started(self, *words: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "streams.cli", "replay", *words]
-        with self._said.open("wb") as output:
-            return start_child(command, env={**os.environ, **environment(self._settings)}, output=output)
-
-    @property
-    def _said(self) -> Path:
-        return self._folder / "replay.log"
 
 
 def main() -> int:
