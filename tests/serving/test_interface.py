@@ -248,6 +248,17 @@ async def test_the_pages_need_nothing_from_elsewhere(shop: AShop) -> None:
     assert (await shop.client.get("/page/shoppers")).json() == ["ann"]
 
 
+async def test_the_page_speaks_both_languages_alike(shop: AShop) -> None:
+    page = (await shop.client.get("/")).text
+    english, chinese = (re.search(rf"\n  {lang}: {{(.*?) }},\n", page, re.S) for lang in ("en", "zh"))
+    assert english is not None
+    assert chinese is not None
+    keys = re.compile(r"(?:^|,\s*)\s*(\w+):\"")
+    assert sorted(keys.findall(english[1])) == sorted(keys.findall(chinese[1]))
+    asked = set(re.findall(r"\bt\(\"(\w+)\"", page)) | set(re.findall(r"data-t=\"(\w+)\"", page))
+    assert asked <= set(keys.findall(english[1]))
+
+
 async def test_what_the_page_asks_of_shop_and_shopper(shop: AShop) -> None:
     facts = (await shop.client.get("/page/shop")).json()
     assert facts == {"items": 6, "cart_abandoned_s": shop.settings.cart_abandoned_s}
