@@ -21,11 +21,13 @@ forgotten, the merged row is all there is, and only a replay without the link un
 `shopper_released` and `shopper_returned` are the way back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from features.absorbing import absorbed, own_steps, released
-from features.events import Event, Link, event_time_ms
+from features.events import Event, Link, event_time_ms, to_ms
 from features.links import (
     MAX_LOGINS,
     MAX_SPANS,
@@ -82,10 +84,20 @@ def linked_of(identify: Event) -> Event | None:
     """What an `identify` says to the anonymous id's partition; None for any other event."""
     if identify.event_name != "identify" or identify.user_id is None or identify.anonymous_id is None:
         return None
-    at = event_time_ms(identify)
+    at = to_ms(identify.occurred_at) if identify.received_at is None else event_time_ms(identify)
     link_id = id_of("link", identify.tenant, identify.source, identify.event_id)
     link = Link(link_id=link_id, user_id=identify.user_id, since=time_of(at))
-    return told("identity_linked", link_id, identify.tenant, link, identify.anonymous_id, at)
+    linked = told("identity_linked", link_id, identify.tenant, link, identify.anonymous_id, at)
+    return linked if identify.load_id is None else replace(linked, load_id=identify.load_id)
+
+
+def with_links(events: Iterable[Event]) -> Iterator[Event]:
+    """Events as they go on the log, each `identify` with what it says to the anonymous id's partition."""
+    for event in events:
+        yield event
+        linked = linked_of(event)
+        if linked is not None:
+            yield linked
 
 
 def unlinked(tenant: str, anonymous_id: str, user_id: str, at: int) -> Event:

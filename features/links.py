@@ -190,7 +190,7 @@ def entry_of(event: Event) -> Step | IdentityStep:
         part = _part_of(link)
         at, live = since, any(step.live for step in part.recent)
     elif event.event_name in ("identity_linked", "identity_unlinked", "shopper_released"):
-        part, at, live = None, since, True
+        part, at, live = None, since, event.load_id is None
     else:
         step = step_of(event)
         part, at, live = part_of_step(step), step.at, step.live

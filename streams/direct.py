@@ -18,6 +18,7 @@ from features.catalog import FacetRecord
 from features.catalog_archive import CatalogArchive
 from features.catalog_store import CatalogStore
 from features.events import Event, encode, record_key_of
+from features.identity import with_links
 from features.online import OnlineWriter
 from infra.keys import LIVE, feast_project, partition_of
 from infra.redis import address, told_as_away
@@ -108,7 +109,7 @@ class DirectLoad:
     async def _write_archive(self, events: Iterable[Event], total: int) -> Written:
         rows, written = _Numbered(self._log, self._partitions), Written()
         with self._phases.phase("archived", total, "events") as advance:
-            for chunk in _chunks(map(rows.row, events), ARCHIVED_AT_ONCE):
+            for chunk in _chunks(map(rows.row, with_links(events)), ARCHIVED_AT_ONCE):
                 written.archived += self._archive.write(chunk)
                 written.events += len(chunk)
                 advance(len(chunk))

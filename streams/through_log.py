@@ -17,6 +17,7 @@ from features import catalog
 from features.catalog import FacetRecord
 from features.catalog_store import CatalogStore
 from features.events import Event, encode, record_key_of
+from features.identity import with_links
 from infra.errors import KafkaAway
 from infra.kafka import Outgoing, Producer, end_offsets, log_id
 from infra.keys import partition_of, record_key
@@ -147,7 +148,7 @@ class ThroughLog:
             if wait:
                 await self._drain("catalogue applied", items)
             gate = await self._gate(EVENTS, self._fences, bound)
-            sent = await self._send("events sent", gate, map(self._event, events), total)
+            sent = await self._send("events sent", gate, map(self._event, with_links(events)), total)
             if wait:
                 await self._drain("events applied", gate)
         finally:

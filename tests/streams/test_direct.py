@@ -1,6 +1,7 @@
 """A direct load counts what it did: each event once, and dead letters by reason."""
 
 import asyncio
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from rich.console import Console
 
 from features.aggregates import ITEM_CONTENT
 from features.catalog_archive import CatalogArchive
+from features.events import decode
 from features.feature_log import CREATED_AT, folder_of
 from features.online import OnlineReader
 from infra import redis as infra_redis
 from infra.clock import ManualClock
-from infra.keys import LIVE, feast_project
+from infra.keys import LIVE, ShardKeys, feast_project, partition_of
 from infra.settings import Settings
 from streams.direct import DirectLoad, Written
 from streams.load import LoadRequest, load
 from streams.load_report import print_report
 from streams.offline_features import build_features
+from streams.outbox import unpack
 from tests.features.past import made_events
 from tests.streams.files import written
 from tests.streams.loads import NOW, direct, quietly, rows, run
@@ -101,3 +104,24 @@ async def test_an_items_features_are_the_same_online_and_offline(
         ("Large pots", 8.0, False),
         ("Tea", 3.0, True),
     ]
+
+
+def test_a_load_with_logins_merges_who_logged_in(settings: Settings, empty: Redis, tmp_path: Path) -> None:
+    def event(n: int, name: str, **more: object) -> str:
+        at = f"2026-11-{10 + n}T10:00:00Z"
+        return json.dumps({"event_id": f"e{n}", "event_name": name, "occurred_at": at, "anonymous_id": "d1", **more})
+
+    source = tmp_path / "history.jsonl"
+    lines = [
+        event(0, "view_item", items=[{"item_id": "tea"}]),
+        event(1, "identify", user_id="ann"),
+        event(2, "view_item", items=[{"item_id": "cup"}]),
+    ]
+    source.write_text("\n".join(lines))
+    report = run(settings, LoadRequest(str(source), "jsonlines", direct=True))
+    assert (report.events, report.applied["applied"]) == (3, 4)
+    partition = partition_of("default|a-d1", settings.partition_count)
+    first, second = [unpack(raw) for raw in empty.lrange(ShardKeys(partition).outbox, 0, -1)]
+    assert first.key == second.key == "default|u-ann"
+    known = decode(first.value or b"")
+    assert (known.event_name, known.anonymous_id, known.load_id) == ("shopper_absorbed", "d1", None)
