@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from features.item_partials import ERA_MS, HALF_LIFE_MS, ORDER_TREND, TREND_HALF_LIFE_MS, Partial
-from infra.clock import DAY_MS
 
 SNAPSHOT_ITEMS: Final = 200_000
 NEIGHBOURS: Final = 20
@@ -64,6 +63,12 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
         return np.frombuffer(getattr(self, name), "<f8")
 
 
+class _Format(msgspec.Struct, array_like=True):
+    """The first field of a snapshot."""
+
+    format: int
+
+
 def encode(snapshot: Snapshot) -> bytes:
     """The snapshot packed; equal ones give equal bytes."""
     return msgspec.msgpack.encode(snapshot)
@@ -75,7 +80,7 @@ def decode(raw: bytes) -> Snapshot | None:
     Raises:
         msgspec.DecodeError: the bytes are no snapshot.
     """
-    if msgspec.msgpack.decode(raw, type=list[msgspec.Raw])[0] != msgspec.msgpack.encode(_FORMAT):
+    if msgspec.msgpack.decode(raw, type=_Format).format != _FORMAT:
         return None
     return msgspec.msgpack.decode(raw, type=Snapshot)
 
@@ -194,11 +199,6 @@ def snapshot_of(totals: Totals, rating_mean: Floats) -> Snapshot:
         _best(totals.seen, weight, views, kept),
         _best(totals.bought, weight, purchases, kept),
     )
-
-
-def end_of_day(at: Whole) -> Whole:
-    """The end of the day of each time (ms)."""
-    return (at // DAY_MS + 1) * DAY_MS
 
 
 def _heaviest(worth: Floats) -> Whole:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from features.item_changes import Change
 from features.item_partials import HALF_LIFE_MS
+from features.item_snapshot import Totals
 from infra.clock import DAY_MS
 from infra.keys import record_key
 
@@ -32,6 +33,27 @@ class Snapshots:
     keys: list[str]
     at_ms: npt.NDArray[np.int64]
     values: dict[str, npt.NDArray[Any]]
+
+
+def rating_mean(stars: npt.NDArray[Any], ratings: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean ratings of items by their sums and counts, smoothed."""
+    means: npt.NDArray[np.float64] = (PRIOR_RATINGS * PRIOR_MEAN + stars) / (PRIOR_RATINGS + ratings)
+    return means
+
+
+def values_now(tenant: str, totals: Totals) -> Snapshots:
+    """What the stream knows of items, told as the days tell it: each as of the end of the day of its newest event."""
+    at_ms = (totals.at // DAY_MS + 1) * DAY_MS
+    left = np.exp2((totals.era - at_ms) / HALF_LIFE_MS)
+    values = {
+        "decayed_purchases": np.maximum(0.0, totals.purchases * left),
+        "decayed_views": totals.views * left,
+        "buyers": totals.buyers,
+        "rating_mean": rating_mean(totals.stars, totals.ratings),
+        "rating_count": totals.ratings,
+        "counted_at": at_ms,
+    }
+    return Snapshots([record_key(tenant, item_id) for item_id in totals.item_ids], at_ms, values)
 
 
 class _Running:
@@ -101,7 +123,7 @@ class ItemCounter:
             "decayed_purchases": purchases,
             "decayed_views": views,
             "buyers": buyers.astype(np.int64),
-            "rating_mean": (PRIOR_RATINGS * PRIOR_MEAN + stars) / (PRIOR_RATINGS + ratings),
+            "rating_mean": rating_mean(stars, ratings),
             "rating_count": ratings.astype(np.int64),
             "counted_at": at_ms,
         }

@@ -22,6 +22,8 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
+| merged    | hash   | for good | `version`, `number` of the newest snapshot          | features.snapshot_store  |
+| snapshot  | string | 10 min   | statistics of items; for so long after a newer one  | features.snapshot_store  |
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
 | owner     | zset   | 30 s     | who holds a namespace: holder → until, ms           | streams.holds            |
 | stopped   | hash   | for good | topic → a stop for too many bad records             | streams.bad_stop         |
@@ -193,6 +195,16 @@ def items(tenant: str, partition: int) -> str:
 def items_at(partition: int) -> str:
     """The position that the items of a catalogue partition are at, all tenants."""
     return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:items_at"
+
+
+def merged(tenant: str) -> str:
+    """Which merged statistics of items are the newest."""
+    return f"daogou:{{statistics}}:{_NONE}:{escape(tenant)}:merged"
+
+
+def snapshot(tenant: str, version: str) -> str:
+    """One version of the merged statistics of items."""
+    return f"daogou:{{statistics}}:{_NONE}:{escape(tenant)}:snapshot:{version}"
 
 
 def shards() -> str:

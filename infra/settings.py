@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     cart_abandoned_s: int = Field(
         3600, ge=1, le=30 * 86_400, description="seconds a cart is left alone before a message"
     )
+    statistics_s: int = Field(
+        10, ge=1, le=3600, description="seconds between merges of the statistics of items, more if a merge takes long"
+    )
     outbox_max: int = Field(10_000, ge=100, description="effects waiting per partition before the worker pauses")
     bad_share_max: float = Field(
         0.5, gt=0, le=1, description="share of bad records of a topic that stops the worker, above 0; 1: no limit"

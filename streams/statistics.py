@@ -20,7 +20,10 @@ from features.item_changes import COUNTED, Change, Review, changes_of, review_ch
 from features.item_partials import Partial, add, decode, encode, worth
 from features.shoppers import Row, Step
 from infra.keys import record_key
+from infra.logs import logger, said
 from streams.commit import PartitionStore, PartitionWrite, RowRef
+
+_log = logger(__name__)
 
 MAX_ITEMS: Final = 200_000
 KEPT_BYTES: Final = 64 * 1024 * 1024
@@ -150,7 +153,7 @@ class ItemStatistics:
             for item, raw in found.items():
                 name = item.decode()
                 if name not in known.packed:
-                    others[name] = worth(decode(raw))
+                    others[name] = worth(_decoded(raw))
             cursor = int(following)
             if not cursor:
                 break
@@ -168,7 +171,7 @@ class ItemStatistics:
                 if partial is None:
                     raw = None if key in gone else known.packed[key]
                     count += raw is None
-                    partial = live[key] = Partial() if raw is None else decode(raw)
+                    partial = live[key] = _decoded(raw)
                 add(partial, change)
             if count > self._max_items:
                 least = self._least(known, live, gone, count)
@@ -200,6 +203,17 @@ class ItemStatistics:
         worths = {key: at for key, at in known.others.items() if key not in gone}
         for key, raw in known.packed.items():
             if raw is not None and key not in gone:
-                worths[key] = worth(decode(raw))
+                worths[key] = worth(_decoded(raw))
         worths |= {key: worth(partial) for key, partial in live.items()}
         return nsmallest(count - self._max_items * 3 // 4, worths, key=lambda key: (worths[key], key))
+
+
+def _decoded(raw: bytes | None) -> Partial:
+    """What cannot be read begins anew: an item's statistics must not stop a partition."""
+    if raw is None:
+        return Partial()
+    try:
+        return decode(raw)
+    except Exception as error:
+        _log.error("statistics of an item cannot be read and begin anew", why=said(error))
+        return Partial()

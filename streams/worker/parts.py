@@ -44,6 +44,8 @@ from streams.replay.order import note_begun
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
+from streams.statistics_job import HOLD as STATISTICS_HOLD
+from streams.statistics_job import StatisticsJob
 from streams.worker.app import create, note_applied
 from streams.worker.health import Health
 from streams.worker.positions import Logs, after_fences, next_kept, next_on_log
@@ -129,6 +131,13 @@ class Parts:
             measured,
             clock,
         )
+        self._statistics = StatisticsJob(
+            redis,
+            settings.partition_count,
+            Hold(redis, STATISTICS_HOLD, token, alone=True, where=where),
+            every_s=settings.statistics_s,
+            where=where,
+        )
         self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
         self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
         self._progress = Progress(clock, measured)
@@ -166,6 +175,7 @@ class Parts:
             self._firing.run(self._metrics),
             self._releases.run(),
             self._rescoring.run(),
+            self._statistics.run(time.monotonic),
             self._promotion.run(),
             self._archiver.run(),
             self._items_archiver.run(),

@@ -127,6 +127,16 @@ async def test_beyond_the_bound_the_items_of_least_worth_go(settings: Settings, 
     assert set(kept) - {"default|tea"} == {f"default|junk-{n:02}" for n in range(30 - len(kept) + 1, 30)}
 
 
+async def test_statistics_that_cannot_be_read_begin_anew(settings: Settings, redis: Redis) -> None:
+    log = Log()
+    log.append(event("ann", "view_item", "tea", minute=1))
+    [batch] = log.batches()
+    await redis.hset(ShardKeys(batch.partition).partials, "default|tea", b"no partial")
+    counts = await (await pipeline_of(settings, redis)).apply([batch])
+    assert counts.applied == 1
+    assert (await total_of(redis, "tea"))["viewed"] == 1
+
+
 class _Interrupted(Pipeline):
     """Redis goes away between counting and writing, as often as told."""
 
