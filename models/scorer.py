@@ -14,7 +14,7 @@ import torch
 from features.shoppers import State, purchase_weight_at
 from models.artifact import Artifact
 from models.candidates import Candidate, Source
-from models.fusion import Weights, normalised, weighted
+from models.fusion import Weights, normalised
 from models.interactions import Floats, Ints
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
@@ -61,11 +61,12 @@ class Scorer:
         self.candidate_rows = self._rows = np.asarray(artifact.candidates)
         self._vectors = torch.from_numpy(np.array(artifact.vectors))
         self._candidate_vectors = self._vectors[torch.from_numpy(self._rows.astype(np.int64))]
-        self._popularity = np.asarray(artifact.popularity)[self._rows]
+        self._popularity = np.asarray(artifact.popularity, np.float32)[self._rows]
         self._place = np.full(len(self._ids), -1, dtype=np.int64)
         self._place[self._rows] = np.arange(len(self._rows))
         self._neighbours = self._neighbour_matrix(artifact)
-        self._weights = artifact.weights
+        counts = [msgspec.structs.asdict(artifact.weights[task]) for task in ("new", "all")]
+        self._counts = np.array([[count[name] for name in PARTS] for count in counts], np.float32)
         self._tower = UserTower(self._vectors.shape[1] - 1)
         self._tower.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in artifact.tower.items()})
         self._tower.eval()
@@ -78,13 +79,14 @@ class Scorer:
             k: how many of each.
             at_ms: the time that decays are taken at.
         """
-        shares = {name: normalised(part) for name, part in self.parts(states, at_ms).items()}
-        adds = weighted(shares, self._weights["new"])
-        new = np.asarray(sum(adds.values()), np.float32)
-        again = np.asarray(sum(weighted(shares, self._weights["all"]).values()), np.float32)
+        parts = self.parts(states, at_ms)
+        shares = np.empty((len(states), len(PARTS), len(self._rows)), np.float32)
+        for row, name in enumerate(PARTS):
+            shares[:, row] = normalised(parts[name])
+        fused = np.matmul(self._counts, shares)
         return [
-            self._listed(state, {name: add[row] for name, add in adds.items()}, new[row], again[row], k)
-            for row, state in enumerate(states)
+            self._listed(state, share, new, again, k)
+            for state, share, (new, again) in zip(states, shares, fused, strict=True)
         ]
 
     def parts(self, states: Sequence[State], at_ms: int) -> dict[str, Floats]:
@@ -139,33 +141,42 @@ class Scorer:
         values = np.asarray(artifact.neighbour_scores)[row, column]
         return sp.csr_matrix((values, (row, places[row, column])), shape=(len(self._ids), len(self._rows)))
 
-    def _listed(self, state: State, shares: dict[str, Floats], new: Floats, again: Floats, k: int) -> list[Candidate]:
+    def _listed(self, state: State, shares: Floats, new: Floats, again: Floats, k: int) -> list[Candidate]:
         chosen = np.union1d(_best(new, k), _best(again, k))
         chosen = chosen[np.lexsort((chosen, -new[chosen]))]
-        loudest = np.stack([share[chosen] for share in shares.values()]).argmax(0)
-        sources = tuple(map(_source, shares))
-        because = self._because(state, chosen)
+        loudest = (self._counts[0][:, None] * shares[:, chosen]).argmax(0)
         return [
-            Candidate(
-                self._ids[self._rows[at]],
-                float(new[at]),
-                float(again[at]),
-                sources[loudest[i]],
-                because[i],
+            Candidate(self._ids[row], score, repeat_score, PARTS[loud], because)
+            for row, score, repeat_score, loud, because in zip(
+                self._rows[chosen].tolist(),
+                new[chosen].tolist(),
+                again[chosen].tolist(),
+                loudest.tolist(),
+                self._because(state, chosen),
+                strict=True,
             )
-            for i, at in enumerate(chosen.tolist())
         ]
 
     def _because(self, state: State, chosen: Ints) -> list[str | None]:
-        """For each chosen candidate the interaction whose item spoke most for it."""
-        met = [one for one in reversed(state.interactions) if one.item_id in self._index]
+        """For each chosen candidate the interaction whose item spoke most for it, the newest where several did."""
+        told: list[str | None] = [None] * len(chosen)
+        met = [one.item_id for one in reversed(state.interactions) if one.item_id in self._index]
         if not met:
-            return [None] * len(chosen)
-        rows = [self._index[one.item_id] for one in met]
-        spoke = self._neighbours[rows][:, chosen].toarray() * (RECENCY ** np.arange(len(met)))[:, None]
-        loudest = spoke.argmax(0)
-        heard = spoke.max(0) > 0
-        return [met[at].item_id if any_ else None for at, any_ in zip(loudest.tolist(), heard.tolist(), strict=True)]
+            return told
+        matrix, rows = self._neighbours, np.array([self._index[item_id] for item_id in met])
+        begins, counts = matrix.indptr[rows], matrix.indptr[rows + 1] - matrix.indptr[rows]
+        who = np.repeat(np.arange(len(met)), counts)
+        at = np.arange(len(who)) + np.repeat(begins - np.cumsum(counts) + counts, counts)
+        asked = np.full(len(self._rows), -1, np.int32)
+        asked[chosen] = np.arange(len(chosen))
+        place = asked[matrix.indices[at]]
+        heard = np.flatnonzero(place >= 0)
+        place, who = place[heard], who[heard]
+        spoke = matrix.data[at[heard]] * RECENCY**who
+        for row in np.lexsort((-who, spoke)).tolist():  # what is said loudest is said last
+            if spoke[row] > 0:
+                told[place[row]] = met[who[row]]
+        return told
 
 
 def packed(states: Sequence[State], index: Mapping[str, int]) -> Histories:
@@ -192,7 +203,3 @@ def _best(scores: Floats, k: int) -> Ints:
     if len(scores) <= k:
         return np.arange(len(scores))
     return np.argpartition(-scores, k)[:k]
-
-
-def _source(name: str) -> Source:
-    return next(source for source in PARTS if source == name)
