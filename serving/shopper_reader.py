@@ -1,7 +1,7 @@
 """One shopper's live row and shelf, with the partition's fence and live namespace: one Redis round trip."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -91,8 +91,11 @@ class ShopperReader:
         Raises:
             RedisAway.
         """
-        asked = [("GET", self._keys[ref.partition].link(ref.tenant, ref.shopper_id)) for ref in refs]
-        return [_link(raw) for raw in await self._lane.ask(asked)]
+        found = await self._ask(
+            [ref.partition for ref in refs],
+            lambda: [("GET", self._keys[ref.partition].link(ref.tenant, ref.shopper_id)) for ref in refs],
+        )
+        return [_link(raw) for raw in found]
 
     async def has_absorbed(self, user: ShopperRef, anonymous: ShopperRef) -> bool:
         """Whether the user's row knows of the link that the anonymous id has now; true where that is to somebody else.
@@ -100,17 +103,27 @@ class ShopperReader:
         Raises:
             RedisAway.
         """
-        of_link, of_row = self._keys[anonymous.partition], self._keys[user.partition]
-        raw_link, row = await self._lane.ask(
-            (
-                ("GET", of_link.link(anonymous.tenant, anonymous.shopper_id)),
-                ("GET", of_row.row(user.tenant, user.shopper_id)),
-            )
+        raw_link, row = await self._ask(
+            (anonymous.partition, user.partition),
+            lambda: [
+                ("GET", self._keys[anonymous.partition].link(anonymous.tenant, anonymous.shopper_id)),
+                ("GET", self._keys[user.partition].row(user.tenant, user.shopper_id)),
+            ],
         )
         link = _link(raw_link)
         if link is None or f"u-{link.user_id}" != user.shopper_id:
             return True
         return row is not None and link.link_id in _absorbed_links(row)
+
+    async def _ask(self, partitions: Sequence[int], commands: Callable[[], Sequence[tuple[str, ...]]]) -> list[Any]:
+        """The answers to commands about these partitions; once more where another namespace has gone live."""
+        wanted = list(dict.fromkeys(partitions))
+        while True:
+            asked = commands()
+            answers = await self._lane.ask([*asked, *(("GET", self._keys[partition].live) for partition in wanted)])
+            moved = [self.note(partition, live) for partition, live in zip(wanted, answers[len(asked) :], strict=True)]
+            if not any(moved):
+                return answers[: len(asked)]
 
     async def some(self, tenant: str, most: int) -> list[str]:
         """User ids of a few shoppers with a row, for people who try things out.

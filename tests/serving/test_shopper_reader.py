@@ -6,6 +6,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from features import shoppers
+from features.links import Span, pack_link
 from infra.keys import ShardKeys
 from infra.redis_lane import RedisLane
 from serving.shopper_reader import ShopperReader, ShopperRef
@@ -58,4 +59,17 @@ async def test_shoppers_to_try_are_those_that_are_served(redis: Redis, redis_url
     assert await reader.some("default", 5) == []
     await redis.set(ShardKeys(3).live, "again")
     assert await reader.some("default", 5) == ["ann"]
+    await lane.close()
+
+
+async def test_links_are_those_of_the_namespace_that_is_served(redis: Redis, redis_url: str) -> None:
+    device = ShopperRef("default", "a-phone", 3)
+    lane, reader = await reader_of(redis_url)
+    assert await reader.links([device]) == [None]
+    await redis.set(
+        ShardKeys(3, "again").link("default", "a-phone"), pack_link(Span(1_700_000_000_000, "a-link", "ann"))
+    )
+    await redis.set(ShardKeys(3).live, "again")
+    assert [link and link.user_id for link in await reader.links([device, device])] == ["ann", "ann"]
+    assert not await reader.has_absorbed(REF, device)
     await lane.close()
