@@ -30,6 +30,8 @@ from infra.settings import Settings, read_settings
 from infra.topics import EVENTS
 from streams.demo.figures import Figures
 from streams.demo.shop import PreparedShop, prepared_shop
+from streams.one_shop import OneShop
+from streams.stop_signals import StopSignals
 
 MAX_WAIT_MS = 2000
 IDLE_S = 2.0
@@ -123,7 +125,7 @@ async def drive(site: Connections, plan: Plan, shop: PreparedShop) -> Seen:
 def measure(settings: Settings, plan: Plan) -> Seen:
     """The shop up, a second to warm, then the plan."""
     console = Console(stderr=True)
-    with prepared_shop(settings, Figures(), console) as shop:
+    with prepared_shop(settings, Figures(), console, StopSignals()) as shop:
         asyncio.run(drive(Connections(shop.host, shop.port), Plan(20, 2, plan.seed), shop))
         return asyncio.run(drive(Connections(shop.host, shop.port), plan, shop))
 
@@ -138,7 +140,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     plan = Plan(given.rate, 10 if given.quick else given.seconds, given.seed)
-    with Outside(read_settings(data_dir=given.data_dir)) as settings:
+    asked = read_settings(data_dir=given.data_dir)
+    with OneShop(asked.data_dir), Outside(asked) as settings:
         where = "embedded broker" if settings.embedded_log else "Kafka"
         seen = measure(settings, plan)
     changed, accepted = np.array(seen.changed_ms), np.array(seen.accepted_ms)
