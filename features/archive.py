@@ -3,10 +3,10 @@
 A file is written once and never changed. Its name tells the log and, for each partition in it, the first and
 last offset: `LOG@PARTITION.FIRST-LAST@….parquet`; one row group per partition, in the order of the name. A
 file comes into sight whole, by a rename, and a partition's files are written in the order of its offsets: so
-the names alone tell how far the archive reaches, and a crash leaves nothing that looks complete and is not.
+the names alone tell how far the archive reaches, and a crash leaves nothing that looks complete and is not. Its
+footer holds counts and checksums (`features.archive_seal`).
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from features import archive_seal as seals
 from features.events import Event, event_time_ms, received, shopper_id, to_ms
+from features.whole_files import HALF_WRITTEN, put_whole
 from infra.errors import BadInput
 
 SCHEMA: Final = pa.schema(
@@ -39,7 +41,6 @@ SCHEMA: Final = pa.schema(
 _FEW_VALUES: Final = ["log", "tenant", "event_name"]
 _MAX_NAME: Final = 240  # most file systems take 255 bytes
 _BATCH_ROWS: Final = 32_768
-_HALF_WRITTEN: Final = ".half-written"
 
 
 class ArchiveRow(NamedTuple):
@@ -171,6 +172,37 @@ class EventArchive:
                 if name is not None:
                     yield received(value, at_ms)
 
+    def files(self) -> list[tuple[str, list[Segment]]]:
+        """Every file and its segments, in the order of their paths."""
+        by_path = groupby(
+            sorted(self._segments(None, None, None), key=lambda s: (s.path, s.row_group)), lambda s: s.path
+        )
+        return [(path, list(its)) for path, its in by_path]
+
+    def spans(self) -> dict[tuple[str, int], list[tuple[int, int]]]:
+        """First and last offset of each segment, by (log, partition), from the names alone."""
+        found: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for segment in self.segments():
+            found.setdefault(segment[:2], []).append((segment.first, segment.last))
+        return found
+
+    def seal(self, path: str) -> seals.Seal | None:
+        """What a file says of itself; None: an older version wrote it.
+
+        Raises:
+            OSError, pyarrow.ArrowException, msgspec.DecodeError: the file is damaged.
+        """
+        with self._files.open_input_file(path) as file:
+            return seals.unpack(pq.read_metadata(file).metadata)
+
+    def size(self, path: str) -> int:
+        """The bytes of a file."""
+        return int(self._files.get_file_info(path).size or 0)
+
+    def half_written(self) -> list[str]:
+        """What a crash left behind: never read, written anew, may be deleted."""
+        return [file.path for file in self._list(f"{self._root}/{HALF_WRITTEN}")]
+
     def _reached_by(self, log: str) -> dict[int, int]:
         if log not in self._reached:
             self.through(log)
@@ -193,7 +225,7 @@ class EventArchive:
         buffer = _parquet(shares)
         target = f"{self._root}/{day}/{name}"
         if self._local:
-            _put_local(Path(self._root), Path(target), buffer)
+            put_whole(Path(self._root), Path(target), buffer)
         else:
             self._files.create_dir(f"{self._root}/{day}", recursive=True)
             with self._files.open_output_stream(target) as stream:
@@ -231,29 +263,18 @@ def _segments_of(file: Any) -> Iterator[Segment]:
 
 def _parquet(shares: list[list[ArchiveRow]]) -> Any:
     sink = pa.BufferOutputStream()
+    sealed = [
+        seals.share(rows[0].partition, ((r.offset, r.received_at, r.key, r.value) for r in rows)) for rows in shares
+    ]
+    seal = seals.Seal(shares[0][0].log, sealed)
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES) as writer:
+        writer.add_key_value_metadata({seals.KEY: seal.packed()})
         for rows in shares:
             columns = [
                 pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
             ]
             writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=len(rows))
     return sink.getvalue()
-
-
-def _put_local(root: Path, target: Path, buffer: Any) -> None:
-    """Write beside, make durable, rename, make the rename durable."""
-    aside = root / _HALF_WRITTEN / target.name
-    for folder in (aside.parent, target.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    with aside.open("wb") as file:
-        file.write(buffer)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(target)
-    for folder in (target.parent, root):
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
 
 
 def _within(batch: Any, from_ms: int | None, to_ms: int | None, reached: int) -> Any:

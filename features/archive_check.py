@@ -1,0 +1,121 @@
+"""Looking an archive through: every file against its seal, every log and partition for holes and doubles."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from features.archive import EventArchive, Segment
+from features.archive_seal import Sealed, Share, merged, share
+
+_READ: Final = ("log", "partition", "offset", "received_at", "key", "value")
+
+
+class Fault(NamedTuple):
+    """Something that is wrong: a stable code, where, and what to do."""
+
+    code: str
+    path: str
+    why: str
+
+
+class Day(NamedTuple):
+    """What the files of one day and log hold."""
+
+    day: str
+    log: str
+    files: int
+    records: int
+    size: int
+
+
+class Looked(NamedTuple):
+    """One file that was read: its records, whether it had a seal, and what is wrong with it."""
+
+    path: str
+    records: int
+    sealed: bool
+    faults: list[Fault]
+
+
+def look(archive: EventArchive) -> Iterator[Looked]:
+    """Read every file, and compare it with its seal and its name."""
+    for path, segments in archive.files():
+        try:
+            yield _look(archive, path, segments)
+        except (pa.ArrowException, OSError, msgspec.DecodeError, ValueError) as error:
+            said = str(error).partition("\n")[0][:200]
+            why = f"it cannot be read ({said}): bring it back from a copy, or delete it and let it be archived anew"
+            yield Looked(path, 0, False, [Fault("unreadable", path, why)])
+
+
+def gaps(archive: EventArchive) -> Iterator[tuple[str, int, int, int]]:
+    """(log, partition, first, last) of offsets that are in no file though later ones are."""
+    for (log, partition), spans in archive.spans().items():
+        yield from ((log, partition, *hole) for hole in merged(spans)[0])
+
+
+def doubles(archive: EventArchive) -> Iterator[Fault]:
+    """Offsets that more than one file has. Readers take them once, so they harm nothing, and should not be."""
+    for (log, partition), spans in archive.spans().items():
+        for first, last in merged(spans)[1]:
+            where = f"{log} partition {partition}"
+            yield Fault("double", where, f"the offsets {first} to {last} are in more than one file: delete one of them")
+
+
+def days(archive: EventArchive) -> list[Day]:
+    """What there is by day and log; records as the names count them where a file has no seal."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for path, segments in archive.files():
+        day, log = path.rsplit("/", 2)[-2].removeprefix("day="), segments[0].log
+        sums = found.setdefault((day, log), [0, 0, 0])
+        seal = archive.seal(path)
+        records = sum(s.count for s in seal.shares) if seal else sum(s.last - s.first + 1 for s in segments)
+        for i, more in enumerate((1, records, archive.size(path))):
+            sums[i] += more
+    return [Day(day, log, *sums) for (day, log), sums in sorted(found.items())]
+
+
+def _look(archive: EventArchive, path: str, segments: list[Segment]) -> Looked:
+    seal, faults, records = archive.seal(path), list[Fault](), 0
+    if seal is not None and len(seal.shares) != len(segments):
+        faults.append(Fault("name_differs", path, "its name and its footer name different shares: bring it back"))
+    for number, segment in enumerate(segments):
+        found = share(segment.partition, _records(archive, segment))
+        records += found.count
+        if (found.first, found.last) != (segment.first, segment.last):
+            named = f"its name says {segment.first} to {segment.last}"
+            why = f"{named}, it holds {found.first} to {found.last}: bring it back from a copy"
+            faults.append(Fault("name_differs", path, why))
+        sealed = seal.shares[number] if seal is not None and number < len(seal.shares) else None
+        faults += [] if sealed is None else _against(path, sealed, found)
+    return Looked(path, records, seal is not None, faults)
+
+
+def _against(path: str, sealed: Share, found: Share) -> Iterator[Fault]:
+    here = f"partition {sealed.partition}"
+    if sealed.count != found.count:
+        yield Fault("count_differs", path, f"{here}: {found.count} records where its footer says {sealed.count}")
+    elif sealed != found:
+        why = f"{here}: its records are not those that were written: bring it back from a copy"
+        yield Fault("checksum_differs", path, why)
+
+
+def _records(archive: EventArchive, segment: Segment) -> Iterator[Sealed]:
+    before = -1
+    for batch in archive.read(segment, _READ):
+        logs, partitions, offsets, times, keys, values = (column.to_pylist() for column in _whole(batch).columns)
+        for log, partition, offset, at_ms, key, value in zip(
+            logs, partitions, offsets, times, keys, values, strict=True
+        ):
+            if (log, partition) != segment[:2] or offset <= before:
+                raise ValueError(f"offset {offset} of {log} partition {partition} is out of place")
+            before = offset
+            yield offset, at_ms, key, value
+
+
+def _whole(batch: Any) -> Any:
+    """With times as whole milliseconds."""
+    at = batch.schema.get_field_index("received_at")
+    return batch.set_column(at, "received_at", batch.column(at).cast(pa.int64()))

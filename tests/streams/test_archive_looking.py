@@ -1,0 +1,83 @@
+"""`daogou archive`: what the commands say of a sound archive, of one with a hole, and of one that lies."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+from typer.testing import CliRunner
+
+from features.archive import EventArchive, archive_row
+from infra.kafka_admin import log_id
+from infra.settings import Settings, environment
+from infra.topics import EVENTS
+from streams.archive_looking import verify
+from streams.cli import app
+from streams.progress import Phases
+from tests.bulk import BulkProducer
+from tests.streams.shop import LOG, PARTITIONS, event, outgoing, partition_of_event
+
+HOME = partition_of_event(event("ann", "page_view"))
+SENT = [outgoing(event("ann", "view_item", f"i{n}", minute=n)) for n in range(6)]
+
+
+@pytest.fixture
+def here(broker: str, empty: Redis, redis_url: str, tmp_path: Path) -> Settings:
+    """Six records on the log."""
+    bulk = BulkProducer(broker, embedded=True)
+    bulk.send_all(SENT)
+    bulk.close()
+    return Settings(
+        kafka=broker, redis=SecretStr(redis_url), embedded_log=LOG, data_dir=tmp_path, partitions=PARTITIONS
+    )
+
+
+def archived(settings: Settings, offsets: list[int], values: dict[int, bytes | None] | None = None) -> None:
+    log = log_id(settings.brokers, EVENTS, settings.embedded_log)
+    EventArchive(settings.archive_dir).write(
+        archive_row((log, HOME, n), 1, SENT[n].key.encode(), (values or {}).get(n, SENT[n].value)) for n in offsets
+    )
+
+
+def looked(settings: Settings, *, against_log: bool = True) -> tuple[list[str], int, list[str]]:
+    with Phases() as phases:
+        found = verify(settings, phases, against_log=against_log)
+    return [fault.code for fault in found.faults], found.compared, found.told
+
+
+def test_a_sound_archive_agrees_with_the_log(here: Settings) -> None:
+    archived(here, [0, 1, 2, 3])
+    assert looked(here) == ([], 4, [f"shop.events.v1 partition {HOME}: 2 records are not archived yet"])
+
+
+def test_a_hole_is_found_and_whether_the_log_still_has_it(here: Settings) -> None:
+    archived(here, [0, 1])
+    archived(here, [4, 5])
+    assert looked(here, against_log=False) == (["hole"], 0, [])
+    assert looked(here) == (["hole", "not_archived"], 4, [])
+
+
+def test_a_record_that_is_another_than_on_the_log_is_found(here: Settings) -> None:
+    archived(here, [0, 1, 2, 3, 4, 5], {3: SENT[2].value})
+    assert looked(here, against_log=False) == ([], 0, [])
+    assert looked(here) == (["differs_from_log"], 6, [])
+
+
+def test_the_commands_say_what_there_is_and_what_is_wrong(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(here).items():
+        monkeypatch.setenv(name, value)
+    run = CliRunner().invoke
+    assert "nothing in" in run(app, ["archive", "list"]).output
+    archived(here, [0, 1])
+    archived(here, [4, 5])
+    assert [line.split()[:6] for line in run(app, ["archive", "list"]).stdout.splitlines()] == [
+        ["2026-11-02", "shop.events.v1", "4", "records", "2", "files"]
+    ]
+    wrong = run(app, ["archive", "verify"])
+    assert wrong.exit_code == 1
+    assert f"partition {HOME}: the offsets 2 to 3 are in no file" in wrong.stdout
+    missing = next(here.archive_dir.rglob("*.4-5.parquet"))
+    missing.unlink()
+    sound = run(app, ["archive", "verify"])
+    assert sound.exit_code == 0
+    assert "2 records in 1 files: all is as it was written" in sound.stdout
