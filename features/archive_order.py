@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from infra.errors import Refused
+
 FOLDER: Final = "order"
 _EMBEDDED: Final = "embedded-"  # such a log ends for good when the next one begins
 _END: Final = 1 << 62
@@ -44,7 +46,12 @@ class ArchiveOrder:
         self._folder = root / FOLDER
 
     def begin(self, log: str, fences: Mapping[int, Fences]) -> None:
-        """Note that `log` is applied from here on, unless the last entry says the same already."""
+        """Note that `log` is applied from here on, unless the last entry says the same already.
+
+        Raises:
+            Refused: an entry cannot be read (`order_broken`).
+            OSError: the folder cannot be written.
+        """
         entry = Begun(log, {partition: dict(of_it) for partition, of_it in fences.items() if of_it})
         files = self._files()
         if files and _same(entry, _read(files[-1])):
@@ -76,7 +83,11 @@ class ArchiveOrder:
         return any(entry.log == log for entry in self.entries())
 
     def entries(self) -> list[Begun]:
-        """What was noted, oldest first."""
+        """What was noted, oldest first.
+
+        Raises:
+            Refused: an entry cannot be read (`order_broken`).
+        """
         return [_read(file) for file in self._files()]
 
     def _files(self) -> list[Path]:
@@ -129,4 +140,11 @@ def _without(entry: Begun) -> dict[int, dict[str, int]]:
 
 
 def _read(file: Path) -> Begun:
-    return msgspec.json.decode(file.read_bytes(), type=Begun)
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Begun)
+    except msgspec.MsgspecError as error:
+        raise Refused(
+            f"{file}, which says in what order logs were applied, cannot be read ({error}); put a copy back, or remove "
+            "it: the order is then guessed where it is not noted",
+            code="order_broken",
+        ) from None

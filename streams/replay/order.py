@@ -7,6 +7,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from features.archive_order import ArchiveOrder
+from infra.errors import Refused
 from infra.logs import logger, said
 from infra.settings import Settings
 from streams.replay.live import live_fences
@@ -25,8 +26,9 @@ async def note_begun(settings: Settings, redis: Redis, log: str, *, again: bool 
     fences = await live_fences(redis, settings)
     try:
         await asyncio.to_thread(_note, settings.archive_dir, log, fences, again)
-    except OSError as error:
-        _log.error("the order of logs could not be noted in the archive", log=log, why=said(error))
+    except (OSError, Refused) as error:
+        why = error.message if isinstance(error, Refused) else said(error)
+        _log.error("the order of logs could not be noted in the archive", log=log, why=why)
 
 
 def _note(folder: Path, log: str, fences: Mapping[int, Mapping[str, int]], again: bool) -> None:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.archive_order import ArchiveOrder, Begun, Window, in_order
+from infra.errors import Refused
 
 WHOLE = [Window(0, "k", 0, 9), Window(0, "load-a", 0, 4), Window(0, "load-b", 0, 4)]
 
@@ -89,3 +91,12 @@ def test_entries_are_kept_in_order_and_the_same_one_only_once(tmp_path: Path) ->
     assert order.knows("k")
     assert not order.knows("x")
     assert not list(tmp_path.glob("order/*.new"))
+
+
+def test_an_entry_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    order = ArchiveOrder(tmp_path)
+    order.begin("k", {0: {}})
+    (tmp_path / "order" / "000001.json").write_bytes(b"{")
+    with pytest.raises(Refused, match=r"order/000001\.json") as error:
+        order.entries()
+    assert error.value.reason == "order_broken"

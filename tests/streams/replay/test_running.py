@@ -215,3 +215,17 @@ async def test_direct_loads_beside_a_log_are_replayed_in_their_order(
     done = await run(settings, redis)
     assert await held(redis, "again") == await held(redis, "live")
     assert [one.log[:5] for one in done.windows if one.partition == done.windows[0].partition][:2] == ["log-o", "load-"]
+
+
+async def test_an_order_that_cannot_be_noted_stops_nobody(
+    settings: Settings, redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = settings.archive_dir / "order"
+    folder.mkdir(parents=True)
+    (folder / "000001.json").write_bytes(b"{")
+    await note_begun(settings, redis, LOG)
+    (folder / "000001.json").unlink()
+    folder.rmdir()
+    folder.write_bytes(b"no folder")
+    await note_begun(settings, redis, LOG)
+    assert capsys.readouterr().out.count("could not be noted") == 2
