@@ -108,7 +108,7 @@ def _latencies(figures: Figures) -> list[str]:
     return lines
 
 
-def _stay(shop: PreparedShop, console: Console, broken: StoryBroken | None) -> None:
+def _stay(shop: PreparedShop, console: Console, broken: StoryBroken | None, pause_s: float = _POLL_S) -> None:
     """Until Ctrl-C.
 
     Raises:
@@ -120,7 +120,7 @@ def _stay(shop: PreparedShop, console: Console, broken: StoryBroken | None) -> N
     _invite(shop, console)
     try:
         while True:
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
             shop.check()
     except KeyboardInterrupt:
         if broken is not None:
@@ -133,7 +133,7 @@ def _invite(shop: PreparedShop, console: Console) -> None:
     url, item = shop.url, shop.items[0]
     post = f"curl -s {url}/v1/%s -H 'Content-Type: application/json' -d"
     event = (
-        f'{{"event_id": "mine-1", "event_name": "view_item", "occurred_at": "\'$(date -u +%FT%TZ)\'", '
+        f'{{"event_id": "mine-\'$(date +%s%N)\'", "event_name": "view_item", "occurred_at": "\'$(date -u +%FT%TZ)\'", '
         f'"anonymous_id": "{_GUEST}", "items": [{{"item_id": "{item}"}}]}}'
     )
     asked = f'{{"anonymous_id": "{_GUEST}", "count": 5, "include_properties": ["name", "price"]}}'

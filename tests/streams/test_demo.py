@@ -18,8 +18,9 @@ from infra.keys import partition_of, record_key
 from infra.settings import Settings
 from models.artifact import write
 from models.release import release
+from streams.demo.command import _invite, _stay
 from streams.demo.figures import Changes, Figures, measure_changes
-from streams.demo.shop import SHOPPERS, Counts, Remembered, counts_of, note_counts, use_released
+from streams.demo.shop import SHOPPERS, Counts, PreparedShop, Remembered, counts_of, note_counts, use_released
 from streams.demo.site import Shopper, Site
 from streams.demo.visit import Cast, StoryBroken, Visit, cast_of, item_to_click
 from streams.load_report import LoadReport
@@ -181,3 +182,32 @@ def test_a_second_start_reports_the_model_in_service(tmp_path: Path) -> None:
     assert use_released(settings, figures)
     assert (figures.model_version, figures.models) == ("v7", manifest().metrics)
     assert figures.fusion_weights["all"]["item_to_item"] == pytest.approx(0.5)
+
+
+def prepared(tmp_path: Path, *ends: BaseException) -> PreparedShop:
+    """A shop that is looked at once for each of these, the last of which ends it."""
+    left = iter(ends)
+
+    def check() -> None:
+        raise next(left)
+
+    return PreparedShop(
+        "h", 1, "http://h:1", Settings(data_dir=tmp_path), ("ann",), ["tea"], tmp_path / "worker.log", check
+    )
+
+
+def test_a_broken_story_is_said_the_shop_stays_up_and_the_end_is_the_error(tmp_path: Path) -> None:
+    out, broken = StringIO(), StoryBroken("the demo's story broke: no [b]list[/b]")
+    console = Console(file=out, width=200)
+    with pytest.raises(StoryBroken):
+        _stay(prepared(tmp_path, KeyboardInterrupt()), console, broken, pause_s=0.0)
+    assert "no [b]list[/b]\nThe shop stays up all the same" in out.getvalue()
+    with pytest.raises(KeyboardInterrupt):
+        _stay(prepared(tmp_path, KeyboardInterrupt()), console, None, pause_s=0.0)
+
+
+def test_the_examples_to_try_are_of_nobody_in_the_story(tmp_path: Path) -> None:
+    out = StringIO()
+    _invite(prepared(tmp_path), Console(file=out, width=500))
+    assert "anonymous_id" in out.getvalue()
+    assert not any(shopper in out.getvalue() for shopper in ("user_id", "ann"))
