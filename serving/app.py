@@ -41,6 +41,7 @@ from serving.problems import Refusal, send_problem
 from serving.recommendations import Place, Recommender, Stock
 from serving.routes import Services, operations
 from serving.shopper_reader import ShopperReader
+from serving.statistics_reader import ItemKnowledge, StatisticsReader
 from serving.tokens import Acknowledged
 from serving.topic import Topic, open_topic
 from serving.triggers import TriggerLog
@@ -180,7 +181,8 @@ class _Wiring:
         settings, catalogue = self._settings, Catalogue()
         events, catalog_topic, triggers_topic = await asyncio.to_thread(self._topics)
         lane = await self._lane()
-        model = await self._model()
+        model, statistics = await self._model(), await self._statistics()
+        knowledge = ItemKnowledge(model, statistics)
         follower = await self._catalogue(catalogue, catalog_topic)
         reader = ShopperReader(lane, settings.partition_count, events.log)
         acknowledged = Acknowledged(settings.partition_count)
@@ -203,7 +205,9 @@ class _Wiring:
                 metrics=self._metrics,
                 links=reader,
             ),
-            recommender=Recommender(place, Stock(reader, catalogue, model), waiting, clock=self._clock, new_id=_new_id),
+            recommender=Recommender(
+                place, Stock(reader, catalogue, model, knowledge), waiting, clock=self._clock, new_id=_new_id
+            ),
             writer=ItemWriter(
                 CatalogueLog(catalog_topic.log, settings.partition_count, settings.tenant),
                 producer,
@@ -211,9 +215,10 @@ class _Wiring:
             ),
             catalogue=catalogue,
             model=model,
+            knowledge=knowledge,
             reader=reader,
             triggers=triggers,
-            health=Health(lane, follower, model, triggers, self._ask_kafka, self._ended),
+            health=Health(lane, follower, model, statistics, triggers, self._ask_kafka, self._ended),
             metrics=self._metrics,
             clock=self._clock,
             cart_abandoned_s=settings.cart_abandoned_s,
@@ -250,9 +255,20 @@ class _Wiring:
         self._in_background("model", model.follow())
         return model
 
-    async def _catalogue(self, catalogue: Catalogue, topic: Topic) -> CatalogueFollower:
+    async def _statistics(self) -> StatisticsReader:
+        client = await self._client()
+        reader = StatisticsReader(client, self._settings.tenant, where=address(self._settings.redis))
+        await reader.try_to_look()  # lists are made without them, too
+        self._in_background("statistics", reader.follow())
+        return reader
+
+    async def _client(self) -> Redis:
         client: Redis = await connect(self._settings.redis, _START_TIMEOUT_MS)
         self._stack.push_async_callback(client.aclose)
+        return client
+
+    async def _catalogue(self, catalogue: Catalogue, topic: Topic) -> CatalogueFollower:
+        client = await self._client()
         where = address(self._settings.redis)
         follower = CatalogueFollower(
             catalogue, CatalogStore(client), topic, self._settings.tenant, where=where, metrics=self._metrics

@@ -12,6 +12,7 @@ from infra.redis_lane import RedisLane
 from serving.catalogue_follower import CatalogueFollower
 from serving.model import ModelInService
 from serving.problems import Fault, NotReady
+from serving.statistics_reader import NO_STATISTICS, StatisticsReader
 from serving.triggers import TriggerLog
 
 _KAFKA_ANSWER_HOLDS_S: Final = 1.0
@@ -26,12 +27,14 @@ class Liveness(msgspec.Struct, frozen=True):
 class Readiness(msgspec.Struct, frozen=True):
     """Everything that is needed is there; `model` may be `none`, then lists are of what is popular or in the
     range. `model_wanted` is a release that could not be taken into service; lists go on without it.
+    `statistics` is the version of what is popular and goes together, `none` before the first.
     """
 
     status: Literal["ready"]
     items: int
     model: str
     model_wanted: str | None = None
+    statistics: str = NO_STATISTICS
 
 
 class Health:
@@ -42,6 +45,7 @@ class Health:
         lane: RedisLane,
         catalogue: CatalogueFollower,
         model: ModelInService,
+        statistics: StatisticsReader,
         triggers: TriggerLog,
         ask_kafka: Callable[[], None],
         ended: Sequence[str],
@@ -49,6 +53,7 @@ class Health:
         self._lane = lane
         self._catalogue = catalogue
         self._model = model
+        self._statistics = statistics
         self._triggers = triggers
         self._ask_kafka = ask_kafka
         self._ended = ended
@@ -77,7 +82,9 @@ class Health:
         faults += [Fault(name, "it is not followed any more; the server's log says why") for name in self._ended]
         if faults:
             raise NotReady(tuple(faults))
-        return Readiness("ready", self._catalogue.items, self._model.version, self._model.wanted)
+        return Readiness(
+            "ready", self._catalogue.items, self._model.version, self._model.wanted, self._statistics.version
+        )
 
     async def _kafka(self) -> str:
         """What is wrong with Kafka; asked once a second at most, however many ask here."""

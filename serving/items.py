@@ -16,7 +16,7 @@ from infra.keys import partition_of, record_key
 from infra.topics import CATALOG
 from serving import tokens
 from serving.catalogue import Catalogue, Property
-from serving.model import ModelInService
+from serving.statistics_reader import ItemKnowledge
 
 MAX_SIMILAR: Final = 100
 
@@ -67,14 +67,14 @@ class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
 
 
-def similar(item_id: str, query: SimilarQuery, catalogue: Catalogue, model: ModelInService) -> SimilarItems:
+def similar(item_id: str, query: SimilarQuery, catalogue: Catalogue, knowledge: ItemKnowledge) -> SimilarItems:
     """Items that go with one and may be shown.
 
     Raises:
         NotFound: neither the catalogue nor the model knows it.
     """
     # Some of them may not be shown: twice as many and some more are asked for.
-    found = model.similar(item_id, 2 * query.count + 50)
+    found = knowledge.similar(item_id, 2 * query.count + 50)
     if not found and catalogue.item(item_id) is None:
         raise NotFound("There is no such item here; /v1/recommendations names some.", path="item_id")
     shown = [(i, score) for i, score in found if i != item_id and catalogue.may_be_shown(i)][: query.count]
@@ -82,7 +82,7 @@ def similar(item_id: str, query: SimilarQuery, catalogue: Catalogue, model: Mode
         SimilarItem(i, position, round(score, 6), catalogue.properties(i, query.include_properties))
         for position, (i, score) in enumerate(shown, 1)
     ]
-    return SimilarItems(item_id, items, model.version)
+    return SimilarItems(item_id, items, knowledge.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from serving import tokens
 from serving.catalogue import Catalogue
 from serving.facts import NOBODY, facts_of
 from serving.model import NO_MODEL, ModelInService
-from serving.ranking import Facts, Placed, Shop, Wish, rank
+from serving.ranking import Facts, Knowledge, Placed, Shop, Wish, rank
 from serving.reasons import Explainer, Language, language_of
 from serving.recommendation_types import (
     Fallback,
@@ -50,6 +50,7 @@ class Stock:
     reader: ShopperReader
     catalogue: Catalogue
     model: ModelInService
+    knowledge: Knowledge
 
 
 class _Seen(msgspec.Struct):
@@ -70,7 +71,7 @@ class Recommender:
     ) -> None:
         self._place = place
         self._stock = stock
-        self._shop = Shop(stock.catalogue, stock.model)
+        self._shop = Shop(stock.catalogue, stock.knowledge)
         self._waiting = waiting
         self._clock = clock
         self._new_id = new_id

@@ -32,6 +32,7 @@ from serving.problems import Refusal
 from serving.recommendation_types import NOT_YET, RecommendationRequest, Recommendations
 from serving.recommendations import Recommender
 from serving.shopper_reader import ShopperReader
+from serving.statistics_reader import ItemKnowledge
 from serving.triggers import TriggerLog, Triggers, TriggersQuery
 
 _SHOPPERS_TO_TRY: Final = 40
@@ -53,6 +54,7 @@ class Services:
     writer: ItemWriter
     catalogue: Catalogue
     model: ModelInService
+    knowledge: ItemKnowledge
     reader: ShopperReader
     triggers: TriggerLog
     health: Health
@@ -97,7 +99,7 @@ class Handlers:
     async def similar(self, call: Call) -> SimilarItems:
         """What goes with an item."""
         query = query_of(call, SimilarQuery)
-        return similar(check_item_id(call.path("item_id")), query, self._s.catalogue, self._s.model)
+        return similar(check_item_id(call.path("item_id")), query, self._s.catalogue, self._s.knowledge)
 
     async def put_item(self, call: Call) -> ItemChanged:
         """Add or replace an item."""

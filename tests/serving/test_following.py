@@ -204,7 +204,7 @@ async def test_readiness_says_what_is_not_followed_and_which_model_is_wanted() -
     well, ill = Told(), Told(trouble="Kafka has no topic")
 
     def health(catalogue: Told, triggers: Told, model: Told) -> Health:
-        return Health(well, catalogue, model, triggers, lambda: None, ())
+        return Health(well, catalogue, model, well, triggers, lambda: None, ())
 
     for catalogue, triggers, path in ((ill, well, "catalogue"), (well, ill, "triggers")):
         with pytest.raises(NotReady) as caught:

@@ -311,7 +311,7 @@ async def test_the_document_says_that_further_fields_of_events_are_ignored(shop:
 async def test_health_and_metrics(shop: AShop) -> None:
     assert (await shop.client.get("/health/live")).json() == {"status": "live"}
     ready = (await shop.client.get("/health/ready")).json()
-    assert ready == {"status": "ready", "items": 7, "model": "m1", "model_wanted": None}
+    assert ready == {"status": "ready", "items": 7, "model": "m1", "model_wanted": None, "statistics": "none"}
     assert ids(await shop.list_for(user_id="nobody", count=2))
     await shop.client.post("/v1/events", json={"event_name": "gaze"})
     text = (await shop.client.get("/metrics")).text

@@ -1,0 +1,148 @@
+"""The merged statistics of items in this process: what is popular and what goes together, seconds after it happened.
+
+The pages' lists come from the released model; where it knows nothing (there is none yet, or the item is newer than it),
+they come from here.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from features.item_partials import ORDER_TREND
+from features.item_snapshot import Snapshot, decode
+from features.snapshot_store import SnapshotStore
+from infra.errors import DaogouError
+from infra.logs import logger
+from infra.redis import told_as_away
+from serving.model import ModelInService
+
+NO_STATISTICS: Final = "none"
+_LOOK_EVERY_S: Final = 2.0
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A snapshot, ready to be asked."""
+
+    version: str
+    snapshot: Snapshot
+    places: Mapping[str, int]
+    popular: Sequence[tuple[str, float]]
+    popularity: Mapping[str, float] = field(repr=False)
+
+
+class StatisticsReader:
+    """Follows the newest snapshot; before the first nothing is known."""
+
+    def __init__(self, redis: Redis, tenant: str, *, where: str = "Redis") -> None:
+        self._store = SnapshotStore(redis, tenant)
+        self._where = where
+        self._loaded: _Loaded | None = None
+        self._unknown = ""
+        self._trouble = ""
+
+    @property
+    def version(self) -> str:
+        """Of the snapshot in service; `none` before the first."""
+        return self._loaded.version if self._loaded else NO_STATISTICS
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that are looked at or bought with it, best first."""
+        loaded = self._loaded
+        place = loaded.places.get(item_id) if loaded else None
+        if loaded is None or place is None:
+            return ()
+        scores: dict[int, float] = {}
+        for other, score in (*loaded.snapshot.seen.of(place), *loaded.snapshot.bought.of(place)):
+            scores[other] = scores.get(other, 0.0) + score
+        best = sorted(scores.items(), key=lambda one: (-one[1], one[0]))[:k]
+        return [(loaded.snapshot.item_ids[other], score) for other, score in best]
+
+    def popular(self) -> Sequence[tuple[str, float]]:
+        """All items of some popularity, best first: decayed views, and orders that count as five."""
+        return self._loaded.popular if self._loaded else ()
+
+    def popularity(self, item_id: str) -> float:
+        """Decayed; 0 for what nobody bought or looked at."""
+        return self._loaded.popularity.get(item_id, 0.0) if self._loaded else 0.0
+
+    async def look(self) -> bool:
+        """Take over the newest snapshot if it is another one; whether it was.
+
+        Raises:
+            RedisAway: the one in service stays.
+        """
+        with told_as_away(self._where):
+            newest = await self._store.newest()
+            if newest is None or newest.version in (self.version, self._unknown):
+                return False
+            raw = await self._store.load(newest.version)
+        if raw is None:
+            return False  # there is a newer one by now
+        loaded = await asyncio.to_thread(_loaded, newest.version, raw)
+        if loaded is None:
+            self._unknown, self._trouble = newest.version, "the newest statistics were made by a newer version"
+            return False
+        self._loaded, self._trouble = loaded, ""
+        return True
+
+    async def try_to_look(self) -> None:
+        """The same; what fails leaves the snapshot in service, and the log says why, once."""
+        try:
+            await self.look()
+        except (DaogouError, RedisError) as error:
+            self._failed(str(error))
+        except Exception as error:  # an edge: lists go on without the newest statistics
+            self._failed(f"{type(error).__name__}: {error}")
+
+    async def follow(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            await self.try_to_look()
+
+    def _failed(self, why: str) -> None:
+        if why != self._trouble:
+            _log.error("the statistics of items cannot be followed", in_service=self.version, why=why)
+        self._trouble = why
+
+
+class ItemKnowledge:
+    """What the released model knows of items, and where it knows nothing, what the statistics do."""
+
+    def __init__(self, model: ModelInService, statistics: StatisticsReader) -> None:
+        self._model = model
+        self._statistics = statistics
+
+    @property
+    def version(self) -> str:
+        """The model's."""
+        return self._model.version
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that go with it, best first."""
+        return self._model.similar(item_id, k) or self._statistics.similar(item_id, k)
+
+    def popular(self) -> Sequence[tuple[str, float]]:
+        """All items of some popularity, best first."""
+        return self._model.popular() or self._statistics.popular()
+
+    def popularity(self, item_id: str) -> float:
+        """Above 0 for items that are bought or looked at of late."""
+        return self._model.popularity(item_id) or self._statistics.popularity(item_id)
+
+
+def _loaded(version: str, raw: bytes) -> _Loaded | None:
+    snapshot = decode(raw)
+    if snapshot is None:
+        return None
+    worth = snapshot.column("views") + ORDER_TREND * snapshot.column("purchases")
+    known = [(i, score) for i, score in zip(snapshot.item_ids, worth.tolist(), strict=True) if score > 0]
+    popular = sorted(known, key=lambda one: (-one[1], one[0]))
+    return _Loaded(version, snapshot, {i: n for n, i in enumerate(snapshot.item_ids)}, popular, dict(known))
