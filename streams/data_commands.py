@@ -86,10 +86,12 @@ def features_build(data_dir: DataDir = None) -> None:
 
     The one in use serves until the new one is complete.
     """
+    from infra.data_folder import make_usable
     from streams.offline_features import build_features
     from streams.progress import Phases
 
     settings = settings_from(data_dir=data_dir)
+    make_usable(settings.data_dir)
     with Phases() as phases:
         built = build_features(settings, phases)
     for name, count in asdict(built).items():

@@ -54,8 +54,8 @@ def test_a_wrong_setting_is_one_sentence_and_status_2() -> None:
 
 
 def test_a_folder_that_cannot_be_used_is_one_sentence_and_status_2() -> None:
-    for command in ("up", "worker", "demo"):
-        told = daogou(command, DAOGOU_DATA_DIR="/proc/x")
+    for command in (("up",), ("worker",), ("demo",), ("features", "build")):
+        told = daogou(*command, DAOGOU_DATA_DIR="/proc/x")
         assert told.returncode == 2
         [line] = told.stderr.splitlines()
         assert line.startswith("daogou: DAOGOU_DATA_DIR = '/proc/x': nothing can be kept there")
