@@ -10,6 +10,7 @@ five more: so two items met once and together are no better than two that are of
 from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
@@ -141,11 +142,11 @@ class Merger:
         for column, value in zip(self._rows, row, strict=True):
             column.append(value)
         for met, neighbours in zip(self._met, (one.seen_with, one.bought_with), strict=True):
-            for other, weight in neighbours.items():
-                met.items.append(item)
-                met.others.append(self._number(other))
-                met.eras.append(era)
-                met.sums.append(weight)
+            if neighbours:
+                met.items.extend(repeat(item, len(neighbours)))
+                met.others.extend(map(self._number, neighbours))
+                met.eras.extend(repeat(era, len(neighbours)))
+                met.sums.extend(neighbours.values())
 
     def totals(self) -> Totals | None:
         """The sums; None where nothing was added."""

@@ -11,11 +11,12 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 from redis import Redis
 
+from features.item_snapshot import decode
 from features.shoppers import decode_state
 from infra.embedded.redis_server import free_port
 from infra.kafka import producer_config
 from infra.kafka_admin import log_id
-from infra.keys import ShardKeys
+from infra.keys import ShardKeys, merged, snapshot
 from infra.settings import Settings
 from infra.topics import EVENTS
 from tests.streams.shop import LOG, PARTITIONS, event, outgoing, partition_of_event
@@ -35,6 +36,7 @@ def worker(broker: str, empty: Redis, redis_url: str, tmp_path: Path) -> Iterato
         data_dir=tmp_path,
         partitions=PARTITIONS,
         metrics_port=free_port(),
+        statistics_s=1,
     )
     one = Worker(settings)
     yield one
@@ -59,4 +61,20 @@ def test_records_of_every_compression_are_applied(worker: Worker, broker: str, e
             worker.ended(within_s=0.02)
     state = decode_state(empty.get(keys.row("default", "u-ann")))
     assert [one.item_id for one in state.interactions] == [f"in-{name}" for name in COMPRESSIONS]
+    assert worker.stop() == 0
+
+
+def test_what_is_counted_is_merged_for_everybody(worker: Worker, broker: str, empty: Redis) -> None:
+    produce(broker, "none", "tea", 1)
+    produce(broker, "none", "cup", 2)
+
+    def known() -> list[str]:
+        version = empty.hget(merged("default"), "version")
+        raw = version and empty.get(snapshot("default", version.decode()))
+        found = decode(raw) if raw else None
+        return [] if found is None else found.item_ids
+
+    while known() != ["cup", "tea"]:
+        with pytest.raises(subprocess.TimeoutExpired):  # it goes on
+            worker.ended(within_s=0.05)
     assert worker.stop() == 0
