@@ -44,7 +44,7 @@ def partition_counts(bootstrap: Bootstrap, within_s: float = TIMEOUT_S) -> dict[
         KafkaAway: no broker answers within `within_s` seconds.
         Refused: they turn this user away (`kafka_login`).
     """
-    return {name: len(topic.partitions) for name, topic in _Admin(bootstrap).topics(within_s).items()}
+    return {name: len(topic.partitions) for name, topic in Admin(bootstrap).topics(within_s).items()}
 
 
 def check_topics(bootstrap: Bootstrap, partitions: int, within_s: float = TIMEOUT_S) -> None:
@@ -71,13 +71,13 @@ def create_topics(bootstrap: Bootstrap, partitions: int, replication: int, withi
     found = partition_counts(bootstrap, TIMEOUT_S)
     _check_counts(found, partitions)
     new = [
-        NewTopic(topic.name, partitions, replication_factor=replication or -1, config=topic.config())
+        NewTopic(topic.name, partitions, replication_factor=replication or -1, config=topic.config(replication))
         for topic in topics.TOPICS
         if topic.name not in found
     ]
     if not new:
         return []
-    admin = _Admin(bootstrap)
+    admin = Admin(bootstrap)
     made = []
     for name, future in admin.client.create_topics(new, operation_timeout=within_s, request_timeout=within_s).items():
         try:
@@ -107,7 +107,7 @@ class EndOffsets:
 
     def __init__(self, bootstrap: Bootstrap, topic: str) -> None:
         self._topic = topic
-        self._admin = _Admin(bootstrap)
+        self._admin = Admin(bootstrap)
 
     def of(self, partitions: Iterable[int]) -> dict[int, int]:
         """The offset after the last record, by partition; blocks for ten seconds at most.
@@ -145,7 +145,7 @@ def log_id(bootstrap: Bootstrap, topic: str, embedded_log: str) -> str:
     """
     if embedded_log:
         return f"{embedded_log}:{topic}"
-    admin = _Admin(bootstrap)
+    admin = Admin(bootstrap)
     future = admin.client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)[topic]
     # The client writes it in plain base64; Kafka itself, and file names, want the URL-safe alphabet.
     return str(admin.result(topic, future).topic_id).replace("+", "-").replace("/", "_")
@@ -168,7 +168,7 @@ def fault_of(bootstrap: Bootstrap, topic: str, error: KafkaError) -> DaogouError
     return None
 
 
-class _Admin:
+class Admin:
     """One client for questions, with what it said about being turned away."""
 
     def __init__(self, bootstrap: Bootstrap) -> None:
@@ -222,7 +222,7 @@ class _Admin:
 
 
 def _offsets(bootstrap: Bootstrap, topic: str, spec: Any) -> dict[int, int]:
-    admin = _Admin(bootstrap)
+    admin = Admin(bootstrap)
     listed = admin.topics(TIMEOUT_S, topic)[topic]
     if listed.error is not None:
         raise fault_of(bootstrap, topic, listed.error) or _no_topic(bootstrap, topic)

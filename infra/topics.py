@@ -14,25 +14,40 @@ COMMANDS: Final = "shop.commands.v1"
 SETTINGS: Final = "shop.settings.v1"
 
 
+POLICY: Final = "cleanup.policy"
+RETENTION: Final = "retention.ms"
+MAX_BYTES: Final = "max.message.bytes"
+STAMPED: Final = "message.timestamp.type"
+IN_STEP: Final = "min.insync.replicas"
+_COPIES_FOR_TWO: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: `kept_days` of None is a compacted topic."""
+    """One topic: `kept_days` of None is a compacted topic.
+
+    `by_broker`: the broker's clock stamps its records, not the producer's. Anybody may produce events, and a record's
+    time decides when it is deleted, and when it was received if the event does not say so.
+    """
 
     name: str
     kept_days: int | None
     key: str
     holds: str
+    by_broker: bool = False
 
-    def config(self) -> dict[str, str]:
-        """Kafka topic configuration."""
-        common = {"max.message.bytes": "1048588"}
+    def config(self, replication: int = 0) -> dict[str, str]:
+        """Kafka topic configuration; with three copies or more, two must have a record before it is acknowledged."""
+        found = {MAX_BYTES: "1048588", STAMPED: "LogAppendTime" if self.by_broker else "CreateTime"}
+        if replication >= _COPIES_FOR_TWO:
+            found[IN_STEP] = "2"
         if self.kept_days is None:
-            return common | {"cleanup.policy": "compact"}
-        return common | {"cleanup.policy": "delete", "retention.ms": str(self.kept_days * DAY_MS)}
+            return found | {POLICY: "compact"}
+        return found | {POLICY: "delete", RETENTION: str(self.kept_days * DAY_MS)}
 
 
 TOPICS: Final = (
-    Topic(EVENTS, 30, "tenant, shopper id", "behaviour of shoppers"),
+    Topic(EVENTS, 30, "tenant, shopper id", "behaviour of shoppers", by_broker=True),
     Topic(CATALOG, None, "tenant, item id, facet", "items: content, price and stock as whole facets"),
     Topic(DECISIONS, 30, "tenant, shopper id", "what was shown and why"),
     Topic(TRIGGERS, 30, "tenant, shopper id", "one record per message that is due"),

@@ -130,23 +130,38 @@ def topics_create(data_dir: DataDir = None) -> None:
     made = create_topics(settings.brokers, settings.partition_count, settings.replication)
     for name in made:
         say(f"made   {name}")
-    topics_check(data_dir)
+    topics_check(fix=False, data_dir=data_dir)
 
 
-@topics_app.command("check")
-def topics_check(data_dir: DataDir = None) -> None:
-    """Check that every topic is there, with the partitions that the settings say."""
-    from infra.kafka_admin import check_topics
-    from infra.topics import TOPICS
+@topics_app.command("list")
+def topics_list(data_dir: DataDir = None) -> None:
+    """List the topics as the brokers have them, and what each is for."""
+    from streams.topics_told import listed
+
+    settings = _with_kafka(data_dir)
+    for line in [_MAKES_ITSELF] if settings is None else listed(settings):
+        say(line)
+
+
+@topics_app.command("check", epilog="Example: daogou topics check --fix")
+def topics_check(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Set what may be set without losing or stopping anything.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Check that every topic is there, as the settings and this version want it.
+
+    Says of each difference what it means and what to do. Status 1: something differs.
+    """
+    from streams.topics_told import checked
 
     settings = _with_kafka(data_dir)
     if settings is None:
         say(_MAKES_ITSELF)
         return
-    check_topics(settings.brokers, settings.partition_count)
-    for topic in TOPICS:
-        kept = f"kept {topic.kept_days} d" if topic.kept_days else "compacted"
-        say(f"ok     {topic.name:<22} {settings.partition_count} partitions, {kept}: {topic.holds}")
+    if not checked(settings, say, fix=fix):
+        raise typer.Exit(1)
 
 
 def _with_kafka(data_dir: Path | None) -> "Settings | None":

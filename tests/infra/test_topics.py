@@ -1,6 +1,12 @@
 """The topics as promised."""
 
+import pytest
+
 from infra import topics
+from infra.topic_checks import Found, differences
+
+DAY = 86_400_000
+BY_NAME = {topic.name: topic for topic in topics.TOPICS}
 
 
 def test_names_and_retention() -> None:
@@ -20,3 +26,55 @@ def test_retention_in_kafkas_words() -> None:
     assert by_name[topics.CATALOG]["cleanup.policy"] == "compact"
     assert by_name[topics.EVENTS]["cleanup.policy"] == "delete"
     assert by_name[topics.EVENTS]["retention.ms"] == "2592000000"
+
+
+def test_the_brokers_clock_stamps_what_anybody_may_produce() -> None:
+    assert [topic.name for topic in topics.TOPICS if topic.config()["message.timestamp.type"] == "LogAppendTime"] == [
+        topics.EVENTS
+    ]
+
+
+def test_of_three_copies_two_are_in_step() -> None:
+    assert "min.insync.replicas" not in BY_NAME[topics.EVENTS].config()
+    assert BY_NAME[topics.EVENTS].config(3)["min.insync.replicas"] == "2"
+
+
+def found(name: str = topics.EVENTS, partitions: int = 8, replicas: int = 3, **config: str) -> Found:
+    """A topic as it is wanted, but for this configuration (`_` for `.`)."""
+    as_wanted = BY_NAME[name].config(replicas)
+    return Found(name, partitions, replicas, as_wanted | {key.replace("_", "."): at for key, at in config.items()})
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+@pytest.mark.parametrize("replicas", [1, 3, 5])
+def test_a_topic_as_it_was_made_does_not_differ(name: str, replicas: int) -> None:
+    made = found(name, replicas=replicas)
+    config = {"min.insync.replicas": "1"} | made.config
+    assert differences(Found(name, 8, replicas, config), BY_NAME[name], 8, 0) == []
+
+
+@pytest.mark.parametrize("longer", ["-1", str(31 * DAY)])
+def test_kept_longer_or_larger_is_allowed(longer: str) -> None:
+    assert differences(found(retention_ms=longer, max_message_bytes="20000000"), BY_NAME[topics.EVENTS], 8, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "name", "safe"),
+    [
+        (found(retention_ms=str(29 * DAY)), "retention.ms", True),
+        (found(message_timestamp_type="CreateTime"), "message.timestamp.type", True),
+        (found(max_message_bytes="1000"), "max.message.bytes", True),
+        (found(min_insync_replicas="1"), "min.insync.replicas", True),
+        (found(min_insync_replicas="3"), "min.insync.replicas", False),
+        (found(replicas=1, min_insync_replicas="2"), "min.insync.replicas", True),
+        (found(cleanup_policy="compact"), "cleanup.policy", False),
+        (found(topics.CATALOG, cleanup_policy="delete"), "cleanup.policy", False),
+        (found(partitions=9), "partitions", False),
+        (found(replicas=5), "replication", False),
+    ],
+)
+def test_what_differs_is_named_and_only_set_where_nothing_is_lost(one: Found, name: str, safe: bool) -> None:
+    wanted_copies = 3 if name == "replication" else 0
+    [difference] = differences(one, BY_NAME[one.name], 8, wanted_copies)
+    assert (difference.name, difference.safe) == (name, safe)
+    assert difference.why
