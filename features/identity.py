@@ -237,16 +237,19 @@ def _returned(row: Row, known: Known, whose: Whose, said: IdentityStep, lateness
     part = said.part
     if span is None or part is None or (part.first and span.why == "returned"):
         return Outcome(row, 0, 1, 0)
-    if part.first:
-        back = Span(span.at, span.link_id, None, "returned")
-        known = Known([back if one is span else one for one in known.spans], known.logins, known.sources, known.own)
-        row = with_known(merge_rows(row, row_of_part(part)), known)
-    else:
-        row = fold(row, part.recent, lateness_ms).row
     now = known.spans[-1]
-    if now.user_id is None:
+    stays = now.user_id is None or any(one.why == "shared" for one in known.spans)
+    if not part.first:
+        if stays:
+            out = outcome(row, fold(row, part.recent, lateness_ms))
+            return Outcome(out.row, 1, 0, 0, (), out.counted if part.alone else ())
+        which = part.of if part.alone else id_of(part.of, *(step.event_id for step in part.recent))
+        return Outcome(row, 1, 0, 0, tuple(_to_user(whose, now, [replace(part, of=which)])))
+    back = Span(span.at, span.link_id, None, "returned")
+    known = Known([back if one is span else one for one in known.spans], known.logins, known.sources, known.own)
+    row = with_known(merge_rows(row, row_of_part(part)), known)
+    if stays:
         return Outcome(row, 1, 0, 0)
     # Meanwhile somebody else was linked: what is nobody's goes there.
-    which = "" if part.first else id_of(*(step.event_id for step in part.recent))
-    tombstone, effects = _emptied(row, whose, now, f"{now.link_id}:{part.of}:{which}")
+    tombstone, effects = _emptied(row, whose, now, f"{now.link_id}:{part.of}")
     return Outcome(with_known(tombstone, known), 1, 0, 0, tuple(effects))

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from features.identity import linked_now, linked_of, unlinked
 from features.links import MAX_PARTS, MAX_SOURCES, MAX_SPANS, entry_of, known_of
 from features.shopper_merge import is_empty
 from features.shoppers import State
+from features.shoppers import encode as pack
 from infra.errors import BadInput
 from tests.features.events import RECEIVED, parsed
 from tests.features.people import MINUTE, People, alone, event, login
@@ -250,6 +252,38 @@ def test_an_event_that_came_by_the_link_is_undone_with_it() -> None:
     assert (people.met("u-ann"), people.met("a-phone")) == ([], ["tea", "cup"])
     people.said(by_link)
     assert people.met("a-phone") == ["tea", "cup"]
+
+
+def life(choose: random.Random) -> list[Event]:
+    """Three users on two devices over hours, weeks or months, with logins and links undone, a little out of order."""
+    span = choose.choice([20 * 60, 20 * DAY, 100 * DAY])
+    made: list[Event] = []
+    for n in range(choose.randint(5, 50)):
+        device, minute, kind = choose.choice([PHONE, "desk"]), choose.randint(0, span), choose.random()
+        if kind < 0.15:
+            made.append(login(device, choose.choice([ANN, BOB, CAT]), minute))
+        elif kind < 0.2:
+            made.append(undo(device, choose.choice([ANN, BOB]), minute))
+        else:
+            user = choose.choice([None, None, ANN, BOB, CAT])
+            name = choose.choice(["view_item", "add_to_cart", "remove_from_cart", "purchase", "refund"])
+            made.append(
+                event(name, choose.choice("abc"), minute=minute, anonymous_id=device, user_id=user, event_id=f"e{n}")
+            )
+    delays = {one.event_id: choose.randint(0, 20 * 60) for one in made}
+    return sorted(made, key=lambda one: (one.occurred_at + timedelta(minutes=delays[one.event_id]), one.event_id))
+
+
+@given(st.integers(0, 1_000_000))
+def test_however_often_records_are_repeated_rows_are_the_same_and_each_event_counts_once(seed: int) -> None:
+    rows, counted = [], []
+    for repeats in (1, 3):
+        people = People(repeats).said(*life(random.Random(seed)))
+        rows.append({whose: pack(row) for whose, row in people.rows.items()})
+        counted.append(sorted(people.counted))
+    assert rows[0] == rows[1]
+    assert counted[0] == counted[1]
+    assert len(set(counted[0])) == len(counted[0])
 
 
 def large(count: int) -> list[Event]:

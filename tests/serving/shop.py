@@ -60,6 +60,11 @@ class AShop:
     def partition(self, shopper_id: str) -> int:
         return partition_of(record_key(self.settings.tenant, shopper_id), self.settings.partition_count)
 
+    def device_apart(self, user_id: str) -> str:
+        """An anonymous id that lies in another partition than the user."""
+        ids = (f"{n:x}" * 32 for n in range(16))
+        return next(one for one in ids if self.partition(f"a-{one}") != self.partition(f"u-{user_id}"))
+
     async def met(self, user_id: str, *kinds: tuple[EventName, str], session_id: str = "s") -> None:
         """Fold one event after the other, a minute apart up to now, into a new row of a user."""
         steps = []

@@ -82,7 +82,8 @@ def login_of(shop: AShop, token: str) -> Record:
 
 
 async def test_a_login_is_an_event_of_both_ids_on_the_log(shop: AShop) -> None:
-    login = {"anonymous_id": "a" * 32, "user_id": "ann", "traits": {"plan": "gold"}}
+    device = shop.device_apart("ann")
+    login = {"anonymous_id": device, "user_id": "ann", "traits": {"plan": "gold"}}
     sent = [await shop.client.post("/v1/identify", json=login, headers={"Idempotency-Key": "k1"}) for _ in range(2)]
     heard = []
     for answer in sent:
@@ -92,7 +93,7 @@ async def test_a_login_is_an_event_of_both_ids_on_the_log(shop: AShop) -> None:
         heard.append(events.decode(record.value or b""))
     assert [one.event_id for one in heard] == ["k1", "k1"]
     first = heard[0]
-    assert (first.event_name, first.anonymous_id, first.user_id) == ("identify", "a" * 32, "ann")
+    assert (first.event_name, first.anonymous_id, first.user_id) == ("identify", device, "ann")
     assert first.traits == {"plan": "gold"}
     assert first.occurred_at == first.received_at
     without_key = (await shop.client.post("/v1/identify", json=login)).json()

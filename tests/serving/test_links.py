@@ -99,8 +99,8 @@ async def posted(shop: AShop, *told: dict[str, Any]) -> str:
     return str(answer.json()["consistency_token"])
 
 
-async def login(shop: AShop, user_id: str) -> str:
-    answer = await shop.client.post("/v1/identify", json={"anonymous_id": DEVICE, "user_id": user_id})
+async def login(shop: AShop, user_id: str, device: str = DEVICE) -> str:
+    answer = await shop.client.post("/v1/identify", json={"anonymous_id": device, "user_id": user_id})
     assert answer.status_code == 202, answer.text
     return str(answer.json()["consistency_token"])
 
@@ -118,15 +118,16 @@ def heard(shop: AShop, token: str) -> list[Event]:
 
 
 async def test_a_login_is_told_to_the_partition_of_the_device_too(shop: AShop) -> None:
-    token = await login(shop, "ann")
+    apart = shop.device_apart("ann")
+    token = await login(shop, "ann", apart)
     by_name = {one.event_name: one for one in heard(shop, token)}
     assert set(by_name) == {"identify", "identity_linked"}
     link = by_name["identity_linked"].link
     assert link is not None
     assert (link.user_id, link.since) == ("ann", by_name["identify"].occurred_at)
-    device = shop.partition(f"a-{DEVICE}")
+    device = shop.partition(f"a-{apart}")
     offset = tokens.decode(token)[shop.log][device]
-    assert tokens.decode(token)[f"{tokens.LINK}a-{DEVICE}"] == {device: offset}
+    assert tokens.decode(token)[f"{tokens.LINK}a-{apart}"] == {device: offset}
 
 
 async def test_a_page_after_the_login_knows_the_cart_that_was_filled_before_it(shop: AShop, worker: Worker) -> None:
