@@ -173,7 +173,7 @@ def _linked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outcome
         return Outcome(row, 0, 1, 0)
     logins = [*known.logins, Login(said.since, said.link_id, said.user_id)]
     logins.sort(key=lambda one: (one.at, one.link_id))
-    logins = [one for one in logins if one.at > logins[-1].at - SHARED_WITHIN_MS][-MAX_LOGINS:]
+    logins = _within_bounds([one for one in logins if one.at > logins[-1].at - SHARED_WITHIN_MS])
     span = _new_span(known.spans, logins, said)
     spans = known.spans if span is None else _with_span(known.spans, span)
     changed = Known(spans, logins, known.sources, known.own)
@@ -182,6 +182,14 @@ def _linked(row: Row, known: Known, whose: Whose, said: IdentityStep) -> Outcome
         return Outcome(with_known(_its_own(row) if spans[-1].user_id is None else row, changed), 1, 0, 0)
     tombstone, effects = _emptied(row, whose, span, span.link_id)
     return Outcome(with_known(tombstone, changed), 1, 0, 0, tuple(effects))
+
+
+def _within_bounds(logins: Sequence[Login]) -> list[Login]:
+    """Of too many the oldest go, first those of users who have a newer one: three users are three however often."""
+    newest = {one.user_id: one for one in logins}
+    again = [one for one in logins if newest[one.user_id] is not one]
+    gone = {one.link_id for one in again[: max(0, len(logins) - MAX_LOGINS)]}
+    return [one for one in logins if one.link_id not in gone][-MAX_LOGINS:]
 
 
 def _new_span(spans: Sequence[Span], logins: Sequence[Login], said: IdentityStep) -> Span | None:

@@ -193,6 +193,12 @@ def test_the_third_user_within_thirty_days_makes_it_a_shared_device() -> None:
     assert people.met("u-bob") == ["bobs", "bobs-late"]
 
 
+def test_many_logins_of_one_user_do_not_hide_the_others() -> None:
+    people = People().said(login(PHONE, ANN, 0), login(PHONE, BOB, 1), *(login(PHONE, ANN, n) for n in range(2, 50)))
+    people.said(login(PHONE, CAT, 60), seen("somebodys", minute=61))
+    assert people.met("a-phone") == ["somebodys"]
+
+
 def test_a_device_is_not_shared_for_ever_and_what_was_shared_is_handed_to_nobody() -> None:
     people = People().said(*(login(PHONE, user, n) for n, user in enumerate((ANN, BOB, CAT))))
     people.said(seen("somebodys", minute=5), login(PHONE, ANN, 40 * DAY), seen("anns", minute=40 * DAY + 1))

@@ -132,6 +132,10 @@ def test_of_consents_without_a_time_no_wins() -> None:
     yes = [told.step("consent_updated", extra={"consent.marketing": True, "consent.push": True})]
     no = [told.step("consent_updated", extra={"consent.marketing": False})]
     assert two(yes, no).consent == two(no, yes).consent == {"marketing": False, "push": True}
+    later_yes = [told.step("consent_updated", extra={"consent.marketing": True})]
+    assert two(no, later_yes).consent == {"marketing": False}
+    row = folded([told.step("consent_updated", extra={"consent.marketing": True})], merge_rows(folded(no), folded(yes)))
+    assert row.state.consent["marketing"] is True, "whoever says yes after the login has said yes"
 
 
 def test_a_visit_that_goes_on_after_the_login_is_one_session() -> None:
