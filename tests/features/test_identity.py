@@ -206,6 +206,15 @@ def test_a_device_is_not_shared_for_ever_and_what_was_shared_is_handed_to_nobody
     assert people.met("a-phone") == ["somebodys"]
 
 
+def test_what_comes_back_to_a_device_that_was_shared_stays_there() -> None:
+    people = People().said(
+        seen("anns", minute=1), *(login(PHONE, user, n) for n, user in enumerate((ANN, BOB, CAT), 2))
+    )
+    people.said(seen("somebodys", minute=5), login(PHONE, BOB, 40 * DAY), undo(PHONE, ANN, 40 * DAY + 1))
+    assert people.met("a-phone") == ["anns", "somebodys"]
+    assert (people.met("u-ann"), people.met("u-bob")) == ([], [])
+
+
 def test_two_users_within_thirty_days_and_a_third_later_share_nothing() -> None:
     people = People().said(login(PHONE, ANN, 0), login(PHONE, BOB, DAY), login(PHONE, CAT, 31 * DAY + 1))
     people.said(seen("cats", minute=31 * DAY + 2))
