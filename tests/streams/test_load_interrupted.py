@@ -31,9 +31,8 @@ class Plug(Phases):
         self._pulled_in, self._after, self._pull = phase, after, pulled
 
     @contextmanager
-    def phase(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        with super().phase(name, total, unit) as advance:
-            done = 0
+    def phase(self, name: str, total: int, unit: str, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+        with super().phase(name, total, unit, done=done) as advance:
 
             def advanced(more: int) -> None:
                 nonlocal done
