@@ -126,10 +126,10 @@ def test_batches_leave_no_trace_even_with_late_and_double_events(
     for start, end in pairwise(edges):
         result = fold(row, arriving[start:end], LATENESS)
         row = decode(encode(result.row))
-        counts = [a + b for a, b in zip(counts, result[1:], strict=True)]
+        counts = [a + b for a, b in zip(counts, result[1:4], strict=True)]
     whole = fold(empty(), arriving, LATENESS)
     assert encode(row) == encode(whole.row) == encode(one_by_one(arriving))
-    assert counts == list(whole[1:])
+    assert counts == list(whole[1:4])
     assert sum(counts) == len(arriving)
 
 
