@@ -169,7 +169,7 @@ def test_topics_of_another_count_are_a_clear_error(kafka: str) -> None:
 
 
 def test_topics_are_listed_when_they_are_right(kafka: str) -> None:
-    told = daogou("topics", DAOGOU_KAFKA=kafka, DAOGOU_PARTITIONS="8")
+    told = daogou("topics", DAOGOU_KAFKA=kafka, DAOGOU_PARTITIONS="8", DAOGOU_EMBEDDED_LOG="embedded-tests")
     assert told.returncode == 0
     assert "shop.events.v1" in told.stdout
 

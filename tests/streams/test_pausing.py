@@ -1,24 +1,31 @@
 """A pause: nothing is applied, no timer fires, partitions stay; it outlives whoever asked, and is written down."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from features.catalog_store import CatalogStore
+from features.events import to_ms
 from infra.clock import ManualClock
-from infra.kafka import Follower
+from infra.kafka import Follower, Producer
 from infra.kafka_admin import start_offsets
 from infra.keys import LIVE
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import COMMANDS
 from streams import pause_asking
+from streams.draining import Drainer
 from streams.holds import Hold
+from streams.marketing.firing import Firing
+from streams.outbox import Outbox
 from streams.pausing import Gate, Pause, Pauses
+from tests.streams.shop import T0, Log, event
 from tests.streams.test_applying import Loop, chunk
+from tests.streams.test_marketing import stocked_pipeline
 
 PAUSE = Pause(since_ms=1_000, by="ann", why="Redis moves")
 
@@ -81,6 +88,22 @@ async def test_a_pause_survives_whoever_looks_and_the_first_one_holds(settings: 
     assert again.pause == PAUSE
     assert not await pauses.end(Pause(2_000, "bob"))
     assert await pauses.now() == PAUSE
+
+
+async def test_no_timer_fires_and_each_fires_afterwards(settings: Settings, redis: Redis) -> None:
+    pipeline, log, closed = await stocked_pipeline(settings, redis), Log(), True
+    log.append(event("ann", "add_to_cart", "tea"))
+    await pipeline.apply(log.batches())
+    drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 1, Metrics())
+
+    async def ends(partitions: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    clock = ManualClock(to_ms(T0) + 3_600_000)
+    firing = Firing(pipeline, CatalogStore(redis), drainer, clock, ends, lambda: closed)
+    assert await firing.turn() == {}
+    closed = False
+    assert await firing.turn() == {"ok": 1}
 
 
 def commands(settings: Settings, since: Mapping[int, int]) -> list[pause_asking.Told]:

@@ -1,11 +1,14 @@
 """A worker in a process of its own, as `daogou worker` starts it."""
 
+import json
 import os
 import signal
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -56,9 +59,32 @@ class Worker:
         """Wait for it to end by itself; its status."""
         return self._process.wait(within_s)
 
+    def ask_to_end(self) -> None:
+        """As whoever runs it would."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def health(self, which: str) -> tuple[int, dict[str, Any]]:
+        """(status, what it says) of `/health/live` or `/health/ready`."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/health/{which}", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.load(refused)
+
+    def sum_of(self, metric: str) -> float:
+        """The sum of a metric over all its labels."""
+        with urllib.request.urlopen(self._url, timeout=5) as answer:
+            text = answer.read().decode()
+        families = text_string_to_metric_families(text)
+        return sum(one.value for family in families for one in family.samples if one.name == metric)
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._settings.metrics_port}"
+
     def read_offsets(self) -> dict[int, int]:
         """The last offset of each partition that this process has had from the broker, by its own metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._settings.metrics_port}", timeout=5) as answer:
+        with urllib.request.urlopen(self._url, timeout=5) as answer:
             text = answer.read().decode()
         return {
             int(sample.labels["partition"]): int(sample.value)
