@@ -99,24 +99,29 @@ async def next_kept(logs: Logs, topic: str, measured: Metrics, partition: int, o
     Raises:
         KafkaAway.
     """
-    found = await next_on_log(logs, topic, partition, offset)
-    if found > offset:
-        start = (await asyncio.to_thread(start_offsets, logs.bootstrap, topic))[partition]
-        if start > offset:
-            _alarm(measured, topic, partition, offset, min(start, found))
+    start, found = await _from_start(logs, topic, partition, offset)
+    if start > offset:
+        _alarm(measured, topic, partition, offset, start)
     return found
 
 
 async def next_on_log(logs: Logs, topic: str, partition: int, offset: int) -> int:
-    """The offset of the first record at or after `offset`.
+    """The offset of the first record at or after `offset` that is kept.
 
     Raises:
         KafkaAway: none can be read within ten seconds.
     """
-    found = await asyncio.to_thread(_first, logs, topic, partition, offset)
+    return (await _from_start(logs, topic, partition, offset))[1]
+
+
+async def _from_start(logs: Logs, topic: str, partition: int, offset: int) -> tuple[int, int]:
+    """(where the log begins, the first record from there and from `offset` on)."""
+    start = (await asyncio.to_thread(start_offsets, logs.bootstrap, topic))[partition]
+    at = max(start, offset)
+    found = await asyncio.to_thread(_first, logs, topic, partition, at)
     if found is None:
-        raise KafkaAway(f"{topic} partition {partition}: nothing can be read at offset {offset}")
-    return found
+        raise KafkaAway(f"{topic} partition {partition}: nothing can be read at offset {at}")
+    return start, found
 
 
 def _first(logs: Logs, topic: str, partition: int, offset: int) -> int | None:
