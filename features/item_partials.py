@@ -96,34 +96,6 @@ def worth(partial: Partial) -> float:
     return log2(total) + partial.at // ERA_MS * _HALVINGS if total > 0 else -inf
 
 
-def decayed(value: float, at: int, now: int) -> float:
-    """What a sum of the era of `at` is worth at a time (ms)."""
-    return value * exp2((at // ERA_MS * ERA_MS - now) / HALF_LIFE_MS)
-
-
-def trend_at(value: float, at: int, now: int) -> float:
-    """What a trend of the era of `at` is worth at a time (ms), not more than an era later."""
-    later = now // ERA_MS - at // ERA_MS
-    return ldexp(value, -_TREND_HALVINGS * later) * exp2((now // ERA_MS * ERA_MS - now) / TREND_HALF_LIFE_MS)
-
-
-def merged(partials: Sequence[Partial]) -> Partial:
-    """The sum of partials of one item, with all neighbours of all of them. The given ones may be changed."""
-    total = Partial(at=max((each.at for each in partials), default=0))
-    for each in partials:
-        _into_era(each, total.at)
-        total.views += each.views
-        total.purchases += each.purchases
-        total.trend += each.trend
-        total.buyers += each.buyers
-        total.stars += each.stars
-        total.ratings += each.ratings
-        for ours, theirs in ((total.seen_with, each.seen_with), (total.bought_with, each.bought_with)):
-            for item_id, weight in theirs.items():
-                ours[item_id] = ours.get(item_id, 0.0) + weight
-    return total
-
-
 def _into_era(partial: Partial, at: int) -> None:
     """In units of the era of a time that is not earlier."""
     eras = at // ERA_MS - partial.at // ERA_MS
