@@ -7,7 +7,7 @@ import msgspec
 Source = Literal["tower", "item_to_item", "repeat", "popular"]
 
 
-class Candidate(msgspec.Struct, array_like=True, frozen=True):
+class Candidate(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One item for one shopper.
 
     `score` is the fused score without own repeats (for lists of new items), `repeat_score` the one with them (for

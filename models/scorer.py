@@ -20,6 +20,8 @@ from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
 PARTS: Final[tuple[Source, ...]] = ("tower", "item_to_item", "popular", "repeat")
 RECENCY: Final = 0.97
+# Shoppers scored together: the scores of more of them fall out of the processor's caches.
+_AT_ONCE: Final = 16
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,12 @@ class Scorer:
             k: how many of each.
             at_ms: the time that decays are taken at.
         """
+        found: list[list[Candidate]] = []
+        for begin in range(0, len(states), _AT_ONCE):
+            found += self._scored(states[begin : begin + _AT_ONCE], k, at_ms)
+        return found
+
+    def _scored(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
         parts = self.parts(states, at_ms)
         shares = np.empty((len(states), len(PARTS), len(self._rows)), np.float32)
         for row, name in enumerate(PARTS):

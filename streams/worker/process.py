@@ -1,6 +1,7 @@
 """Wiring of the worker process, its start and its end."""
 
 import asyncio
+import gc
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
@@ -105,6 +106,18 @@ async def _serve(settings: Settings, measured: Metrics) -> int:
             stack.callback(serve(settings.metrics_port, measured, parts.health))
         await _until_ended(parts, stop)
     return 0
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from looking at everything again and again.
+
+    What is there when work begins (modules, the model) stays to the end, and a batch makes tens of thousands of
+    objects, of which hardly one is in a cycle: with Python's own thresholds the collector took more than half of the
+    time of a worker that scores.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:

@@ -27,6 +27,7 @@ def scoring(ground: Ground) -> Found:
         missed = prepare(on, shoppers)
         summary = []
         with on.worker() as worker:
+            on.until_listed(worker, len(shoppers.names))
             Timetable(on, shoppers, QUIET, ground.seed).watch_lists(_WARM_S, 1)
             for rate in (QUIET, FULL):
                 line, fell_short = _at(ground, on, worker, shoppers, rate)

@@ -16,7 +16,7 @@ from features.shoppers import State, decode_state
 from infra.embedded.redis_server import free_port
 from infra.kafka import Outgoing
 from infra.kafka_admin import log_id
-from infra.keys import ShardKeys, all_rows_pattern
+from infra.keys import ShardKeys, all_rows_pattern, shoppers_pattern
 from infra.redis import connect_sync
 from infra.settings import Settings
 from infra.topics import EVENTS
@@ -135,6 +135,16 @@ class Stage:
             if not worker.runs or time.monotonic() - since > _STUCK_S:
                 raise SystemExit(f"the worker stands at {done:,} of {records:,}: {worker.last_words}")
             time.sleep(LOOK_S)
+
+    def until_listed(self, worker: BenchWorker, shoppers: int) -> None:
+        """Wait until so many shoppers have a list: a worker that starts makes all of them anew, which is no load."""
+        before, since, pattern = -1, time.monotonic(), shoppers_pattern("live", "shelf")
+        while (made := sum(1 for _ in self.client.scan_iter(match=pattern, count=5000))) < shoppers:
+            if made > before:
+                before, since = made, time.monotonic()
+            if not worker.runs or time.monotonic() - since > _STUCK_S:
+                raise SystemExit(f"the worker stands at {made:,} of {shoppers:,} lists: {worker.last_words}")
+            time.sleep(1.0)
 
     def states(self, most: int) -> list[State]:
         """The states of some shoppers, as they lie in Redis."""
