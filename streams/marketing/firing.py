@@ -27,6 +27,7 @@ from streams.draining import Drainer
 from streams.marketing.backlog import Backlog, LogEnds
 from streams.marketing.decision import cart_abandoned
 from streams.marketing.timers import CART_ABANDONED, split_member
+from streams.marketing.told import told
 from streams.outbox import pack
 from streams.patience import patiently
 from streams.pipeline import Pipeline
@@ -124,7 +125,8 @@ class Firing:
     async def _decisions(self, timers: Sequence[Due], now_ms: int) -> list[Trigger | str]:
         """What becomes of each, by three reads: the rows, all items that lie in their carts, who was told before."""
         refs = [RowRef(timer.partition, *_whose(timer.member)) for timer in timers]
-        states = [_state(ref, raw) for ref, raw in zip(refs, await self._pipeline.store.rows(refs), strict=True)]
+        rows = await self._pipeline.store.rows(refs)
+        states = [_state(ref, raw) for ref, raw in zip(refs, rows, strict=True)]
         carts = [(ref.tenant, state.cart) for ref, state in zip(refs, states, strict=True) if state is not None]
         try:
             items = await self._items(carts)
@@ -133,10 +135,10 @@ class Firing:
         except Exception as error:  # an item that cannot be read: only the messages that name it are lost
             _log.error("items could not be read; one cart at a time", why=said(error))
             items = None
-        told = await self._pipeline.store.told(timers)
+        before = await told(self._pipeline.store, self._pipeline.rules.partitions, timers, rows)
         return [
             await self._decide(ref, state, (timer.due_ms, now_ms, told_ms), items)
-            for ref, state, timer, told_ms in zip(refs, states, timers, told, strict=True)
+            for ref, state, timer, told_ms in zip(refs, states, timers, before, strict=True)
         ]
 
     async def _decide(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from features.aggregates import shopper_values
@@ -29,6 +30,8 @@ from tests.features.people import MINUTE, alone, event, login
 from tests.features.steps import LATENESS, T
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, Log
+from tests.streams.shop import event as event_of
+from tests.streams.test_marketing import stocked_pipeline, turn
 
 PHONE, ANN = "phone", "ann"
 BEFORE = (
@@ -280,3 +283,24 @@ def test_what_these_tests_tell_is_keyed_by_whose_it_is() -> None:
     assert record_key_of(linked) == "default|a-phone"
     assert entry_of(linked) == entry_of(linked)
     assert encode(linked) == encode(linked)
+
+
+async def test_a_cart_that_the_device_was_told_of_is_not_told_again_to_its_user(
+    settings: Settings, redis: Redis
+) -> None:
+    """Login the next day: the cart is the user's now, and its time is long past."""
+    log, pipeline = Log(), await stocked_pipeline(settings, redis)
+    at_home = replace(event_of("ann", "add_to_cart", "tea"), user_id=None, anonymous_id=PHONE)
+    log.append(at_home)
+    await pipeline.apply(log.batches())
+    assert await turn(pipeline, redis, settings, 60) == {"ok": 1}
+    worker = Worker(settings, redis, log, pipeline=pipeline)
+    await redis.delete(*(ShardKeys(of).outbox for of in range(PARTITIONS)))
+    next_day = replace(event_of("ann", "identify", minute=600), anonymous_id=PHONE, session_id="s2")
+    log.append(*told(next_day))
+    await worker.settle()
+    assert set((await worker.row("u-ann")).state.cart) == {"tea"}
+    assert await turn(pipeline, redis, settings, 601) == {"duplicate": 1}
+    log.append(event_of("ann", "add_to_cart", "cup", minute=610))
+    await worker.settle()
+    assert await turn(pipeline, redis, settings, 671) == {"ok": 1}, "another change of it, another message"
