@@ -1,9 +1,11 @@
 """The outside of the tests: a real Redis and librdkafka's broker, embedded, once per run."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -14,6 +16,17 @@ from infra.settings import Settings
 
 PARTITIONS = 8
 EMBEDDED_LOG = "embedded-tests"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that a test runs sets logs up, on a stream that ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,7 @@ async def test_each_stage_of_a_batch_is_measured(settings: Settings, redis: Redi
     await loop.begin()
     loop.inbox.put(chunk(0, 20))
     await loop.until(19)
-    stages = ("decode", "read", "fold", "features", "score", "commit", "all")
+    stages = ("decode", "read", "fold", "count", "features", "score", "commit", "all")
     assert samples(loop.measured, "daogou_batch_seconds_count") == {str({"stage": stage}): 1 for stage in stages}
 
 
