@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay bench-serving bench-freshness bench-streams clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ chaos: .venv/installed ## kill workers, brokers and Redis, and compare with the 
 
 prove-replay: .venv/installed ## replays equal live byte for byte, and take its place under load, on a real Kafka; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.proofs.replay $(ARGS)
+
+prove-faults: .venv/installed ## ended, paused, retention, a deleted topic: each answered as promised, on a real Kafka; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.proofs.faults $(ARGS)
 
 bench-serving: .venv/installed ## page views per second on one core; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.benchmarks.serving $(ARGS)
