@@ -15,6 +15,7 @@ from streams.archive_looking import verify
 from streams.cli import app
 from streams.progress import Phases
 from tests.bulk import BulkProducer
+from tests.streams.loads import direct, run
 from tests.streams.shop import LOG, PARTITIONS, event, outgoing, partition_of_event
 
 HOME = partition_of_event(event("ann", "page_view"))
@@ -66,18 +67,24 @@ def test_a_record_that_is_another_than_on_the_log_is_found(here: Settings) -> No
 def test_the_commands_say_what_there_is_and_what_is_wrong(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(here).items():
         monkeypatch.setenv(name, value)
-    run = CliRunner().invoke
-    assert "nothing in" in run(app, ["archive", "list"]).output
+    invoke = CliRunner().invoke
+    assert "nothing in" in invoke(app, ["archive", "list"]).output
     archived(here, [0, 1])
     archived(here, [4, 5])
-    assert [line.split()[:6] for line in run(app, ["archive", "list"]).stdout.splitlines()] == [
+    assert [line.split()[:6] for line in invoke(app, ["archive", "list"]).stdout.splitlines()] == [
         ["2026-11-02", "shop.events.v1", "4", "records", "2", "files"]
     ]
-    wrong = run(app, ["archive", "verify"])
+    wrong = invoke(app, ["archive", "verify"])
     assert wrong.exit_code == 1
     assert f"partition {HOME}: the offsets 2 to 3 are in no file" in wrong.stdout
     missing = next(here.archive_dir.rglob("*.4-5.parquet"))
     missing.unlink()
-    sound = run(app, ["archive", "verify"])
+    sound = invoke(app, ["archive", "verify"])
     assert sound.exit_code == 0
     assert "2 records in 1 files: all is as it was written" in sound.stdout
+
+
+def test_what_a_direct_load_leaves_is_sound(settings: Settings, empty: Redis, retail: Path) -> None:
+    run(settings, direct(retail))
+    run(settings, direct(retail))
+    assert looked(settings, against_log=False) == ([], 0, [])
