@@ -42,6 +42,9 @@ DEAD_LETTERS: Final = Metric(
 BATCH_SECONDS: Final = Metric(
     "daogou_batch_seconds", "histogram", "time of one micro-batch by stage, and of all", ("stage",), _FAST
 )
+STATISTICS_SECONDS: Final = Metric(
+    "daogou_statistics_seconds", "histogram", "time in which the statistics of items were merged", (), _SLOW
+)
 BATCH_RECORDS: Final = Metric("daogou_batch_records", "histogram", "records of one micro-batch", (), _SIZES)
 WAITING_RECORDS: Final = Metric(
     "daogou_waiting_records", "gauge", "records that were read ahead and wait to be applied", ("topic",)
@@ -105,6 +108,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     EVENTS_REDELIVERED,
     DEAD_LETTERS,
     BATCH_SECONDS,
+    STATISTICS_SECONDS,
     BATCH_RECORDS,
     WAITING_RECORDS,
     PAUSED_SINCE,

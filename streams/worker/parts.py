@@ -1,6 +1,7 @@
 """The parts of a worker, wired: what each does is in its own module."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -46,6 +47,7 @@ from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
 from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
+from streams.statistics_process import MergingProcess
 from streams.worker.app import create, note_applied
 from streams.worker.health import Health
 from streams.worker.positions import Logs, after_fences, next_kept, next_on_log
@@ -132,11 +134,10 @@ class Parts:
             clock,
         )
         self._statistics = StatisticsJob(
-            redis,
-            settings.partition_count,
             Hold(redis, STATISTICS_HOLD, token, alone=True, where=where),
+            MergingProcess(settings, os.environ),
+            measured,
             every_s=settings.statistics_s,
-            where=where,
         )
         self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
         self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop

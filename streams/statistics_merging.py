@@ -1,0 +1,132 @@
+"""Merging the statistics of all partitions into one snapshot for everybody, and into Feast's store."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+
+from features.aggregates import ITEM_STATISTICS
+from features.item_partials import decode
+from features.item_snapshot import Merger, Snapshot, Totals, encode, snapshot_of, version_of
+from features.item_statistics import rating_mean, values_now
+from features.online import OnlineRow, OnlineWriter
+from features.snapshot_store import SnapshotStore
+from infra.keys import LIVE, ShardKeys, feast_project, split_record_key
+from infra.logs import logger
+from infra.redis import told_as_away
+
+LOG: Final = "statistics"
+"""The log that Feast's rows of items say that they come from: its offsets are the numbers of snapshots."""
+
+_SCAN: Final = 1000
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a pass has made of a tenant's items."""
+
+    version: str
+    number: int
+    snapshot: Snapshot
+    rows: int
+
+
+class Merging:
+    """Merges when something was applied since the last time; remembers what it has written to Feast's store."""
+
+    def __init__(self, redis: Redis, partitions: int, where: str = "Redis") -> None:
+        self._redis = redis
+        self._partitions = partitions
+        self._where = where
+        self._merged_at: object = None
+        self._told: dict[tuple[str, str], int] = {}
+
+    async def merge(self) -> dict[str, Merged]:
+        """Merge once, if anything was applied since the last time; what was made, by tenant.
+
+        Raises:
+            RedisAway.
+        """
+        with told_as_away(self._where):
+            namespaces, at = await self._positions()
+            if at == self._merged_at:
+                return {}
+            mergers: dict[str, Merger] = {}
+            for partition, namespace in enumerate(namespaces):
+                packed = await self._packed(ShardKeys(partition, namespace).partials)
+                await asyncio.to_thread(_add, mergers, packed)
+            made = {}
+            for tenant, merger in sorted(mergers.items()):
+                merged = await self._publish(tenant, merger, sorted(set(namespaces)))
+                if merged is not None:
+                    made[tenant] = merged
+            self._merged_at = at
+            return made
+
+    async def _positions(self) -> tuple[list[str], object]:
+        """The namespaces that are served, and how far each is."""
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in range(self._partitions):
+            pipe.get(ShardKeys(partition).live)
+        namespaces = [LIVE if live is None else live.decode() for live in await pipe.execute()]
+        pipe = self._redis.pipeline(transaction=False)
+        for partition, namespace in enumerate(namespaces):
+            pipe.hgetall(ShardKeys(partition, namespace).fence)
+        return namespaces, (namespaces, await pipe.execute())
+
+    async def _packed(self, key: str) -> dict[bytes, bytes]:
+        return {item: raw async for item, raw in self._redis.hscan_iter(key, count=_SCAN)}
+
+    async def _publish(self, tenant: str, merger: Merger, namespaces: Sequence[str]) -> Merged | None:
+        made = await asyncio.to_thread(_made, merger)
+        if made is None:
+            return None
+        totals, snapshot, raw = made
+        version = version_of(raw)
+        number = await SnapshotStore(self._redis, tenant).publish(version, raw)
+        rows = await asyncio.to_thread(_rows, tenant, totals, number)
+        written = 0
+        for namespace in namespaces:
+            written += await self._write_changed(feast_project(namespace), rows)
+        _log.info("statistics of items were merged", items=len(totals.item_ids), bytes=len(raw), rows=written)
+        return Merged(version, number, snapshot, written)
+
+    async def _write_changed(self, project: str, rows: Sequence[OnlineRow]) -> int:
+        """Write the values of items that are others than this process wrote last."""
+        marks = [((project, row.key), hash(tuple(row.values.values()))) for row in rows]
+        changed = [row for row, (place, mark) in zip(rows, marks, strict=True) if self._told.get(place) != mark]
+        await OnlineWriter(self._redis, project).write(ITEM_STATISTICS, changed)
+        self._told |= marks
+        return len(changed)
+
+
+def _add(mergers: dict[str, Merger], packed: Mapping[bytes, bytes]) -> None:
+    """The partials of one partition, in the order of their keys: sums of floats depend on it."""
+    for key in sorted(packed):
+        tenant, item_id = split_record_key(key.decode())
+        merger = mergers.get(tenant)
+        if merger is None:
+            merger = mergers[tenant] = Merger()
+        merger.add(item_id, decode(packed[key]))
+
+
+def _made(merger: Merger) -> tuple[Totals, Snapshot, bytes] | None:
+    totals = merger.totals()
+    if totals is None:
+        return None
+    snapshot = snapshot_of(totals, rating_mean(totals.stars, totals.ratings))
+    return totals, snapshot, encode(snapshot)
+
+
+def _rows(tenant: str, totals: Totals, number: int) -> list[OnlineRow]:
+    found = values_now(tenant, totals)
+    columns: Iterable[tuple[object, ...]] = zip(*(column.tolist() for column in found.values.values()), strict=True)
+    rows = zip(found.keys, found.at_ms.tolist(), columns, strict=True)
+    return [
+        OnlineRow(key, at, dict(zip(found.values, row, strict=True)), LOG, number)  # type: ignore[arg-type]
+        for key, at, row in rows
+    ]
