@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from infra.clock import Clock
 from infra.errors import Unavailable
@@ -63,6 +63,11 @@ class Site:
         if token:
             asked |= {"min_token": token, "max_wait_ms": 2000}
         return self.call("POST", "/v1/recommendations", asked)
+
+    def similar_to(self, item_id: str) -> set[str]:
+        """Items that go with one."""
+        answer = self.call("GET", f"/v1/items/{quote(item_id, safe='')}/similar?count=50")
+        return {item["item_id"] for item in answer["items"]}
 
     def messages_after(self, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Triggers newer than the cursor, and the next cursor."""

@@ -1,7 +1,7 @@
 """One visit, told step by step: list, click, list, cart, message, purchase."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -17,7 +17,6 @@ from streams.demo.site import Site, places
 MESSAGE_WAIT_S = 30.0
 LOOKED_AT = 20  # items of a list
 SHOWN = 8  # of them on the console
-_THIRD = 2
 
 
 class StoryBroken(DaogouError):
@@ -83,7 +82,7 @@ class Visit:
     def _click(self, shopper: str) -> dict[str, Any]:
         before = self._site.list_for(shopper, count=LOOKED_AT)
         self._show(f"1. {shopper} opens the shop. The list before any click:", before)
-        clicked = item_to_click(before)
+        clicked = item_to_click(before, self._site.similar_to)
         token = self._site.post_event(shopper, "view_item", {"item_id": clicked["item_id"]})
         after = self._site.list_for(shopper, token, count=LOOKED_AT)
         self._show(f"2. A click on “{_name(clicked)}”. The list after it:", after)
@@ -176,15 +175,16 @@ class Visit:
         self._say(f"   made with model {answer['model_version']}; {known}; answered in {answer['took_ms']:.0f} ms")
 
 
-def item_to_click(answer: dict[str, Any]) -> dict[str, Any]:
-    """An item among those shown that is the reason of nothing yet, so that a click on it is a new reason; the third
-    one if it will do.
+def item_to_click(answer: dict[str, Any], alike: Callable[[str], Container[str]]) -> dict[str, Any]:
+    """The item shown, and the reason of nothing yet, that most items of the list are alike to: a click on it will be
+    their reason. `alike` gives the items that go with one.
     """
     spoken = {reason["evidence"].get("item_id") for item in answer["items"] for reason in item["reasons"]}
     shown: list[dict[str, Any]] = answer["items"][:SHOWN]
-    fresh = [item for item in shown if item["item_id"] not in spoken]
-    third = shown[_THIRD : _THIRD + 1] or shown[:1]
-    return next((item for item in (*third, *shown) if item in fresh), third[0])
+    fresh = [item for item in shown if item["item_id"] not in spoken] or shown
+    others = _ids(answer)
+    near = [(item, alike(item["item_id"])) for item in fresh]
+    return max(near, key=lambda one: sum(other in one[1] for other in others))[0]
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -92,11 +92,12 @@ def answer(*items: dict[str, Any]) -> dict[str, Any]:
     return {"items": list(items), "freshness": fresh, "model_version": "m", "took_ms": 1.0, "fallback": {}}
 
 
-def test_the_item_to_click_is_the_reason_of_nothing_yet() -> None:
+def test_the_item_to_click_is_the_reason_of_nothing_yet_and_alike_to_most() -> None:
     plain = [line(name) for name in "abcdefghij"]
-    assert item_to_click(answer(*plain))["item_id"] == "c"
-    assert item_to_click(answer(*plain[:9], line("j", "c")))["item_id"] == "a"
-    assert item_to_click(answer(line("a", "b"), line("b", "a")))["item_id"] == "a", "all are: any will do"
+    alike = {"b": "ac", "c": "adefj"}
+    assert item_to_click(answer(*plain), lambda item: alike.get(item, ""))["item_id"] == "c"
+    assert item_to_click(answer(*plain[:9], line("j", "c")), lambda item: alike.get(item, ""))["item_id"] == "b"
+    assert item_to_click(answer(line("a", "b"), line("b", "a")), lambda _: "")["item_id"] == "a", "all are: any will do"
 
 
 class Told(Site):
@@ -108,6 +109,9 @@ class Told(Site):
 
     def list_for(self, shopper: Shopper, token: str | None = None, count: int = 8) -> dict[str, Any]:
         return next(self._lists, {"items": []})
+
+    def similar_to(self, item_id: str) -> set[str]:
+        return set()
 
     def post_event(self, shopper: Shopper, name: str, *items: dict[str, Any]) -> str:
         return "token"
