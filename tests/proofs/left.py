@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from features.aggregates import ITEM_STATISTICS
+from features.aggregates import ITEM_CONTENT, ITEM_STATISTICS
 from features.archive import EventArchive
 from features.events import decode, encode
 from features.value_codec import hash_field, time_field
@@ -24,9 +24,10 @@ from infra.topics import DEAD_LETTERS
 # Count assignments, holds, what was sent: never the same in two runs. What is merged from the statistics of all
 # partitions, in Feast's store too, is as of the last pass, a few seconds ago; the statistics themselves are compared.
 _PASSING: Final = ("epoch", "owner", "outbox", "resting", "merged", "snapshot")
-_MERGED_FIELDS: Final = {
+_PASSING_FIELDS: Final = {
     *(hash_field(ITEM_STATISTICS.name, name) for name in ITEM_STATISTICS.fields),
     time_field(ITEM_STATISTICS.name),
+    time_field(ITEM_CONTENT.name),  # when the catalogue was loaded, which each load does anew
 }
 _AT_ONCE: Final = 1000
 
@@ -83,7 +84,7 @@ def values_in(client: "redis.Redis", logs: Sequence[str]) -> Values:
             family = family_of((key, field))
             if family in _PASSING or field.startswith(b"_log:") or field == b"writes":
                 continue
-            if family == "features" and field in _MERGED_FIELDS:
+            if family == "features" and field in _PASSING_FIELDS:
                 continue
             found[key, _masked(field, logs)] = _masked(value, logs)
     return found
