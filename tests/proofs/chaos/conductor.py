@@ -175,6 +175,8 @@ class Conductor:
         return f"worker {member.number} joined: {len(self._world.crew.members)} now"
 
     def _leave(self) -> str:
+        # One that is just being started again has nothing to leave yet: the signal itself ends it.
+        self.wait(lambda: self._world.crew.ready, _RECOVERED_WITHIN_S, "the workers are ready")
         member = self._rng.choice(self._world.crew.members)
         status, seconds = self._world.crew.leave(member, _LEAVE_WITHIN_S)
         self.seen.slow_leaves += status != 0 or seconds > 10.0
