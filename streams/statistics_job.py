@@ -6,7 +6,7 @@ much there is to merge: then it comes less often.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from infra import metrics
@@ -20,6 +20,7 @@ HOLD: Final = "job:statistics"
 
 _SHARE: Final = 20
 _HELD_S: Final = 8.0  # a hold is renewed at least so often
+_LONGEST_PAUSE_S: Final = 60.0  # after a pass that failed, however long it took to fail
 
 _log = logger(__name__)
 
@@ -32,7 +33,7 @@ class Passes(Protocol):
     """Who merges."""
 
     async def merge(self) -> None:
-        """Merge once, if anything was applied since the last time.
+        """Merge once.
 
         Raises:
             MergeFailed.
@@ -45,11 +46,20 @@ class Passes(Protocol):
 
 
 class StatisticsJob:
-    """Asks for a pass when one is due. `hold` keeps other workers from doing the same."""
+    """Asks for a pass when one is due and something was applied since the last one.
 
-    def __init__(self, hold: Hold, passes: Passes, measured: Metrics, *, every_s: float) -> None:
+    `hold` keeps other workers from doing the same; `reached` says how far the partitions are: an answer that differs
+    from the one before means that there is something to merge.
+    """
+
+    def __init__(
+        self, hold: Hold, passes: Passes, reached: Callable[[], Awaitable[object]], measured: Metrics, *, every_s: float
+    ) -> None:
         self._hold = hold
         self._passes = passes
+        self._reached = reached
+        self._merged_at: object = None
+        self._trouble = ""
         self._metrics = measured
         self._every_s = every_s
 
@@ -64,25 +74,46 @@ class StatisticsJob:
             while True:
                 await asyncio.sleep(min(self._every_s, _HELD_S))
                 if not await patiently("holding the statistics", self._held):
-                    self._passes.forget()
-                elif (began := monotonic()) >= due:
-                    await self._pass()
-                    took_s = monotonic() - began
-                    self._metrics.observe(metrics.STATISTICS_SECONDS, took_s)
-                    due = began + took_s + max(self._every_s, (_SHARE - 1) * took_s)
+                    self._let_go()
+                elif monotonic() >= due:
+                    due = await self._pass(monotonic)
         finally:
-            self._passes.forget()
+            self._let_go()
 
-    async def _pass(self) -> None:
+    async def _pass(self, monotonic: Callable[[], float]) -> float:
+        """Merge if there is something to merge; when the next pass is due."""
+        at = await patiently("looking for what was applied", self._reached)
+        began = monotonic()
+        if at == self._merged_at:
+            return began + self._every_s
+        try:
+            await self._merge()
+        except MergeFailed as error:  # what is merged is not worth a worker; the next pass tries again
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.error("the statistics of items could not be merged", why=self._trouble)
+            ended = monotonic()
+            return ended + max(self._every_s, min((_SHARE - 1) * (ended - began), _LONGEST_PAUSE_S))
+        self._merged_at, self._trouble = at, ""
+        ended = monotonic()
+        self._metrics.observe(metrics.STATISTICS_SECONDS, ended - began)
+        return ended + max(self._every_s, (_SHARE - 1) * (ended - began))
+
+    async def _merge(self) -> None:
         merging = asyncio.ensure_future(self._passes.merge())
         try:
             while not (await asyncio.wait([merging], timeout=_HELD_S))[0]:
                 await patiently("holding the statistics", self._held)
-            merging.result()
-        except MergeFailed as error:  # what is merged is not worth a worker; the next pass tries again
-            _log.error("the statistics of items could not be merged", why=str(error))
-        finally:
+        except BaseException:
             merging.cancel()
+            await asyncio.wait([merging])  # it must have left the socket before that is closed
+            raise
+        merging.result()
+
+    def _let_go(self) -> None:
+        """The job may be somebody else's now, who merges in the meantime."""
+        self._merged_at = None
+        self._passes.forget()
 
     async def _held(self) -> bool:
         try:

@@ -35,6 +35,23 @@ class Merged:
     rows: int
 
 
+async def reached(redis: Redis, partitions: int, where: str = "Redis") -> tuple[list[str], list[object]]:
+    """The namespaces that are served, by partition, and the fence of each.
+
+    Raises:
+        RedisAway.
+    """
+    with told_as_away(where):
+        pipe = redis.pipeline(transaction=False)
+        for partition in range(partitions):
+            pipe.get(ShardKeys(partition).live)
+        namespaces = [LIVE if live is None else live.decode() for live in await pipe.execute()]
+        pipe = redis.pipeline(transaction=False)
+        for partition, namespace in enumerate(namespaces):
+            pipe.hgetall(ShardKeys(partition, namespace).fence)
+        return namespaces, await pipe.execute()
+
+
 class Merging:
     """Merges when something was applied since the last time; remembers what it has written to Feast's store."""
 
@@ -51,8 +68,9 @@ class Merging:
         Raises:
             RedisAway.
         """
+        at = await reached(self._redis, self._partitions, self._where)
+        namespaces, _ = at
         with told_as_away(self._where):
-            namespaces, at = await self._positions()
             if at == self._merged_at:
                 return {}
             mergers: dict[str, Merger] = {}
@@ -66,17 +84,6 @@ class Merging:
                     made[tenant] = merged
             self._merged_at = at
             return made
-
-    async def _positions(self) -> tuple[list[str], object]:
-        """The namespaces that are served, and how far each is."""
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in range(self._partitions):
-            pipe.get(ShardKeys(partition).live)
-        namespaces = [LIVE if live is None else live.decode() for live in await pipe.execute()]
-        pipe = self._redis.pipeline(transaction=False)
-        for partition, namespace in enumerate(namespaces):
-            pipe.hgetall(ShardKeys(partition, namespace).fence)
-        return namespaces, (namespaces, await pipe.execute())
 
     async def _packed(self, key: str) -> dict[bytes, bytes]:
         return {item: raw async for item, raw in self._redis.hscan_iter(key, count=_SCAN)}

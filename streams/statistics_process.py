@@ -16,6 +16,7 @@ import msgspec
 
 from infra import logs
 from infra.children import end_child, start_child
+from infra.errors import DaogouError
 from infra.ready import VARIABLE
 from infra.redis import address, connect
 from infra.settings import Settings, environment, read_settings
@@ -23,10 +24,11 @@ from streams.statistics_job import MergeFailed
 from streams.statistics_merging import Merging
 
 _ASK: Final = b"merge\n"
-_WITHIN_S: Final = 300.0
+_WITHIN_S: Final = 120.0
 _REDIS_TIMEOUT_MS: Final = 30_000
 _NICE: Final = 5
 _MOST_BYTES: Final = 4096
+_COMMAND: Final = (sys.executable, "-m", "streams.statistics_process")
 
 _log = logs.logger(__name__)
 
@@ -40,8 +42,13 @@ class Answer(msgspec.Struct):
 class MergingProcess:
     """The worker's end: starts the process when it is first needed, and anew after it has ended."""
 
-    def __init__(self, settings: Settings, inherited: Mapping[str, str]) -> None:
-        """`inherited` is the environment that the process gets beside the settings."""
+    def __init__(self, settings: Settings, inherited: Mapping[str, str], command: Sequence[str] = _COMMAND) -> None:
+        """`inherited` is the environment that the process gets beside the settings; secrets go there, too.
+
+        `command` is told the number of the socket that it inherits.
+        """
+        self.within_s = _WITHIN_S
+        self._command = tuple(command)
         self._env = {name: value for name, value in inherited.items() if name != VARIABLE} | environment(settings)
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,11 +62,12 @@ class MergingProcess:
         """Have one pass made.
 
         Raises:
-            MergeFailed: it came to nothing, or took longer than five minutes.
+            MergeFailed: it came to nothing, or took longer than `within_s` seconds; the process has ended then.
         """
-        mine, loop = self._socket or self._start(), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_WITHIN_S):
+            mine = self._socket or self._start()
+            async with asyncio.timeout(self.within_s):
                 await loop.sock_sendall(mine, _ASK)
                 said = await loop.sock_recv(mine, _MOST_BYTES)
             answer = msgspec.json.decode(said, type=Answer) if said else Answer("its process ended")
@@ -80,11 +88,11 @@ class MergingProcess:
 
     def _start(self) -> socket.socket:
         mine, its = socket.socketpair()
-        with its:
-            argv = (sys.executable, "-m", "streams.statistics_process", str(its.fileno()))
-            self._process = start_child(argv, env=self._env, keep_open=[its.fileno()])
+        self._socket = mine  # from here on `forget` closes it, also where the start fails
         mine.setblocking(False)
-        self._socket = mine
+        with its:
+            number = its.fileno()
+            self._process = start_child((*self._command, str(number)), env=self._env, keep_open=[number])
         return mine
 
 
@@ -92,7 +100,12 @@ async def _serve(settings: Settings, asked: socket.socket) -> None:
     """Make a pass whenever one is asked for, until nobody can ask any more."""
     loop = asyncio.get_running_loop()
     asked.setblocking(False)
-    redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
+    try:
+        redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
+    except DaogouError as error:
+        if await loop.sock_recv(asked, _MOST_BYTES):
+            await loop.sock_sendall(asked, msgspec.json.encode(Answer(logs.said(error))))
+        return
     merging = Merging(redis, settings.partition_count, address(settings.redis))
     try:
         while await loop.sock_recv(asked, _MOST_BYTES):
@@ -117,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
     with socket.socket(fileno=int(arguments[0])) as asked:
         try:
             asyncio.run(_serve(settings, asked))
-        except (ConnectionError, BrokenPipeError):
+        except ConnectionError:
             return  # the worker ended while a pass was made
 
 

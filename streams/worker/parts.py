@@ -47,6 +47,7 @@ from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
 from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
+from streams.statistics_merging import reached
 from streams.statistics_process import MergingProcess
 from streams.worker.app import create, note_applied
 from streams.worker.health import Health
@@ -136,6 +137,7 @@ class Parts:
         self._statistics = StatisticsJob(
             Hold(redis, STATISTICS_HOLD, token, alone=True, where=where),
             MergingProcess(settings, os.environ),
+            partial(reached, redis, settings.partition_count, where),
             measured,
             every_s=settings.statistics_s,
         )

@@ -1,9 +1,7 @@
 """The job that merges statistics: one snapshot for all, Feast's rows as the offline log has them, one worker."""
 
 import asyncio
-import os
 import random
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from msgspec import DecodeError
 from msgspec.structs import replace
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from features.aggregates import ITEM_STATISTICS, SHOPPER_BEHAVIOUR
 from features.feature_log import FeatureLog
@@ -22,56 +21,55 @@ from features.online import OnlineReader
 from features.snapshot_store import SnapshotStore
 from infra.clock import HOUR_MS
 from infra.keys import LIVE, ShardKeys, feast_project
-from infra.logs import said
 from infra.metrics import Metrics
 from infra.settings import Settings
 from streams.holds import Hold
-from streams.pipeline import build_pipeline
-from streams.statistics_job import HOLD, MergeFailed, Passes, StatisticsJob
+from streams.statistics_job import HOLD, MergeFailed
 from streams.statistics_merging import Merging
-from streams.statistics_process import MergingProcess
 from tests.features.past import made_event
-from tests.streams.shop import LOG, PARTITIONS, Log, event
+from tests.streams.merging import applied, ended, job_of, shoppers
+from tests.streams.shop import PARTITIONS, Log, event
 
 OWNED = range(PARTITIONS)
 
 
-class Within:
-    """Passes that are made in this process."""
+class Scripted:
+    """Passes that come to what is written for them, one after another, each after `took_s` of a clock of its own."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._merging = Merging(redis, PARTITIONS)
+    def __init__(self, *troubles: str, took_s: float = 0.0) -> None:
+        self.now_s = 0.0
+        self.began: list[float] = []
+        self._left = list(troubles)
+        self._took_s = took_s
+
+    def monotonic(self) -> float:
+        self.now_s += 1
+        return self.now_s
 
     async def merge(self) -> None:
-        try:
-            await self._merging.merge()
-        except DecodeError as error:
-            raise MergeFailed(said(error)) from None
+        self.began.append(self.now_s)
+        self.now_s += self._took_s
+        if trouble := self._left.pop(0):
+            raise MergeFailed(trouble)
 
     def forget(self) -> None:
         pass
 
 
-def job_of(redis: Redis, passes: Passes | None = None) -> StatisticsJob:
-    hold = Hold(redis, HOLD, "one", alone=True)
-    return StatisticsJob(hold, passes or Within(redis), Metrics(), every_s=0.01)
+async def run_through(redis: Redis, passes: Scripted, answers: str) -> Metrics:
+    """The job while it finds, one after another, that partitions have reached these letters."""
+    measured, left, looked = Metrics(), list(answers), asyncio.Event()
 
+    async def asked() -> object:
+        if not left:
+            looked.set()
+        return left.pop(0) if left else answers[-1]
 
-async def applied(settings: Settings, redis: Redis, log: Log, start: int = 0) -> None:
-    pipeline = build_pipeline(settings, redis)
-    await pipeline.claim(OWNED, LOG)
-    await pipeline.apply(log.batches(start))
-
-
-def shoppers() -> Log:
-    log = Log()
-    for n in range(30):
-        log.append(
-            event(f"s{n}", "view_item", "tea", minute=n),
-            event(f"s{n}", "view_item", f"i{n % 5}", minute=n + 1),
-            event(f"s{n}", "purchase", "tea", "cup", minute=n + 2),
-        )
-    return log
+    running = asyncio.create_task(job_of(redis, passes, measured, asked).run(passes.monotonic))
+    async with asyncio.timeout(20):
+        await looked.wait()
+    await ended(running)
+    return measured
 
 
 async def test_a_snapshot_is_made_of_all_partitions_and_only_when_something_changed(
@@ -132,30 +130,27 @@ async def test_the_job_goes_on_after_what_it_cannot_merge(settings: Settings, re
     async with asyncio.timeout(20):
         while await store.newest() is None:
             await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.wait([running])
-    assert running.cancelled()
+    await ended(running)
 
 
-async def test_a_process_of_its_own_merges_the_same_and_is_started_anew(settings: Settings, redis: Redis) -> None:
-    await applied(settings, redis, shoppers())
-    within = (await Merging(redis, PARTITIONS).merge())["default"]
-    await redis.delete(*[key async for key in redis.scan_iter("daogou:*:merged")])
-    passes, store = MergingProcess(settings, os.environ), SnapshotStore(redis, "default")
-    try:
-        await passes.merge()
-        assert await store.newest() == (within.version, 1)
-        first = passes.pid
-        os.kill(first, signal.SIGKILL)
-        with pytest.raises(MergeFailed):
-            await passes.merge()
-        await passes.merge()
-        assert passes.pid not in (0, first)
-    finally:
-        last = passes.pid
-        passes.forget()
-    with pytest.raises(ProcessLookupError):
-        os.kill(last, 0)
+async def test_no_pass_is_asked_for_where_no_fence_has_moved(redis: Redis) -> None:
+    measured = await run_through(redis, Scripted("", ""), "aaabb")
+    assert b"daogou_statistics_seconds_count 2.0" in measured.text()
+
+
+async def test_a_trouble_is_said_once_and_its_passes_are_not_measured(redis: Redis) -> None:
+    passes = Scripted("away", "away", "", "away", "other", "other", "")
+    with capture_logs() as said_so:
+        measured = await run_through(redis, passes, "abcdefg")
+    assert [one["why"] for one in said_so if one["log_level"] == "error"] == ["away", "away", "other"]
+    assert b"daogou_statistics_seconds_count 2.0" in measured.text()
+
+
+async def test_what_failed_is_tried_again_though_no_fence_has_moved_and_after_a_minute_at_most(redis: Redis) -> None:
+    passes = Scripted("slow", "", took_s=120)
+    await run_through(redis, passes, "aa")
+    first, second = passes.began
+    assert 120 + 60 <= second - first <= 120 + 60 + 5
 
 
 @pytest.mark.parametrize("loaded", [True, False])
