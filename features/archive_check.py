@@ -46,7 +46,7 @@ def look(archive: EventArchive) -> Iterator[Looked]:
             yield _look(archive, path, segments)
         except (pa.ArrowException, OSError, msgspec.DecodeError, ValueError) as error:
             said = str(error).partition("\n")[0][:200]
-            why = f"it cannot be read ({said}): bring it back from a copy, or delete it and let it be archived anew"
+            why = f"it cannot be read ({said}): bring it back from a copy; it is not archived anew"
             yield Looked(path, 0, False, [Fault("unreadable", path, why)])
 
 
@@ -61,7 +61,11 @@ def doubles(archive: EventArchive) -> Iterator[Fault]:
     for (log, partition), spans in archive.spans().items():
         for first, last in merged(spans)[1]:
             where = f"{log} partition {partition}"
-            yield Fault("double", where, f"the offsets {first} to {last} are in more than one file: delete one of them")
+            yield Fault(
+                "double",
+                where,
+                f"the offsets {first} to {last} are in more than one file; readers take them once, leave both",
+            )
 
 
 def days(archive: EventArchive) -> list[Day]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
@@ -57,8 +58,8 @@ class ArchiveOrder:
         if files and _same(entry, _read(files[-1])):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        aside = self._folder / f"{os.getpid()}.new"
-        with aside.open("wb") as file:
+        aside = self._folder / f"{uuid4().hex}.new"  # never one that a crash has left, which may be an entry by now
+        with aside.open("xb") as file:
             file.write(msgspec.json.encode(entry))
             file.flush()
             os.fsync(file.fileno())

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 from redis.asyncio import Redis
@@ -19,9 +20,11 @@ from infra.keys import LIVE, owner, partition_of
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from infra.topics import COMMANDS, EVENTS
+from streams.holds import Hold
 from streams.progress import Phases
 from streams.replay.lacking import refuse_lacking
 from streams.replay.live import served, served_before
+from streams.replay.names import held_as
 from streams.replay.records import DONE, Records
 from streams.replay.wishes import Wish, Wishes
 
@@ -151,7 +154,7 @@ class Asking:
             await asyncio.to_thread(producer.close)
 
     async def _carried_out(self, wishes: Mapping[int, Wish], within_s: float) -> None:
-        await self._wishes.put(wishes)
+        await self._put(wishes)
         done = 0
         try:
             with self._phases.phase("promoted", len(wishes), "partitions") as advance:
@@ -170,6 +173,18 @@ class Asking:
             ) from None
         finally:
             await self._wishes.withdraw(wishes)
+
+    async def _put(self, wishes: Mapping[int, Wish]) -> None:
+        """Put the wishes while nobody drops the namespaces; who begins to drop one afterwards sees its wish."""
+        names = sorted({wish.namespace for wish in wishes.values()})
+        holds = [Hold(self._redis, held_as(name), uuid4().hex, alone=True, where=self._where) for name in names]
+        try:
+            for hold in holds:
+                await hold.take()
+            await self._wishes.put(wishes)
+        finally:
+            for hold in holds:
+                await hold.release()
 
     async def _refuse_with_reason(self, wishes: Mapping[int, Wish]) -> None:
         for partition, wish in (await self._wishes.of(list(wishes))).items():

@@ -15,6 +15,7 @@ from infra.settings import Settings
 from streams.holds import Held, Hold
 from streams.progress import Phases
 from streams.replay.live import served, served_before
+from streams.replay.names import held_as
 from streams.replay.records import Records
 from streams.replay.wishes import Wishes
 
@@ -53,10 +54,8 @@ async def remove(settings: Settings, redis: Redis, name: str, phases: Phases) ->
     if name != LIVE:
         await records.known(name)
     await _refuse_served(redis, name, partitions, where)
-    # The hold called `live` is that of whoever serves; the first namespace has the same name and is nobody's then.
-    held = None if name == LIVE else Held(Hold(redis, name, uuid4().hex, alone=True, where=where))
-    if held:
-        await held.take()
+    held = Held(Hold(redis, held_as(name), uuid4().hex, alone=True, where=where))
+    await held.take()
     try:
         with told_as_away(where):
             removed = await _shut(redis, name, partitions)
@@ -67,12 +66,10 @@ async def remove(settings: Settings, redis: Redis, name: str, phases: Phases) ->
                         await redis.unlink(*chunk)
                         removed += len(chunk)
                         advance(len(chunk))
-                        if held:
-                            await held.renew()
+                        await held.renew()
             await records.remove(name)
     finally:
-        if held:
-            await held.release()
+        await held.release()
     return removed
 
 

@@ -26,3 +26,10 @@ def checked_name(name: str, path: str = "into") -> str:
             code="name_wrong",
         )
     return name
+
+
+def held_as(name: str) -> str:
+    """What a namespace is held as by who drops or promotes it: the hold called `live` is that of whoever serves, and
+    the first namespace has the same name.
+    """
+    return f"first:{name}" if name == LIVE else name
