@@ -112,13 +112,24 @@ class Merging:
 
 
 def _add(mergers: dict[str, Merger], packed: Mapping[bytes, bytes]) -> None:
-    """The partials of one partition, in the order of their keys: sums of floats depend on it."""
+    """The partials of one partition, in the order of their keys: sums of floats depend on it.
+
+    One that cannot be read is left out: the pipeline begins it anew when the item is met again.
+    """
+    unreadable = 0
     for key in sorted(packed):
-        tenant, item_id = split_record_key(key.decode())
+        try:
+            tenant, item_id = split_record_key(key.decode())
+            partial = decode(packed[key])
+        except ValueError:  # msgspec's errors are such
+            unreadable += 1
+            continue
         merger = mergers.get(tenant)
         if merger is None:
             merger = mergers[tenant] = Merger()
-        merger.add(item_id, decode(packed[key]))
+        merger.add(item_id, partial)
+    if unreadable:
+        _log.error("statistics of items cannot be read and are left out", items=unreadable)
 
 
 def _made(merger: Merger) -> tuple[Totals, Snapshot, bytes] | None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from msgspec import DecodeError
 from msgspec.structs import replace
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -119,14 +118,19 @@ async def test_while_one_worker_holds_the_job_another_does_not_do_it(settings: S
     assert await job._held()
 
 
-async def test_the_job_goes_on_after_what_it_cannot_merge(settings: Settings, redis: Redis) -> None:
+async def test_what_cannot_be_read_of_an_item_is_left_out(settings: Settings, redis: Redis) -> None:
     await applied(settings, redis, shoppers())
-    await redis.hset(ShardKeys(3).partials, "default|bad", b"no partial")
+    without = (await Merging(redis, PARTITIONS).merge())["default"]
+    await redis.hset(ShardKeys(3).partials, mapping={"default|bad": b"no partial", "no-key": b"no partial"})
+    with capture_logs() as told:
+        assert (await Merging(redis, PARTITIONS).merge())["default"].version == without.version
+    assert [(line["log_level"], line["items"]) for line in told if "left out" in line["event"]] == [("error", 2)]
+
+
+async def test_the_job_merges_until_it_is_ended(settings: Settings, redis: Redis) -> None:
+    await applied(settings, redis, shoppers())
     store = SnapshotStore(redis, "default")
-    with pytest.raises(DecodeError):
-        await Merging(redis, PARTITIONS).merge()
     running = asyncio.create_task(job_of(redis).run(time.monotonic))
-    await redis.hdel(ShardKeys(3).partials, "default|bad")
     async with asyncio.timeout(20):
         while await store.newest() is None:
             await asyncio.sleep(0)
