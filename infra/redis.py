@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import redis as sync_redis
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from redis import asyncio as async_redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -29,6 +30,7 @@ from infra.errors import RedisAway, Refused, SettingWrong
 CA_FILE: Final = "ssl_ca_certs"
 NO_CLUSTER: Final = "is a Redis Cluster, which this version cannot use; give DAOGOU_REDIS a Redis of one primary"
 _SCHEMES: Final = ("redis", "rediss", "unix")
+_Connection = TypeVar("_Connection", bound=async_redis.connection.AbstractConnection)
 
 
 async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
@@ -46,6 +48,8 @@ async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
         socket_connect_timeout=timeout_ms / 1000,
         retry=AsyncRetry(NoBackoff(), 1),  # one fresh connection for one that the server has closed meanwhile
     )
+    pool = client.connection_pool
+    pool.connection_class = packing(pool.connection_class)
     try:
         with told_as_away(where):
             async with client.pipeline(transaction=False) as pipe:
@@ -56,6 +60,14 @@ async def connect(url: SecretStr, timeout_ms: int) -> async_redis.Redis:
         await client.aclose()
         raise
     return client
+
+
+def packing(connection: type[_Connection]) -> type[_Connection]:
+    """The same kind of connection, whose commands hiredis packs: the async client would do it in Python, which is most
+    of what a command of many arguments costs (its sync twin uses hiredis of itself).
+    """
+    packer = HiredisRespSerializer()
+    return type(connection.__name__, (connection,), {"pack_command": lambda _, *args: packer.pack(*args)})
 
 
 def connect_sync(url: SecretStr, timeout_ms: int) -> sync_redis.Redis:

@@ -1,17 +1,41 @@
 """Redis clients: bytes, and one sentence when it is away."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 
 from infra.embedded.redis_server import free_port
 from infra.errors import RedisAway, SettingWrong
-from infra.redis import address, connect, connect_sync
+from infra.redis import address, connect, connect_sync, packing
 
 
 async def test_bytes_go_in_and_come_out(redis: Redis) -> None:
     await redis.set(b"k", b"\x00\xff")
     assert await redis.get("k") == b"\x00\xff"
+
+
+async def test_a_client_of_ours_packs_fast_and_understands_what_the_stock_one_does(redis_url: str) -> None:
+    client = await connect(SecretStr(redis_url), 1000)
+    assert client.connection_pool.connection_class.pack_command is not Connection.pack_command
+    try:
+        sha = await client.script_load("return 7")
+        assert await client.evalsha(sha, 0) == 7
+        assert await client.eval("return {KEYS[1], ARGV[1], ARGV[2]}", 1, "k", 3, b"\xff") == [b"k", b"3", b"\xff"]
+    finally:
+        await client.aclose()
+
+
+arguments = st.lists(st.text() | st.binary() | st.integers() | st.floats(), max_size=5)
+
+
+@given(st.sampled_from(["GET", "SCRIPT LOAD", "CONFIG GET"]), arguments)
+def test_commands_are_packed_to_the_bytes_of_the_stock_client(
+    command: str, rest: list[str | bytes | int | float]
+) -> None:
+    ours, stock = packing(Connection)(), Connection()
+    assert b"".join(ours.pack_command(command, *rest)) == b"".join(stock.pack_command(command, *rest))
 
 
 def test_the_blocking_client_is_alike(redis_url: str) -> None:
