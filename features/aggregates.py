@@ -9,18 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from math import inf, log2
+from math import exp2, inf, log2
 from typing import Final
 
 from features.catalog import Item
-from features.shoppers import (
-    PURCHASE_HALF_LIFE_MS,
-    Decayed,
-    Purchased,
-    State,
-    affinity_at,
-    purchase_weight_at,
-)
+from features.shoppers import AFFINITY_HALF_LIFE_MS, PURCHASE_HALF_LIFE_MS, Decayed, Purchased, State
 
 PURCHASES_IN_ROW: Final = 50
 """Purchased items in a feature row, heaviest first. A state weighs up to 200, but as arrays in each row of a year's
@@ -128,7 +121,7 @@ SERVICES: Final[Mapping[str, tuple[View, ...]]] = {
 
 def shopper_values(state: State) -> dict[str, Value]:
     """The values of `shopper_behaviour`."""
-    now = state.newest
+    now, met = state.newest, state.interactions
     bought = _heaviest_purchases(state.purchased)
     categories = _liked(state.categories, now)
     brands = _liked(state.brands, now)
@@ -136,17 +129,17 @@ def shopper_values(state: State) -> dict[str, Value]:
         "views": state.views,
         "orders": state.orders,
         "last_event_at": now,
-        "recent_items": [each.item_id for each in state.interactions],
-        "recent_kinds": [each.kind for each in state.interactions],
-        "recent_times": [each.at for each in state.interactions],
+        "recent_items": [each.item_id for each in met],
+        "recent_kinds": [each.kind for each in met],
+        "recent_times": [each.at for each in met],
         "cart_items": list(state.cart),
-        "purchased_items": [item_id for item_id, _ in bought],
-        "purchased_weights": [purchase_weight_at(each, now) for _, each in bought],
-        "purchased_last_at": [each.last_at for _, each in bought],
-        "top_categories": [name for name, _ in categories],
-        "top_category_weights": [weight for _, weight in categories],
-        "top_brands": [name for name, _ in brands],
-        "top_brand_weights": [weight for _, weight in brands],
+        "purchased_items": [item_id for _, item_id, _, _ in bought],
+        "purchased_weights": [weight * exp2((at - now) / PURCHASE_HALF_LIFE_MS) for _, _, weight, at in bought],
+        "purchased_last_at": [at for _, _, _, at in bought],
+        "top_categories": [name for _, name in categories],
+        "top_category_weights": [-weight for weight, _ in categories],
+        "top_brands": [name for _, name in brands],
+        "top_brand_weights": [-weight for weight, _ in brands],
         "mean_log_price": _mean(state.log_price_sum, state.log_price_weight),
         "session_events": state.session.events if state.session else 0,
     }
@@ -164,19 +157,29 @@ def item_values(item: Item) -> dict[str, Value]:
     }
 
 
-def _heaviest_purchases(purchased: Mapping[str, Purchased]) -> list[tuple[str, Purchased]]:
+# The two below are `purchase_weight_at` and `affinity_at` for many: a call for each would cost as much as the rest.
+
+
+def _heaviest_purchases(purchased: Mapping[str, Purchased]) -> list[tuple[float, str, float, int]]:
+    """What they are sorted by, item, weight, and as of when."""
     # The order by weight is the same at every moment, so the logarithm at time 0 decides it without a power each.
-    order = [
-        (-(log2(each.weight) + each.last_at / PURCHASE_HALF_LIFE_MS) if each.weight > 0 else inf, item_id)
-        for item_id, each in purchased.items()
-    ]
+    order = []
+    for item_id, each in purchased.items():
+        weight, at = each.weight, each.last_at
+        order.append((-(log2(weight) + at / PURCHASE_HALF_LIFE_MS) if weight > 0 else inf, item_id, weight, at))
     order.sort()
-    return [(item_id, purchased[item_id]) for _, item_id in order[:PURCHASES_IN_ROW]]
+    return order[:PURCHASES_IN_ROW]
 
 
-def _liked(sums: Mapping[str, Decayed], now: int) -> list[tuple[str, float]]:
-    weights = [(name, affinity_at(each, now)) for name, each in sums.items() if each.value > 0]
-    return sorted(weights, key=lambda entry: (-entry[1], entry[0]))
+def _liked(sums: Mapping[str, Decayed], now: int) -> list[tuple[float, str]]:
+    """Negative weights, so that equal ones are in the order of their names."""
+    return sorted(
+        [
+            (-value * exp2((each.at - now) / AFFINITY_HALF_LIFE_MS), name)
+            for name, each in sums.items()
+            if (value := each.value) > 0
+        ]
+    )
 
 
 def _mean(total: Decayed, weight: Decayed) -> float | None:
