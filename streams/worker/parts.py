@@ -50,8 +50,9 @@ from streams.statistics_job import StatisticsJob
 from streams.statistics_merging import reached
 from streams.statistics_process import MergingProcess
 from streams.worker.app import create, note_applied
+from streams.worker.ends import Ends
 from streams.worker.health import Health
-from streams.worker.positions import Logs, after_fences, next_kept, next_on_log
+from streams.worker.positions import Logs, after_fences, next_kept, next_on_log, next_or_end
 from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
 from streams.worker.watching import Log, Watching
@@ -114,7 +115,13 @@ class Parts:
             measured,
         )
         self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, self._log_ends, self._gate.closed)
+        ends = Ends(
+            lambda partitions: asyncio.to_thread(self._ends.of, partitions),
+            lambda: self._began,
+            lambda: {partition: it.fence + 1 for partition, it in self.pipeline.owned.items()},
+            partial(next_or_end, logs, EVENTS),
+        )
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._keeper = CatalogueKeeper(
             catalogue,
@@ -251,13 +258,6 @@ class Parts:
             note_applied(self.app, EVENTS, partition, fence)
         self._rescoring.add(counts.unscored)
         self._progress.applied(counts)
-
-    async def _log_ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Where the log of events ends; 0 where it still ends where reading began, whatever the fence says: what
-        retention took before it was applied is waited for by nobody.
-        """
-        ends = await asyncio.to_thread(self._ends.of, partitions)
-        return {p: 0 if end <= self._began.get(p, 0) else end for p, end in ends.items()}
 
     async def _watch(self) -> None:
         await self.pipeline.check()

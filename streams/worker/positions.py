@@ -5,12 +5,13 @@ committed.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from infra import metrics
 from infra.brokers import Bootstrap
 from infra.errors import KafkaAway, Refused
-from infra.kafka import Follower
 from infra.kafka_admin import end_offsets, log_id, start_offsets
+from infra.kafka_probe import Next, next_record
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.settings import Settings
@@ -19,7 +20,6 @@ from infra.topics import CATALOG, EVENTS
 _log = logger(__name__)
 
 EMBEDDED_LOGS = "embedded-"
-_PROBE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +109,30 @@ async def next_on_log(logs: Logs, topic: str, partition: int, offset: int) -> in
     """The offset of the first record at or after `offset` that is kept.
 
     Raises:
-        KafkaAway: none can be read within ten seconds.
+        KafkaAway: none can be read: none is there yet, or nobody answers within ten seconds.
     """
     return (await _from_start(logs, topic, partition, offset))[1]
 
 
 async def _from_start(logs: Logs, topic: str, partition: int, offset: int) -> tuple[int, int]:
     """(where the log begins, the first record from there and from `offset` on)."""
+    start, found = await _next(logs, topic, partition, offset)
+    if not found.there:
+        raise KafkaAway(f"{topic} partition {partition}: nothing can be read at offset {max(start, offset)}")
+    return start, found.offset
+
+
+async def next_or_end(logs: Logs, topic: str, partition: int, offset: int) -> int:
+    """The offset of the next record at or after that one; of the partition's end where there is none.
+
+    Raises:
+        KafkaAway.
+    """
+    return (await _next(logs, topic, partition, offset))[1].offset
+
+
+async def _next(logs: Logs, topic: str, partition: int, offset: int) -> tuple[int, Next]:
+    """(where the log begins, what comes first from there and from `offset` on)."""
     start = (await asyncio.to_thread(start_offsets, logs.bootstrap, topic))[partition]
-    at = max(start, offset)
-    found = await asyncio.to_thread(_first, logs, topic, partition, at)
-    if found is None:
-        raise KafkaAway(f"{topic} partition {partition}: nothing can be read at offset {at}")
-    return start, found
-
-
-def _first(logs: Logs, topic: str, partition: int, offset: int) -> int | None:
-    follower = Follower(logs.bootstrap, topic, {partition: offset}, embedded=logs.embedded)
-    try:
-        records = follower.read(1, _PROBE_S)
-        return records[0].offset if records else None
-    finally:
-        follower.close()
+    ask = partial(next_record, logs.bootstrap, topic, partition, max(start, offset), embedded=logs.embedded)
+    return start, await asyncio.to_thread(ask)

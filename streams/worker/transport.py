@@ -122,6 +122,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.consumer.transport.reading.fetch_wait_ms
+        # As the archiver and a replay read: what a producer took back must not be in live rows alone.
+        consumer._isolation_level = "read_committed"
         return consumer
 
 

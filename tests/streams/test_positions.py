@@ -2,10 +2,10 @@
 
 import pytest
 
-from infra.errors import Refused
+from infra.errors import KafkaAway, Refused
 from infra.metrics import Metrics
 from infra.topics import EVENTS
-from streams.worker.positions import Logs, after_fences, next_on_log
+from streams.worker.positions import Logs, after_fences, next_on_log, next_or_end
 from tests.bulk import BulkProducer
 from tests.streams.shop import PARTITIONS, event, outgoing, partition_of_event
 
@@ -24,3 +24,6 @@ async def test_after_the_fence_and_not_beyond_the_end(broker: str) -> None:
     with pytest.raises(Refused, match=r"offset 5 was applied, but the log ends at 5\..*an empty Redis"):
         await after_fences(logs, EVENTS, {HOME: 5}, Metrics())
     assert await next_on_log(logs, EVENTS, HOME, 3) == 3
+    assert [await next_or_end(logs, EVENTS, HOME, offset) for offset in (3, 4, 5)] == [3, 4, 5]
+    with pytest.raises(KafkaAway, match="nothing can be read at offset 5"):
+        await next_on_log(logs, EVENTS, HOME, 5)
