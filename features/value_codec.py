@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 import mmh3
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from features.aggregates import Kind, Value, ValueType
 
@@ -57,10 +59,10 @@ def time_field(view: str) -> bytes:
 
 
 def encode_time(at_ms: int) -> bytes:
-    """A protobuf Timestamp; fields that are 0 are left out, as protobuf does."""
+    """A protobuf Timestamp."""
     seconds, millis = divmod(at_ms, 1000)
-    packed = b"\x08" + _varint(seconds) if seconds else b""
-    return packed + b"\x10" + _varint(millis * 1_000_000) if millis else packed
+    packed: bytes = Timestamp(seconds=seconds, nanos=millis * 1_000_000).SerializeToString()
+    return packed
 
 
 def encoder(value_type: ValueType) -> Callable[[Any], bytes]:
@@ -105,7 +107,7 @@ def decode_value(raw: bytes | None) -> Value:
     raise ValueError(f"field {number} of Feast's Value message is of no type that a feature here has")
 
 
-@lru_cache(maxsize=1 << 16)  # times and counts of one row are mostly those of the row before
+@lru_cache(maxsize=1 << 12)  # counts and lengths come again and again
 def _varint(number: int) -> bytes:
     rest = number & 0xFFFF_FFFF_FFFF_FFFF  # negative numbers are their two's complement in 64 bits
     out = bytearray()
@@ -143,14 +145,29 @@ def _sized(raw: bytes) -> bytes:
     return _varint(len(raw)) + raw
 
 
-@lru_cache(maxsize=1 << 16)
-def _text_element(text: str) -> bytes:
-    return b"\x0a" + _sized(text.encode())
+def _list_message(name: str, element: int) -> type[Any]:
+    """The message of a list: its elements are field 1."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"daogou/{name}.proto", package="daogou", syntax="proto3")
+    repeated = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+    file.message_type.add(name=name).field.add(name="val", number=1, type=element, label=repeated)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    message: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"daogou.{name}"))
+    return message
+
+
+_Texts: Final = _list_message("Texts", descriptor_pb2.FieldDescriptorProto.TYPE_STRING)
+_Integers: Final = _list_message("Integers", descriptor_pb2.FieldDescriptorProto.TYPE_INT64)
+
+
+def _texts(values: Iterable[str]) -> bytes:
+    packed: bytes = _Texts(val=values).SerializeToString()
+    return packed
 
 
 def _varints(values: Iterable[int]) -> bytes:
-    packed = b"".join(map(_varint, values))
-    return b"\x0a" + _sized(packed) if packed else b""
+    packed: bytes = _Integers(val=values).SerializeToString()
+    return packed
 
 
 def _fixed(letter: str) -> Callable[[list[float]], bytes]:
@@ -177,7 +194,7 @@ _SCALAR_ENCODERS: Final[dict[Kind, tuple[int, Callable[[Any], bytes]]]] = {
 
 _LIST_ENCODERS: Final[dict[Kind, Callable[[Any], bytes]]] = {
     Kind.Bytes: lambda values: b"".join([b"\x0a" + _sized(each) for each in values]),
-    Kind.String: lambda values: b"".join(map(_text_element, values)),
+    Kind.String: _texts,
     Kind.Int32: _varints,
     Kind.Int64: _varints,
     Kind.Float64: _fixed("d"),
