@@ -78,6 +78,9 @@ WATERMARK_SECONDS: Final = Metric(
     "daogou_watermark_delay_seconds", "gauge", "age of the newest live event applied, by event time", ("partition",)
 )
 OUTBOX_RECORDS: Final = Metric("daogou_outbox_records", "gauge", "effects that wait for Kafka", ("partition",))
+OUTBOX_FULL: Final = Metric(
+    "daogou_outbox_full", "gauge", "partitions whose outbox is over its bound; above 0 nothing is applied"
+)
 OWNERSHIP_LOST: Final = Metric(
     "daogou_ownership_lost_total", "counter", "times that a worker had to end itself", ("code",)
 )
@@ -85,6 +88,18 @@ TRIGGERS_DECIDED: Final = Metric(
     "daogou_triggers_decided_total", "counter", "messages decided, sent or not", ("kind", "reason")
 )
 CATALOG_RECORDS: Final = Metric("daogou_catalog_records_total", "counter", "catalogue facets applied")
+ITEM_CHANGES_TOLD: Final = Metric(
+    "daogou_item_changes_told_total", "counter", "changes of items put on the log, into all partitions", ("kind",)
+)
+ITEM_CHANGES_HEARD: Final = Metric(
+    "daogou_item_changes_heard_total", "counter", "changes of items applied, in each partition", ("kind",)
+)
+ITEM_CHANGE_WATCHERS: Final = Metric(
+    "daogou_item_change_watchers_total",
+    "counter",
+    "shoppers who watched the item of such a change",
+    ("kind", "interest"),
+)
 CATALOG_ITEMS: Final = Metric("daogou_catalog_items", "gauge", "items in this process's catalogue")
 ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "events written to the archive")
 MODEL_RELEASED: Final = Metric(
@@ -122,9 +137,13 @@ METRICS: Final[tuple[Metric, ...]] = (
     LAG_RECORDS,
     WATERMARK_SECONDS,
     OUTBOX_RECORDS,
+    OUTBOX_FULL,
     OWNERSHIP_LOST,
     TRIGGERS_DECIDED,
     CATALOG_RECORDS,
+    ITEM_CHANGES_TOLD,
+    ITEM_CHANGES_HEARD,
+    ITEM_CHANGE_WATCHERS,
     CATALOG_ITEMS,
     ARCHIVED_EVENTS,
     MODEL_RELEASED,

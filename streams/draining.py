@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from infra import metrics
 from infra.errors import Fenced, KafkaAway
@@ -17,6 +17,13 @@ _log = logger(__name__)
 _LONGEST_PAUSE_S: Final = 5.0
 
 
+class Blocked(NamedTuple):
+    """Nothing is applied: effects of these partitions wait for a Kafka that takes none of them, as `why` says."""
+
+    partitions: tuple[int, ...]
+    why: str
+
+
 class Drainer:
     """Knows how long the outboxes of the owned partitions are and keeps them short."""
 
@@ -29,6 +36,7 @@ class Drainer:
         self._wake = asyncio.Event()
         self._below = asyncio.Event()
         self._below.set()
+        self._trouble = ""  # what Kafka said when it took nothing the last time
 
     async def look(self) -> None:
         """Learn what the owned partitions have left to send: they were just claimed, or an answer was lost.
@@ -44,12 +52,17 @@ class Drainer:
             self._lengths.update(lengths)
             self._signal()
 
+    def blocked(self) -> Blocked | None:
+        """Whether the outboxes are full and stay so: a new start of the worker would not change that."""
+        full = self._full()
+        return Blocked(tuple(sorted(full)), self._trouble) if full and self._trouble else None
+
     async def until_below_bound(self) -> None:
         """Wait while an outbox is over its bound."""
         if not self._below.is_set():
-            longest = max(self._lengths.values())
-            _log.warning("paused: effects wait for Kafka", waiting=longest, bound=self._bound)
+            _log.warning("nothing is applied: effects wait for Kafka", waiting=self._full(), bound=self._bound)
             await self._below.wait()
+            _log.info("applying again: Kafka has taken what waited")
 
     async def run(self) -> None:
         """Send what waits until cancelled; while Kafka is away it is tried again for good.
@@ -64,8 +77,9 @@ class Drainer:
             try:
                 for partition in [p for p, length in self._lengths.items() if length]:
                     await self._drain(partition)
-                pause = 0.0
+                pause, self._trouble = 0.0, ""
             except KafkaAway as error:
+                self._trouble = error.message
                 pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.1)
                 _log.warning("effects wait for Kafka", in_s=pause, why=error.message)
                 await asyncio.sleep(pause)
@@ -76,14 +90,23 @@ class Drainer:
             self.note({partition: 0})
             return
         try:
-            _, refused = await patiently("emptying an outbox", self._outbox.drain, partition, owned.epoch)
+            refused = await patiently("emptying an outbox", self._empty, partition, owned.epoch)
         except Fenced:
             if self._pipeline.owned.get(partition) != owned:
                 return  # claimed anew by this very process meanwhile: the next round goes on
             raise
+        if isinstance(refused, KafkaAway):  # waited for in `run`, which says so
+            raise refused
         if refused:
             _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
         await patiently("reading an outbox", self._read, partition)
+
+    async def _empty(self, partition: int, epoch: int) -> int | KafkaAway:
+        """How many were too large, or that Kafka takes none."""
+        try:
+            return (await self._outbox.drain(partition, epoch))[1]
+        except KafkaAway as error:
+            return error
 
     async def _read(self, partition: int | None) -> None:
         """Read one length, or all. Under the lock: a commit in between would have its length overwritten."""
@@ -94,9 +117,13 @@ class Drainer:
             else:
                 self.note(await self._outbox.lengths([partition]))
 
+    def _full(self) -> dict[int, int]:
+        return {partition: length for partition, length in self._lengths.items() if length >= self._bound}
+
     def _signal(self) -> None:
         lengths = self._lengths.values()
         (self._wake.set if any(lengths) else self._wake.clear)()
         (self._below.set if max(lengths, default=0) < self._bound else self._below.clear)()
         for partition, length in self._lengths.items():
             self._metrics.set(metrics.OUTBOX_RECORDS, length, partition=str(partition))
+        self._metrics.set(metrics.OUTBOX_FULL, len(self._full()))

@@ -5,13 +5,14 @@ acks=all and taken away after the acknowledgement; a crash in between produces i
 """
 
 import hashlib
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import msgspec
 from redis.asyncio import Redis
 
 from infra.errors import Fenced, TooLarge
-from infra.kafka import Outgoing, Producer
+from infra.kafka import Outgoing
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
 from streams.commit import run_scripts
@@ -48,10 +49,22 @@ def unpack(raw: bytes) -> Outgoing:
     return Outgoing(packed.topic, packed.partition, packed.key, packed.value, packed.headers)
 
 
+class Sending(Protocol):
+    """What an outbox sends with: a `Producer`."""
+
+    async def send(self, record: Outgoing) -> int:
+        """Write one."""
+        ...
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        """Write several."""
+        ...
+
+
 class Outbox:
     """Empties the outboxes of the partitions that this process owns."""
 
-    def __init__(self, redis: Redis, producer: Producer, *, where: str = "Redis") -> None:
+    def __init__(self, redis: Redis, producer: Sending, *, where: str = "Redis") -> None:
         self._redis = redis
         self._producer = producer
         self._where = where

@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from infra.metrics import Metrics
+from streams.draining import Blocked
 from streams.pausing import Pause
 
 LIVE_PATH: Final = "/health/live"
@@ -27,6 +28,7 @@ class Health:
         self.begun = False
         self.pause: Pause | None = None
         self.stuck: tuple[int, ...] = ()
+        self.blocked: Blocked | None = None
 
     def turned(self) -> None:
         """The event loop turns."""
@@ -50,6 +52,11 @@ class Health:
             named = ", ".join(map(str, self.stuck))
             why = f"partitions {named}: records wait, and none was applied for {self._stuck_s:g} s"
             return False, {"status": "stuck", "partitions": list(self.stuck), "why": why}
+        if self.blocked is not None:
+            partitions = list(self.blocked.partitions)
+            named = ", ".join(map(str, partitions))
+            why = f"nothing is applied until Kafka takes the effects of partitions {named}: {self.blocked.why}"
+            return False, {"status": "outbox_full", "partitions": partitions, "why": why}
         if self.pause is not None:
             pause = self.pause
             return True, {"status": "paused", "since_ms": pause.since_ms, "by": pause.by, "why": pause.why}

@@ -159,6 +159,7 @@ class Parts:
             self._progress,
             Log(self._ends, lambda: self._began, partial(next_on_log, logs, EVENTS)),
             settings.stuck_s,
+            self._drainer.blocked,
         )
         around = Around(
             next_on_log=partial(next_kept, logs, EVENTS, measured),

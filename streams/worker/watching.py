@@ -10,6 +10,7 @@ from infra.errors import Unavailable
 from infra.kafka_admin import EndOffsets
 from infra.logs import logger
 from infra.metrics import Metrics
+from streams.draining import Blocked
 from streams.inbox import Inbox
 from streams.patience import patiently
 from streams.pausing import Gate
@@ -37,14 +38,23 @@ class Watching:
     """Looks every second, measures every five, and ends the worker when a partition stands for `stuck_s` seconds."""
 
     def __init__(
-        self, pipeline: Pipeline, gate: Gate, health: Health, progress: Progress, log: Log, stuck_s: float
+        self,
+        pipeline: Pipeline,
+        gate: Gate,
+        health: Health,
+        progress: Progress,
+        log: Log,
+        stuck_s: float,
+        blocked: Callable[[], Blocked | None] = lambda: None,
     ) -> None:
+        """`blocked`: whether nothing may be applied because Kafka takes no effects."""
         self._pipeline = pipeline
         self._gate = gate
         self._health = health
         self._progress = progress
         self._log = log
         self._stuck_s = stuck_s
+        self._blocked = blocked
         self._standing = Standing()
 
     async def look(self) -> None:
@@ -70,6 +80,7 @@ class Watching:
         """Say that the event loop lives, and what waits, whether Redis answers or not."""
         while True:
             self._health.turned()
+            self._health.blocked = self._blocked()
             for topic, inbox in inboxes.items():
                 measured.set(metrics.WAITING_RECORDS, inbox.waiting, topic=topic)
             await asyncio.sleep(_LOOK_S)
@@ -100,7 +111,7 @@ class Watching:
         Raises:
             Unavailable: `partition_stuck`.
         """
-        if self._gate.closed():
+        if self._gate.closed() or self._blocked() is not None:
             self._standing.forget()
         began = self._log.began()
         behind = {p: ends.get(p, 0) - max(fence + 1, began.get(p, 0)) for p, fence in fences.items()}

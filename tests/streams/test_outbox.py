@@ -1,7 +1,7 @@
 """Effects reach Kafka once acknowledged, in order, and again with the same bytes after a crash in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -14,7 +14,7 @@ from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import TRIGGERS
 from streams.commit import PartitionWrite
-from streams.draining import Drainer
+from streams.draining import Blocked, Drainer
 from streams.outbox import CHUNK, Outbox, pack, unpack
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.shop import LOG
@@ -24,6 +24,22 @@ PARTITION = 5
 
 def effect(number: int, size: int = 10) -> Outgoing:
     return Outgoing(TRIGGERS, PARTITION, f"default|u-{number}", b"%d" % number + b"." * size, (("n", b"\x00"),))
+
+
+class Away:
+    """A producer that Kafka takes nothing from until it is `back`."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.back = False
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        if not self.back:
+            raise KafkaAway("away for the test")
+        return await self._producer.send_many(records)
+
+    async def send(self, record: Outgoing) -> int:
+        return (await self.send_many([record]))[0]
 
 
 @pytest.fixture
@@ -134,3 +150,23 @@ async def test_a_new_owner_finds_what_was_left(redis: Redis, producer: Producer,
     await drainer.until_below_bound()
     draining.cancel()
     assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
+
+
+async def test_a_full_outbox_that_kafka_does_not_take_has_a_state_of_its_own(
+    redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    away, measured = Away(producer), Metrics()
+    drainer = Drainer(pipeline, Outbox(redis, away), 3, measured)
+    drainer.note(await put(pipeline, *(effect(number) for number in range(4))))
+    assert drainer.blocked() is None, "nobody knows yet that Kafka takes nothing"
+    assert b"daogou_outbox_full 1.0" in measured.text()
+    draining = asyncio.create_task(drainer.run())
+    async with asyncio.timeout(10):
+        while drainer.blocked() is None:
+            await asyncio.sleep(0)
+    assert drainer.blocked() == Blocked((PARTITION,), "away for the test")
+    away.back = True
+    await drainer.until_below_bound()
+    assert drainer.blocked() is None
+    assert b"daogou_outbox_full 0.0" in measured.text()
+    draining.cancel()

@@ -1,5 +1,6 @@
 """A partition that stands still though records wait is told, and ends the worker; a still log or a pause is neither."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +13,7 @@ from infra.errors import KafkaAway, Unavailable
 from infra.kafka_admin import EndOffsets
 from infra.metrics import Metrics
 from infra.settings import Settings
+from streams.draining import Blocked
 from streams.pausing import Gate, Pause, Pauses
 from streams.pipeline import build_pipeline
 from streams.worker.health import Health
@@ -35,7 +37,8 @@ class Watched:
         self._there = there
         log = Log(EndOffsets(settings.brokers, "no-topic"), lambda: self.began, self._next)
         progress = Progress(ManualClock(0), self.measured)
-        self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S)
+        self.blocked: Blocked | None = None
+        self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S, lambda: self.blocked)
 
     async def at(self, now_s: float, ends: Mapping[int, int], fences: Mapping[int, int]) -> bool:
         """Look at that moment; whether the worker is ready then."""
@@ -43,6 +46,12 @@ class Watched:
         self.health.turned()
         await self.watching.judge(now_s, ends, fences, self.measured)
         return self.health.ready()[0]
+
+    async def turn(self) -> None:
+        """One round of what is told every second."""
+        turning = asyncio.create_task(self.watching.turn({}, self.measured))
+        await asyncio.sleep(0)
+        turning.cancel()
 
     async def _next(self, partition: int, offset: int) -> int:
         if partition not in self._there:
@@ -88,6 +97,22 @@ async def test_a_pause_is_not_stuck_and_says_who_asked(settings: Settings, redis
     await one.watching.look()
     assert await one.at(500, {0: 10}, {0: 4})
     assert not await one.at(620, {0: 10}, {0: 4})
+
+
+async def test_a_full_outbox_is_not_stuck_and_says_what_it_waits_for(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    assert await one.at(0, {0: 10}, {0: 4})
+    one.blocked = Blocked((0, 3), "Kafka at k:1 did not acknowledge; start it")
+    for now_s in (120, 300, 600):
+        await one.turn()
+        assert not await one.at(now_s, {0: 10}, {0: 4}), "it does not end, and is not ready"
+    status = one.health.ready()[1]
+    assert (status["status"], status["partitions"]) == ("outbox_full", [0, 3])
+    assert "until Kafka takes the effects of partitions 0, 3: Kafka at k:1 did not" in str(status["why"])
+    one.blocked = None
+    await one.turn()
+    assert await one.at(605, {0: 10}, {0: 4})
+    assert not await one.at(725, {0: 10}, {0: 4}), "from then on the time counts anew"
 
 
 async def test_a_loop_that_does_not_turn_lives_no_more(settings: Settings, redis: Redis) -> None:
