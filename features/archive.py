@@ -89,7 +89,7 @@ def event_row(position: tuple[str, int, int], event: Event, key: bytes | None, v
     at = event_time_ms(event)
     assert event.received_at is not None, "event_time_ms sees to it"
     return ArchiveRow(
-        *position, to_ms(event.received_at), at, event.tenant, shopper_id(event), event.event_name, key, value
+        *position, to_ms(event.received_at), at, event.tenant, shopper_id(event) or None, event.event_name, key, value
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from features.items_changed import ITEMS_CHANGED
 from infra.errors import BadInput
 
 if TYPE_CHECKING:  # events.py calls these rules
@@ -55,7 +56,10 @@ def check(event: "Event") -> None:
     Raises:
         BadInput: the first rule that is broken.
     """
-    if event.user_id is None and event.anonymous_id is None:
+    if event.event_name == ITEMS_CHANGED:
+        if event.changed is None:
+            raise BadInput(f"{ITEMS_CHANGED} needs what changed.", path="changed", code="changed_required")
+    elif event.user_id is None and event.anonymous_id is None:
         raise BadInput("One of user_id and anonymous_id is needed.", path="user_id", code="shopper_required")
     if event.event_name in NEEDS_LINK and (event.link is None or event.anonymous_id is None):
         raise BadInput(f"{event.event_name} needs a link and its anonymous_id.", path="link", code="link_required")
@@ -134,6 +138,10 @@ def _amounts(event: "Event") -> Iterator[tuple[str, Decimal]]:
     for index, item in enumerate(event.items):
         if item.price is not None:
             yield f"items[{index}].price", item.price
+    for index, change in enumerate(event.changed.items if event.changed is not None else ()):
+        for name, amount in (("price_before", change.price_before), ("price", change.price)):
+            if amount is not None:
+                yield f"changed.items[{index}].{name}", amount
 
 
 def _ids(event: "Event") -> Iterator[tuple[str, str]]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from features.event_rules import NEEDS_ITEMS
-from features.events import EVENT_NAMES, IDENTITY_NAMES, Event, EventName, IdentityName
+from features.events import EVENT_NAMES, IDENTITY_NAMES, OUR_NAMES, Event
+from features.items_changed import ITEMS_CHANGED
 
 Schema = dict[str, Any]
 
@@ -21,7 +22,11 @@ _OF_LINKS: Final[Schema] = {
     "description": "Put on the log by Daogou itself; not taken from a sender.",
     "required": ["anonymous_id", "link"],
 }
-_MORE_NEEDS: Final[dict[EventName | IdentityName, Schema]] = {
+_OF_ITEMS: Final[Schema] = {
+    "description": "Put on the log by Daogou itself, into every partition; not taken from a sender.",
+    "required": ["changed"],
+}
+_MORE_NEEDS: Final[dict[str, Schema]] = {
     "identify": {"required": ["user_id", "anonymous_id"]},
     "search": {"required": ["search_term"]},
     "review_item": {"anyOf": [{"required": ["rating"]}, {"required": ["text"]}]},
@@ -31,7 +36,7 @@ _MORE_NEEDS: Final[dict[EventName | IdentityName, Schema]] = {
 
 def schemas() -> dict[str, Schema]:
     """Every schema by the name of its file, without `.json`."""
-    return {ENVELOPE: _envelope()} | {name: _kind(name) for name in (*EVENT_NAMES, *IDENTITY_NAMES)}
+    return {ENVELOPE: _envelope()} | {name: _kind(name) for name in (*EVENT_NAMES, *OUR_NAMES)}
 
 
 def text(schema: Schema) -> str:
@@ -46,14 +51,14 @@ def _envelope() -> Schema:
     return {
         "$schema": _DRAFT,
         **event,
-        "anyOf": [{"required": ["user_id"]}, {"required": ["anonymous_id"]}],
+        "anyOf": [{"required": ["user_id"]}, {"required": ["anonymous_id"]}, {"required": ["changed"]}],
         "dependentRequired": {"value": ["currency"]},
         "$defs": definitions,
     }
 
 
-def _kind(name: EventName | IdentityName) -> Schema:
-    more = _OF_LINKS if name in IDENTITY_NAMES else _MORE_NEEDS.get(name, {})
+def _kind(name: str) -> Schema:
+    more = _OF_ITEMS if name == ITEMS_CHANGED else _OF_LINKS if name in IDENTITY_NAMES else _MORE_NEEDS.get(name, {})
     properties: Schema = {"event_name": {"const": name}} | more.get("properties", {})
     required = list(more.get("required", ()))
     if name in NEEDS_ITEMS:

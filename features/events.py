@@ -13,12 +13,16 @@ import msgspec
 from msgspec import Meta
 
 from features.aliases.canonical import canonical
+from features.event_fields import MAX_ID as MAX_ID
+from features.event_fields import Id as Id
+from features.event_fields import Key, Time
 from features.event_rules import check, check_sent, rounded, time_out_of_range
 from features.event_versions import SCHEMA_VERSION, UNNAMED_VERSION, VERSIONS, Versions
+from features.items_changed import ITEMS_CHANGED, ItemsChanged
 from features.refusals import UNREADABLE, refusal
 from infra.clock import DAY_MS
 from infra.errors import BadInput
-from infra.keys import record_key
+from infra.keys import partition_of, record_key
 
 EventName = Literal[
     "page_view",
@@ -45,17 +49,16 @@ IdentityName = Literal[
     "identity_linked", "identity_unlinked", "shopper_absorbed", "shopper_released", "shopper_returned"
 ]
 IDENTITY_NAMES: Final[tuple[IdentityName, ...]] = get_args(IdentityName)
+# What it puts there about items; nobody may send it either, and it is no shopper's.
+CatalogueName = Literal["items_changed"]
+OUR_NAMES: Final[tuple[str, ...]] = (*IDENTITY_NAMES, ITEMS_CHANGED)
 
 MAX_ITEMS: Final = 500
-MAX_ID: Final = 256
 MAX_TEXT: Final = 4000
 MAX_SEARCH_TERM: Final = 500
 MAX_QUANTITY: Final = 100_000
 MAX_AGE_MS: Final = 30 * DAY_MS
 
-Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
-Time = Annotated[datetime, Meta(tz=True)]
-Key = Annotated[str, Meta(min_length=1, max_length=64)]
 Traits = Annotated[dict[Key, Annotated[str, Meta(max_length=500)]], Meta(max_length=50)]
 Consent = Annotated[dict[Key, bool], Meta(max_length=20)]
 
@@ -99,7 +102,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `daogou load` (no messages come of it, and any age is taken); the HTTP interface never sets it.
     """
 
-    event_name: Literal[EventName, IdentityName]
+    event_name: Literal[EventName, IdentityName, CatalogueName]
     occurred_at: Time
     event_id: Id
     source: Id = "site"
@@ -124,6 +127,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay_id: Id | None = None
     load_id: Id | None = None
     link: Link | None = None
+    changed: ItemsChanged | None = None
 
 
 class _Version(msgspec.Struct):
@@ -137,7 +141,7 @@ _decoder: Final = msgspec.json.Decoder(Event)
 _version_decoder: Final = msgspec.json.Decoder(_Version)
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 # Set by the receiver, never by the sender.
-_OURS: Final = ("received_at", "tenant", "replay_id", "load_id", "link")
+_OURS: Final = ("received_at", "tenant", "replay_id", "load_id", "link", "changed")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 
@@ -231,13 +235,22 @@ def event_time_ms(event: Event) -> int:
 
 
 def shopper_id(event: Event) -> str:
-    """Whose event it is: the user's where one is known, else the anonymous visitor's."""
+    """Whose event it is: the user's where one is known, else the anonymous visitor's; empty: nobody's."""
+    if event.event_name == ITEMS_CHANGED:
+        return ""
     return f"u-{event.user_id}" if event.user_id is not None else f"a-{event.anonymous_id}"
 
 
 def record_key_of(event: Event) -> str:
     """The key of the event's Kafka record, by which all events of one shopper are in one partition."""
-    return record_key(event.tenant, shopper_id(event))
+    return record_key(event.tenant, shopper_id(event) or ITEMS_CHANGED)
+
+
+def home_of(event: Event, partitions: int) -> int:
+    """The partition that the event belongs to: its shopper's, or the one that it was made for."""
+    if event.event_name == ITEMS_CHANGED and event.changed is not None:
+        return event.changed.into
+    return partition_of(record_key_of(event), partitions)
 
 
 def _sent(fields: dict[str, Any]) -> Event:
@@ -247,7 +260,7 @@ def _sent(fields: dict[str, Any]) -> Event:
         event = msgspec.convert(fields, Event)
     except UNREADABLE as error:
         raise _named(refusal(error, Event)) from None
-    if event.event_name in IDENTITY_NAMES:
+    if event.event_name in OUR_NAMES:
         raise _unknown_event()
     check(event)
     check_sent(event)

@@ -52,6 +52,8 @@ class History:
             self.counts.events += 1
             try:
                 event = received(raw, received_ms)
+                if not shopper_id(event):
+                    continue  # of the catalogue: it changes no shopper
                 entry = entry_of(event)
             except BadInput:
                 self.counts.undecodable += 1

@@ -12,6 +12,8 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | fence     | hash   | for good | log id → the last offset applied of that log        | streams.commit           |
 | timers    | zset   | for good | timer member → due, ms                              | streams.commit           |
 | partials  | hash   | for good | item's record key → its statistics here (msgpack)   | streams.commit           |
+| watchers  | zset   | for good | shopper who watches an item → since when, ms        | streams.commit           |
+| heard     | hash   | for good | catalogue partition → the last change of it heard   | streams.commit           |
 | epoch     | string | for good | counts assignments of the partition                 | streams.commit           |
 | live      | string | for good | name of the namespace that is served                | streams.commit           |
 | before    | string | for good | name of the namespace that was served before        | streams.replay.promotion |
@@ -22,6 +24,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
+| changes   | list   | until so | changes of items not yet put on the log of events   | features.catalog_store   |
 | merged    | hash   | for good | `version`, `number` of the newest snapshot          | features.snapshot_store  |
 | snapshot  | string | 10 min   | statistics of items; for so long after a newer one  | features.snapshot_store  |
 | shards    | string | for good | number of partitions that all keys are spread over  | infra.shards             |
@@ -79,6 +82,15 @@ class ShardKeys:
     def link(self, tenant: str, shopper_id: str) -> str:
         """To whom an anonymous id is linked; empty or missing: to nobody."""
         return self._of(tenant, "link", shopper_id)
+
+    def watchers(self, tenant: str, interest: str, item_id: str) -> str:
+        """Who watches an item because of one interest (`features.watching`)."""
+        return self._of(tenant, "watchers", interest) + f":{escape(item_id)}"
+
+    @property
+    def heard(self) -> str:
+        """Up to where the changes of each catalogue partition were taken."""
+        return self._shard(self.namespace, "heard")
 
     @property
     def rows_pattern(self) -> str:
@@ -195,6 +207,11 @@ def items(tenant: str, partition: int) -> str:
 def items_at(partition: int) -> str:
     """The position that the items of a catalogue partition are at, all tenants."""
     return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:items_at"
+
+
+def changes(partition: int) -> str:
+    """Changes of a catalogue partition's items that wait for Kafka's acknowledgement."""
+    return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:changes"
 
 
 def merged(tenant: str) -> str:

@@ -13,7 +13,7 @@ from serving.problems import Problem
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 # Set by the receiver of an event, never taken from its sender.
-_NOT_SENT: Final = ("received_at", "tenant", "replay_id", "load_id")
+_NOT_SENT: Final = ("received_at", "tenant", "replay_id", "load_id", "changed")
 _EVENT: Final = (
     "An event. Fields that are not named here are ignored: senders may tell more than is asked. Other vocabularies "
     "(Segment, Google Retail, Snowplow, AWS Personalize) are read by their own names; docs/formats.md lists them."

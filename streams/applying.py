@@ -112,6 +112,10 @@ class Applying:
             count(metrics.DEAD_LETTERS, number, topic=EVENTS, code=code)
         for what, number in counts.failed.items():
             count(metrics.DERIVED_FAILED, number, what=what)
+        for kind, number in counts.changes.items():
+            count(metrics.ITEM_CHANGES_HEARD, number, kind=kind)
+        for (kind, interest), number in counts.reached.items():
+            count(metrics.ITEM_CHANGE_WATCHERS, number, kind=kind, interest=interest)
         if counts.dead:
             _log.warning("records went to the dead letters", count=counts.dead, reasons=counts.reasons)
         for stage, seconds in counts.seconds.items():

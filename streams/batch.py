@@ -7,17 +7,18 @@ stop those behind it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from features import links, shoppers
-from features.events import Event, encode, received, record_key_of, shopper_id, to_ms
+from features import links, shoppers, watching
+from features.events import Event, encode, home_of, received, record_key_of, shopper_id, to_ms
 from features.identity import Entry, fold_entries, linked_now
 from features.item_changes import Review, review_of
+from features.items_changed import ITEMS_CHANGED
 from features.links import Whose, entry_of
 from features.shoppers import Row, Step
 from infra.errors import BadInput, TooLarge, Undecodable
 from infra.kafka import Outgoing
 from infra.keys import partition_of
 from infra.topics import EVENTS
-from streams.commit import RowRef
+from streams.commit import RowRef, Watcher
 from streams.dead_letters import MAX_RECORD, LogRecord, letter
 from streams.marketing import timers
 from streams.outbox import pack
@@ -64,6 +65,8 @@ class Applied:
     received: list[int] = field(default_factory=list)  # of each shopper scored: its first live event, ms
     newest: dict[int, int] = field(default_factory=dict)  # newest live event time by partition, ms
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    changes: dict[str, int] = field(default_factory=dict)  # changes of items heard, by kind
+    reached: dict[tuple[str, str], int] = field(default_factory=dict)  # watchers of those items, by kind and interest
     failed: dict[str, int] = field(default_factory=dict)  # shoppers whose `features` or `list` could not be made
 
     @property
@@ -144,7 +147,8 @@ class Visit:
 class Share:
     """What a batch holds for one partition; `fence` is the offset that it goes up to.
 
-    `items` are the record keys of items whose statistics it may change, `counted` is what changes them.
+    `items` are the record keys of items whose statistics it may change, `counted` is what changes them; `news` are
+    events about the catalogue, `heard` how far they go, by partition of the catalogue.
     """
 
     batch: PartitionBatch
@@ -155,6 +159,9 @@ class Share:
     letters: list[bytes] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+    news: list[Event] = field(default_factory=list)
+    heard: dict[str, str] = field(default_factory=dict)
 
     def bury(self, record: LogRecord, code: str, message: str, counts: Applied) -> None:
         """Put a record among the dead letters."""
@@ -174,6 +181,9 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
         share.fence = record.offset
         try:
             key, ref, event = _read(record, batch.partition, partitions)
+            if event.event_name == ITEMS_CHANGED:
+                share.news.append(event)
+                continue
             entry, review = entry_of(event), review_of(event)
         except BadInput as error:
             share.bury(record, error.reason, error.message, counts)
@@ -226,6 +236,11 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
     newest = max((entry.at for entry in visit.entries if isinstance(entry, Step) and entry.live), default=0)
     if newest > counts.newest.get(share.batch.partition, 0):
         counts.newest[share.batch.partition] = newest
+    if any(entry.name in watching.WATCHING or not isinstance(entry, Step) for entry in visit.entries):
+        ref = visit.ref
+        share.watchers += [
+            Watcher(ref.tenant, ref.shopper_id, *change) for change in watching.moved(row.state, visit.row.state)
+        ]
     after = timers.cart_due(visit.row.state, rules.cart_abandoned_ms)
     if after != before:
         share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
@@ -294,9 +309,9 @@ def _read(record: LogRecord, partition: int, partitions: int) -> tuple[str, RowR
         raise TooLarge(f"the record has {len(record.value):,} bytes, an event at most {MAX_RECORD:,}")
     event = received(record.value, record.timestamp)
     key = record_key_of(event)
-    right = partition_of(key, partitions)
+    right = partition_of(key, partitions) if event.event_name != ITEMS_CHANGED else home_of(event, partitions)
     if right != partition:
-        raise BadInput(f"the shopper belongs to partition {right}", code="wrong_partition")
+        raise BadInput(f"it belongs to partition {right}", code="wrong_partition")
     return key, RowRef(partition, event.tenant, shopper_id(event)), event
 
 

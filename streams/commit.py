@@ -37,13 +37,24 @@ class Claimed:
     fence: int
 
 
+class Watcher(NamedTuple):
+    """A shopper watches an item since `at` (event time, ms); None: not any more."""
+
+    tenant: str
+    shopper_id: str
+    interest: str
+    item_id: str
+    at: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionWrite:
     """All that one micro-batch changes in one partition.
 
     `expected` is the fence before, `fence` the one after; `timers` holds due times by member, None takes one
-    away; `partials` holds packed statistics by the item's record key, None takes one away; `outbox` holds packed
-    effects.
+    away; `partials` holds packed statistics by the item's record key, None takes one away; `watchers` says who
+    watches which item otherwise; `heard` up to where the catalogue's changes were taken, by its partition; `outbox`
+    holds packed effects.
     """
 
     partition: int
@@ -55,6 +66,8 @@ class PartitionWrite:
     timers: Mapping[str, int | None] = field(default_factory=dict)
     outbox: Sequence[bytes] = ()
     partials: Mapping[str, bytes | None] = field(default_factory=dict)
+    watchers: Sequence[Watcher] = ()
+    heard: Mapping[str, str] = field(default_factory=dict)
 
 
 class Due(NamedTuple):
@@ -311,10 +324,17 @@ class PartitionStore:
         gone = [member for member, due in write.timers.items() if due is None]
         counted = [(item, raw) for item, raw in write.partials.items() if raw is not None]
         forgotten = [item for item, raw in write.partials.items() if raw is None]
-        counts = (len(write.values), len(kept), len(gone), len(counted), len(forgotten))
+        watching = [keys.watchers(tenant, interest, item) for tenant, _, interest, item, _ in write.watchers]
+        counts = (
+            *(len(write.values), len(kept), len(gone), len(counted), len(forgotten)),
+            *(len(watching), len(write.heard)),
+        )
         return (
             COMMIT,
-            (keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, keys.partials, *write.values),
+            (
+                *(keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, keys.partials, keys.heard),
+                *(*write.values, *watching),
+            ),
             (
                 *(write.log, str(write.expected), str(write.fence), str(write.epoch), self.namespace(write.partition)),
                 *map(str, counts),
@@ -323,6 +343,8 @@ class PartitionStore:
                 *gone,
                 *(part for entry in counted for part in entry),
                 *forgotten,
+                *(text for _, who, _, _, at in write.watchers for text in ("" if at is None else str(at), who)),
+                *(text for entry in write.heard.items() for text in entry),
                 *write.outbox,
             ),
         )

@@ -28,10 +28,11 @@ local epoch = redis.call('INCR', KEYS[1])
 return {epoch, tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '-1'), redis.call('GET', KEYS[3]) or 'live'}
 """)
 
-# KEYS fence, epoch, live, timers, outbox, partials, then the keys to set
+# KEYS fence, epoch, live, timers, outbox, partials, heard, then the keys to set, then that of each change of watchers
 # ARGV log, expected fence, new fence, epoch, namespace, counts of values, timers set, timers removed, partials set,
-#      partials removed, then values, due and member of each timer set, members removed, field and value of each
-#      partial set, fields removed, outbox entries
+#      partials removed, changes of watchers, of what was heard; then values, due and member of each timer set, members
+#      removed, field and value of each partial set, fields removed, since when ('': not any more) and who of each
+#      change of watchers, field and value of each of what was heard, outbox entries
 # → {0, outbox length} or {1 epoch | 2 namespace | 3 fence, what Redis holds}
 COMMIT: Final = Script("""
 local epoch = redis.call('GET', KEYS[2]) or '0'
@@ -46,8 +47,9 @@ if fence ~= ARGV[2] then
 end
 local values, set, gone = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local counted, forgotten = tonumber(ARGV[9]), tonumber(ARGV[10])
-local at = 10
-for i = 1, values do redis.call('SET', KEYS[6 + i], ARGV[at + i]) end
+local watching, heard = tonumber(ARGV[11]), tonumber(ARGV[12])
+local at = 12
+for i = 1, values do redis.call('SET', KEYS[7 + i], ARGV[at + i]) end
 at = at + values
 for i = at + 1, at + 2 * set, 2 do redis.call('ZADD', KEYS[4], ARGV[i], ARGV[i + 1]) end
 at = at + 2 * set
@@ -57,6 +59,14 @@ for i = at + 1, at + 2 * counted, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV
 at = at + 2 * counted
 for i = at + 1, at + forgotten do redis.call('HDEL', KEYS[6], ARGV[i]) end
 at = at + forgotten
+for i = 1, watching do
+  local since, who = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+  if since == '' then redis.call('ZREM', KEYS[7 + values + i], who)
+  else redis.call('ZADD', KEYS[7 + values + i], since, who) end
+end
+at = at + 2 * watching
+for i = at + 1, at + 2 * heard, 2 do redis.call('HSET', KEYS[7], ARGV[i], ARGV[i + 1]) end
+at = at + 2 * heard
 for i = at + 1, #ARGV do redis.call('RPUSH', KEYS[5], ARGV[i]) end
 if ARGV[3] ~= ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return {0, redis.call('LLEN', KEYS[5])}

@@ -23,6 +23,7 @@ from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
 from streams.commit import Claimed, PartitionStore, PartitionWrite, RowRef
 from streams.derived import Derived
+from streams.hearing import Hearing
 from streams.statistics import ItemStatistics, Known
 
 
@@ -51,6 +52,7 @@ class Pipeline:
         self.log = ""
         self.bad_stop: BadStop | None = None
         self.statistics = ItemStatistics(store)
+        self._hearing = Hearing(store)
         self._unanswered: _Prepared | None = None
 
     async def claim(self, partitions: Iterable[int], log: str, *, forget_logs: str = "") -> Mapping[int, Claimed]:
@@ -109,6 +111,7 @@ class Pipeline:
         visits = [(share, visit) for share in shares for visit in share.visits]
         items = {share.batch.partition: share.items for share in shares if share.items}
         rows, known = await self.statistics.read([visit.ref for _, visit in visits], items)
+        await self._hearing.hear([share for share in shares if share.news], counts)
         stage.ended("read")
         for (share, visit), raw in zip(visits, rows, strict=True):
             fold_visit(share, visit, raw, self.rules, counts)
@@ -258,6 +261,8 @@ class Pipeline:
             timers=share.timers,
             outbox=share.letters,
             partials=partials,
+            watchers=share.watchers,
+            heard=share.heard,
         )
 
     def _shelf_writes(self, shelves: Mapping[RowRef, bytes]) -> list[PartitionWrite]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from features.catalog import decode_record
-from features.events import decode, record_key_of
+from features.events import decode, home_of, record_key_of
 from infra.errors import BadInput
 from infra.kafka import Outgoing, end_offsets, start_offsets
 from infra.keys import partition_of, record_key
@@ -53,12 +53,12 @@ def destination(letter: Letter, partitions: int) -> tuple[int, str]:
         kept = letter.key.decode()
     except UnicodeDecodeError:
         kept = ""
-    right = _right_key(letter)
+    right = _right_place(letter, partitions)
     if right is None:
         return (partition_of(kept, partitions), kept) if kept else (letter.partition % partitions, "")
-    partition = partition_of(right, partitions)
+    partition, key = right
     keeps = bool(kept) and (letter.topic == CATALOG or partition_of(kept, partitions) == partition)
-    return partition, kept if keeps else right
+    return partition, kept if keeps else key
 
 
 def refusal(letter: Letter, mark: Mark | None) -> str | None:
@@ -186,14 +186,16 @@ def _begun(mark: Mark | None) -> bool:
     return mark is not None and mark.state == "requeuing"
 
 
-def _right_key(letter: Letter) -> str | None:
-    """The key by which the record's partition is known; None: its bytes do not say."""
+def _right_place(letter: Letter, partitions: int) -> tuple[int, str] | None:
+    """The partition that the record belongs to, and its key; None: its bytes do not say."""
     try:
         if letter.topic == EVENTS:
-            return record_key_of(decode(letter.value or b""))
+            event = decode(letter.value or b"")
+            return home_of(event, partitions), record_key_of(event)
         if letter.topic == CATALOG:
             record = decode_record(letter.key, letter.value)
-            return record_key(record.tenant, record.item_id)
+            key = record_key(record.tenant, record.item_id)
+            return partition_of(key, partitions), key
     except BadInput:
         return None
     return None
