@@ -68,7 +68,7 @@ class Derived:
         return 0
 
     async def _write(self, online: OnlineWriter, rows: Sequence[tuple[str, State, str, int]]) -> None:
-        made = [OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows]
+        made = (OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows)
         with told_as_away(self._where):
             await online.write(SHOPPER_BEHAVIOUR, made)
 

@@ -1,6 +1,6 @@
 """The pipeline on a real Redis: what becomes of records, whatever the batches and the crashes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -290,10 +290,11 @@ class Picky(Popular):
 class PickyWriter(OnlineWriter):
     """Cannot pack the values of whoever met this item."""
 
-    async def write(self, view: View, rows: Sequence[OnlineRow]) -> int:
-        if any("poison" in str(row.values["recent_items"]) for row in rows):
+    async def write(self, view: View, rows: Iterable[OnlineRow]) -> int:
+        given = [*rows]
+        if any("poison" in str(row.values["recent_items"]) for row in given):
             raise OverflowError("what a shopper met")
-        return await super().write(view, rows)
+        return await super().write(view, given)
 
 
 @pytest.mark.parametrize("shoppers_beside", [1, 8])
