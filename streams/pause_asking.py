@@ -93,7 +93,7 @@ async def _until_at_rest(pauses: Pauses, found: Pause, within_s: float, say: Say
     except TimeoutError:
         raise Refused(
             f"the pause holds, but {there - rest} of {there} workers are still at work after {within_s:g} s; each "
-            "stops behind its present batch: look again with `daogou streams status`",
+            "stops behind its present batch or merge of statistics: look again with `daogou streams status`",
             code="not_in_time",
         ) from None
     say(f"paused   {there} workers stand still; go on: daogou streams resume")

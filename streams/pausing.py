@@ -1,4 +1,8 @@
-"""The pause of all workers of a shop: they keep their partitions and read ahead, and apply nothing; timers wait.
+"""The pause of all workers of a shop: they keep their partitions and read ahead, and write nothing of the shop's.
+
+No event and no catalogue record is applied, no timer fires, no namespace is promoted or goes on to be, no list is made
+anew, no statistics are merged. What was decided before still leaves for Kafka, what is on the log is still archived,
+and a released model is loaded, so that the first list afterwards is made by it.
 
 One key in Redis says so, outside of namespaces: it outlives workers, and a replay or a promotion does not touch it.
 """
@@ -19,6 +23,7 @@ from streams.commit import run_scripts
 from streams.inbox import Inbox
 from streams.lua import Script
 from streams.pipeline import Pipeline
+from streams.standstill import Standstill
 
 _log = logger(__name__)
 
@@ -121,7 +126,10 @@ class Pauses:
 
 
 class Gate:
-    """A worker's part: it looks for the pause, holds the inboxes, and says when nothing is under way any more."""
+    """A worker's part: it looks for the pause, holds the inboxes, and says when nothing is under way any more.
+
+    `beside` holds the work that no inbox feeds.
+    """
 
     def __init__(
         self, pauses: Pauses, pipeline: Pipeline, inboxes: Iterable[Inbox], token: str, measured: Metrics
@@ -132,6 +140,7 @@ class Gate:
         self._token = token
         self._metrics = measured
         self._rests = False
+        self.beside = Standstill()
         self.pause: Pause | None = None
 
     def closed(self) -> bool:
@@ -147,16 +156,20 @@ class Gate:
         found = await self._pauses.now()
         if found != self.pause:
             self._turn(found)
-        if self.pause is not None and not self._rests and all(inbox.at_rest for inbox in self._inboxes):
+        if self.pause is not None and not self._rests and self._nothing_under_way():
             async with self._pipeline.lock:  # timers that were being fired are
                 pass
             await self._pauses.rest(self._token, self.pause)
             self._rests = True
 
+    def _nothing_under_way(self) -> bool:
+        return self.beside.at_rest and all(inbox.at_rest for inbox in self._inboxes)
+
     def _turn(self, found: Pause | None) -> None:
         self.pause, self._rests = found, False
         for inbox in self._inboxes:
             inbox.hold(found is not None)
+        self.beside.hold(found is not None)
         self._metrics.set(metrics.PAUSED_SINCE, 0 if found is None else found.since_ms / 1000)
         if found is None:
             _log.info("resumed")

@@ -20,6 +20,7 @@ from serving import shelf
 from streams.commit import RowRef
 from streams.patience import patiently
 from streams.pipeline import Pipeline
+from streams.standstill import Standstill
 
 _log = logger(__name__)
 
@@ -32,10 +33,18 @@ _SCAN_COUNT: Final = 500
 class Rescoring:
     """Keeps every shelf of the owned partitions as new as its row, and of the model in service."""
 
-    def __init__(self, pipeline: Pipeline, measured: Metrics, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        measured: Metrics,
+        most_waiting: int = MOST_WAITING,
+        beside: Standstill | None = None,
+    ) -> None:
+        """`beside`: what holds it in a pause."""
         self._pipeline = pipeline
         self._metrics = measured
         self._most_waiting = most_waiting
+        self._beside = beside or Standstill()
         self._waiting: dict[RowRef, None] = {}  # in order of arrival; each shopper once, however often changed
         self._cursor: int | None = None  # where the sweep is; None: there is none
         self._found: list[RowRef] = []
@@ -71,16 +80,20 @@ class Rescoring:
         """
         while True:
             await self._some.wait()
-            if self._pipeline.derived.scorer is None:
-                self._waiting.clear()  # the sweep after a release finds them
-                self._some.clear()
-                continue
-            if self._waiting:
-                await self._rescore(self._next())
-            if self._cursor is not None or self._found:
-                await self._look_further()
-            if not self._waiting and self._cursor is None and not self._found:
-                self._some.clear()
+            async with self._beside.passage():
+                await self._turn()
+
+    async def _turn(self) -> None:
+        if self._pipeline.derived.scorer is None:
+            self._waiting.clear()  # the sweep after a release finds them
+            self._some.clear()
+            return
+        if self._waiting:
+            await self._rescore(self._next())
+        if self._cursor is not None or self._found:
+            await self._look_further()
+        if not self._waiting and self._cursor is None and not self._found:
+            self._some.clear()
 
     def _next(self) -> list[RowRef]:
         refs = list(islice(self._waiting, AT_ONCE))

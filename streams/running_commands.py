@@ -19,9 +19,10 @@ def streams_pause(
     timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")] = 60,
     data_dir: DataDir = None,
 ) -> None:
-    """Let all workers stand still: they keep their partitions and apply nothing, and no timer fires.
+    """Let all workers stand still: they keep their partitions and change no row, list, timer, statistic or namespace.
 
-    It holds over restarts until `daogou streams resume`. What is decided already still leaves for Kafka.
+    It holds over restarts until `daogou streams resume`. What is decided already still leaves for Kafka, what is on the
+    log is still archived, and `daogou replay` goes on in a namespace of its own.
     """
     from infra.clock import clock_from
     from infra.embedded.outside import Outside

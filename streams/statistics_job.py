@@ -15,6 +15,7 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from streams.holds import Hold
 from streams.patience import patiently
+from streams.standstill import Standstill
 
 HOLD: Final = "job:statistics"
 
@@ -49,11 +50,18 @@ class StatisticsJob:
     """Asks for a pass when one is due and something was applied since the last one.
 
     `hold` keeps other workers from doing the same; `reached` says how far the partitions are: an answer that differs
-    from the one before means that there is something to merge.
+    from the one before means that there is something to merge. `beside` holds passes in a pause.
     """
 
     def __init__(
-        self, hold: Hold, passes: Passes, reached: Callable[[], Awaitable[object]], measured: Metrics, *, every_s: float
+        self,
+        hold: Hold,
+        passes: Passes,
+        reached: Callable[[], Awaitable[object]],
+        measured: Metrics,
+        *,
+        every_s: float,
+        beside: Standstill | None = None,
     ) -> None:
         self._hold = hold
         self._passes = passes
@@ -62,6 +70,7 @@ class StatisticsJob:
         self._trouble = ""
         self._metrics = measured
         self._every_s = every_s
+        self._beside = beside or Standstill()
 
     async def run(self, monotonic: Callable[[], float]) -> None:
         """Merge every few seconds until cancelled.
@@ -75,8 +84,9 @@ class StatisticsJob:
                 await asyncio.sleep(min(self._every_s, _HELD_S))
                 if not await patiently("holding the statistics", self._held):
                     self._let_go()
-                elif monotonic() >= due:
-                    due = await self._pass(monotonic)
+                elif monotonic() >= due and not self._beside.held:
+                    async with self._beside.passage():
+                        due = await self._pass(monotonic)
         finally:
             self._let_go()
 

@@ -31,6 +31,7 @@ from streams.replay.live import all_fences
 from streams.replay.store import ReplayStore
 from streams.replay.swapping import Swap, lapse, swap
 from streams.replay.wishes import Wish, Wishes
+from streams.standstill import Standstill
 
 _log = logger(__name__)
 
@@ -55,7 +56,8 @@ class Followed:
 class Promotion:
     """Carries out the wishes for the partitions that the pipeline owns.
 
-    `replaying` makes the pipeline of a namespace; `swapped` hears of each partition that another is served from.
+    `replaying` makes the pipeline of a namespace; `swapped` hears of each partition that another is served from;
+    `beside` holds them in a pause: a promotion that has begun begins anew after it.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Promotion:
         swapped: Callable[[], None],
         measured: Metrics,
         clock: Clock,
+        beside: Standstill | None = None,
     ) -> None:
         self._live = live
         self._redis = redis
@@ -75,6 +78,7 @@ class Promotion:
         self._swapped = swapped
         self._metrics = measured
         self._clock = clock
+        self._beside = beside or Standstill()
         self._wishes = Wishes(redis, live.store.where)
 
     async def run(self) -> None:
@@ -95,9 +99,10 @@ class Promotion:
             RedisAway.
         """
         done = 0
-        for partition, wish in (await self._wishes.of(list(self._live.owned))).items():
-            if not wish.refused:
-                done += await self._carry_out(partition, wish)
+        async with self._beside.passage():
+            for partition, wish in (await self._wishes.of(list(self._live.owned))).items():
+                if not wish.refused and not self._beside.held:
+                    done += await self._carry_out(partition, wish)
         return done
 
     async def _carry_out(self, partition: int, wish: Wish) -> bool:
@@ -138,7 +143,7 @@ class _Chase:
         position = claimed[self._partition].fence + 1
         follower = await asyncio.to_thread(self._follow, position)
         try:
-            while (live := self._live()) is not None and await self._wanted():
+            while not self._of._beside.held and (live := self._live()) is not None and await self._wanted():
                 await step_done()
                 if self._fence > live.fence:
                     return False  # live has to come up first: meanwhile other partitions have their turn

@@ -96,7 +96,8 @@ class Parts:
         folder.mkdir(parents=True, exist_ok=True)
         self.app = create(settings.brokers, settings.group, folder, reading, settings.batch_events)
         self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
-        self._rescoring = Rescoring(self.pipeline, measured)
+        self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
+        self._rescoring = Rescoring(self.pipeline, measured, beside=self._gate.beside)
         self._releases = ReleaseFollower(
             self.pipeline.derived,
             Releases(lambda: released(settings.models_dir), _load),
@@ -114,7 +115,6 @@ class Parts:
             Filing(),
             measured,
         )
-        self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
         ends = Ends(
             lambda partitions: asyncio.to_thread(self._ends.of, partitions),
             lambda: self._began,
@@ -140,6 +140,7 @@ class Parts:
             self._rescoring.sweep,
             measured,
             clock,
+            self._gate.beside,
         )
         self._statistics = StatisticsJob(
             Hold(redis, STATISTICS_HOLD, token, alone=True, where=where),
@@ -147,6 +148,7 @@ class Parts:
             partial(reached, redis, settings.partition_count, where),
             measured,
             every_s=settings.statistics_s,
+            beside=self._gate.beside,
         )
         self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
         self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
