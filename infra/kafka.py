@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka import Producer as _Producer
 
 from infra.acknowledgements import Acknowledgements
 from infra.brokers import Bootstrap
 from infra.errors import BadInput, KafkaAway, Refused, TooLarge
 from infra.kafka_admin import create_topics, end_offsets, fault_of, log_id, start_offsets
 from infra.kafka_client import Heard, consumer_config, producer_config
+from infra.kafka_sending import Outgoing, Sending
+from infra.logs import logger
 
 __all__ = [
     "Follower",
@@ -32,8 +33,10 @@ __all__ = [
     "start_offsets",
 ]
 
+_log = logger(__name__)
+
 _LINGER_MS: Final = 5
-_POLL_S: Final = 0.1
+_MADE_ANEW_S: Final = 5.0
 _QUIET_S: Final = 10.0
 _ASK_S: Final = 1.0
 
@@ -56,37 +59,34 @@ class Record:
         return self.timestamp_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One record to be written; a `value` of None is a tombstone."""
-
-    topic: str
-    partition: int
-    key: str
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 class Producer:
     """Writes from asyncio and returns when Kafka has acknowledged with acks=all.
 
     A record that fails may still have reached the log (the acknowledgement was lost): its id makes the repeat harmless.
+    A client that has given up for good is replaced by another one, not more often than every five seconds.
     """
 
-    def __init__(self, bootstrap: Bootstrap, *, embedded: bool, timeout_ms: int = 5000) -> None:
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        *,
+        embedded: bool,
+        timeout_ms: int = 5000,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._bootstrap = bootstrap
-        self._timeout_ms = timeout_ms
-        self._heard = Heard()
-        config = producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS)
-        self._producer = _Producer(config | {"error_cb": self._heard})
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._timeout_s = timeout_ms / 1000
+        self._config = producer_config(bootstrap, embedded, timeout_ms, _LINGER_MS)
+        self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()  # whoever asks whether it may succeed need not be on the loop
+        self._sending = Sending(self._config, self._timeout_s)
+        self._made_s = monotonic()
 
     async def start(self) -> None:
         """Begin to serve acknowledgements; a broker that is away shows at the first send, not here."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._sending.start()
 
     async def send(self, record: Outgoing) -> int:
         """Write one record; its offset.
@@ -107,43 +107,43 @@ class Producer:
             return []
         assert self._loop is not None, "start() comes first"
         self.check()
-        answers = Acknowledgements(len(records), self._loop)
+        sending, answers = self._sending, Acknowledgements(len(records), self._loop)
         for index, record in enumerate(records):
             try:
-                _produce(self._producer, record, answers.callback(index))
+                sending.produce(record, answers.callback(index))
             except (BufferError, KafkaException) as error:
                 answers.refuse(error)
         await answers.done
         if answers.failed is not None:
-            raise _told(answers.failed, self._bootstrap, self._heard.last)
-        self._heard.forget()
+            raise _told(answers.failed, self._bootstrap, sending.heard.last)
+        sending.heard.forget()
         return answers.offsets
 
     def check(self) -> None:
-        """Whether it may still succeed.
+        """Whether it may still succeed; a client that has given up is replaced.
 
         Raises:
-            KafkaAway: the client has given up for good; a new process makes a new one.
+            KafkaAway: it has given up again, too soon for yet another one.
         """
-        heard = self._heard.last
-        if heard is not None and heard.fatal():
-            raise KafkaAway(
-                f"the client that writes to Kafka at {self._bootstrap} has given up: {heard.str()}; restart"
-            )
+        with self._lock:
+            why = self._sending.given_up
+            if why is None:
+                return
+            wait_s = self._made_s + _MADE_ANEW_S - self._monotonic()
+            if wait_s > 0:
+                raise KafkaAway(
+                    f"the client that writes to Kafka at {self._bootstrap} has given up ({why.str()}); another one is "
+                    f"made in {wait_s:.0f} s; if it gives up, too, see what the brokers' logs say"
+                )
+            _log.error("the client that writes to Kafka has given up and is made anew", why=why.str())
+            self._sending.retire()
+            self._sending, self._made_s = Sending(self._config, self._timeout_s), self._monotonic()
+            if self._loop is not None:
+                self._sending.start()
 
     def close(self) -> None:
         """Send what waits, at most as long as one send may take, and end."""
-        self._producer.flush(self._timeout_ms / 1000)
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._ending.is_set():
-            try:
-                self._producer.poll(_POLL_S)
-            except KafkaException as error:  # the client has given up: it still has to say so of every record
-                self._heard(error.args[0])
+        self._sending.close()
 
 
 class Follower:
@@ -249,17 +249,6 @@ class Follower:
         fault = fault_of(self._bootstrap, self._topic, error)
         if fault is not None:
             raise fault
-
-
-def _produce(producer: _Producer, record: Outgoing, on_delivery: Callable[..., None]) -> None:
-    producer.produce(
-        record.topic,
-        value=record.value,
-        key=record.key,
-        partition=record.partition,
-        on_delivery=on_delivery,
-        headers=list(record.headers) or None,
-    )
 
 
 def _told(error: Exception | KafkaError, bootstrap: Bootstrap, heard: KafkaError | None) -> KafkaAway | BadInput:
