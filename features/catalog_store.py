@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from features import catalog
 from features.catalog import FacetRecord, Item
 from infra import keys
+from infra.logs import logger
 
+_log = logger(__name__)
+
+_NAMED: Final = 5  # of the items that cannot be read, in the log
 _SCAN_COUNT: Final = 1000
 _LOG: Final = "log:"  # before the id of a log, in the position
 
@@ -112,18 +117,31 @@ class CatalogStore:
             await pipe.execute()
 
     async def load(
-        self, tenant: str, partitions: Iterable[int], log: str | None = None
+        self,
+        tenant: str,
+        partitions: Iterable[int],
+        log: str | None = None,
+        *,
+        unreadable: list[str] | None = None,
     ) -> tuple[dict[str, Item], dict[int, tuple[str, int]]]:
         """All items of a tenant in these partitions, and positions that they are at least at.
 
-        The positions are read first: what is applied meanwhile is in the items and comes again on the log.
+        The positions are read first: what is applied meanwhile is in the items and comes again on the log. An item
+        that cannot be read is left out and told in the log; `unreadable` takes the ids of such.
         """
         wanted = list(partitions)
         positions = await self.positions(wanted, log)
         items: dict[str, Item] = {}
+        lost: list[str] = [] if unreadable is None else unreadable
         for partition in wanted:
             async for item_id, packed in self._redis.hscan_iter(keys.items(tenant, partition), count=_SCAN_COUNT):
-                items[item_id.decode()] = catalog.decode(packed)
+                named = item_id.decode(errors="replace")
+                item = _readable(packed)
+                if item is None:
+                    lost.append(named)
+                else:
+                    items[named] = item
+        _tell_unreadable(lost)
         return items, positions
 
     async def get(self, tenant: str, item_ids: Sequence[str], partitions: int) -> dict[str, Item]:
@@ -158,11 +176,32 @@ class CatalogStore:
             for tenant, ids in wanted.items():
                 pipe.hmget(hashes[tenant], ids)
             found: list[list[bytes | None]] = await pipe.execute()
-        return {
-            (tenant, item_id): None if packed is None else catalog.decode(packed)
+        held = {
+            (tenant, item_id): packed
             for (tenant, ids), packs in zip(wanted.items(), found, strict=True)
             for item_id, packed in zip(ids, packs, strict=True)
         }
+        items = {key: None if packed is None else _readable(packed) for key, packed in held.items()}
+        _tell_unreadable([key[1] for key, packed in held.items() if packed is not None and items[key] is None])
+        return items
+
+
+def _readable(packed: bytes) -> Item | None:
+    """The item; None for bytes that are none, from which nothing can be made but a new item."""
+    try:
+        return catalog.decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _tell_unreadable(item_ids: Sequence[str]) -> None:
+    if item_ids:
+        _log.error(
+            "items in Redis cannot be read and count as not there; `daogou catalogue rebuild` brings them back",
+            code="item_unreadable",
+            count=len(item_ids),
+            first=list(item_ids[:_NAMED]),
+        )
 
 
 def _merged(items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]) -> dict[tuple[str, str], Any]:

@@ -100,6 +100,9 @@ ITEM_CHANGE_WATCHERS: Final = Metric(
     "shoppers who watched the item of such a change",
     ("kind", "interest"),
 )
+CATALOG_UNREADABLE: Final = Metric(
+    "daogou_catalog_unreadable", "gauge", "items in Redis that could not be read when they were last loaded"
+)
 CATALOG_ITEMS: Final = Metric("daogou_catalog_items", "gauge", "items in this process's catalogue")
 ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "events written to the archive")
 MODEL_RELEASED: Final = Metric(
@@ -145,6 +148,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     ITEM_CHANGES_HEARD,
     ITEM_CHANGE_WATCHERS,
     CATALOG_ITEMS,
+    CATALOG_UNREADABLE,
     ARCHIVED_EVENTS,
     MODEL_RELEASED,
     MODEL_WAITS,
@@ -158,13 +162,22 @@ OF_API: Final[tuple[Metric, ...]] = (
     EVENTS_REFUSED,
     CATALOG_RECORDS,
     CATALOG_ITEMS,
+    CATALOG_UNREADABLE,
     MODEL_RELEASED,
     MODEL_WAITS,
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
 )
-_OF_API_ALONE: Final = (EVENTS_TAKEN, EVENTS_REFUSED, CATALOG_ITEMS, HTTP_SECONDS, PAGE_FALLBACKS, ITEMS_SHOWN)
+_OF_API_ALONE: Final = (
+    EVENTS_TAKEN,
+    EVENTS_REFUSED,
+    CATALOG_ITEMS,
+    CATALOG_UNREADABLE,
+    HTTP_SECONDS,
+    PAGE_FALLBACKS,
+    ITEMS_SHOWN,
+)
 OF_WORKER: Final[tuple[Metric, ...]] = tuple(one for one in METRICS if one not in _OF_API_ALONE)
 
 

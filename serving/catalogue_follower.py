@@ -10,7 +10,7 @@ from features.catalog_store import CatalogStore
 from infra.errors import BadInput
 from infra.kafka import Follower, Record
 from infra.logs import logger
-from infra.metrics import CATALOG_ITEMS, CATALOG_RECORDS, Metrics
+from infra.metrics import CATALOG_ITEMS, CATALOG_RECORDS, CATALOG_UNREADABLE, Metrics
 from infra.redis import told_as_away
 from serving.catalogue import Catalogue
 from serving.following import PAUSE_S, Following
@@ -68,7 +68,7 @@ class CatalogueFollower:
         return len(self._catalogue)
 
     async def load(self) -> None:
-        """All items as Redis has them, and a reader from there on.
+        """All items as Redis has them, without those that cannot be read, and a reader from there on.
 
         Raises:
             RedisAway, KafkaAway.
@@ -81,8 +81,11 @@ class CatalogueFollower:
         }
         self._partitions = range(len(starts))
         self._loads = await self._foreign_loads()
+        unreadable: list[str] = []
         with told_as_away(self._where):
-            items, stands = await self._store.load(self._tenant, self._partitions, self._topic.log)
+            items, stands = await self._store.load(
+                self._tenant, self._partitions, self._topic.log, unreadable=unreadable
+            )
         # A position before the log's start has nothing behind it but what was compacted or forgotten.
         positions = {
             partition: max(start, stands[partition][1] + 1) if partition in stands else start
@@ -91,6 +94,7 @@ class CatalogueFollower:
         self._catalogue.replace_all(items, {partition: at - 1 for partition, at in positions.items()})
         self._follow(positions)
         self._metrics.set(CATALOG_ITEMS, len(self._catalogue))
+        self._metrics.set(CATALOG_UNREADABLE, len(unreadable))
 
     async def run(self) -> None:
         """Apply records as they come; after trouble, load anew. Ends only when cancelled."""

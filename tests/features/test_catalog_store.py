@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from features.catalog import Content, FacetRecord, Item, Price, Stock
 from features.catalog_store import CatalogStore
+from infra.keys import items as items_key
 from infra.keys import partition_of, record_key
 
 PARTITIONS = 4
@@ -37,6 +38,19 @@ async def test_a_later_batch_adds_to_what_is_there_and_removes(redis: Redis) -> 
     await store.apply(0, [price("a", 3), FacetRecord(tenant="default", item_id="b")], "log", 2)
     items, _ = await store.load("default", [0])
     assert items == {"a": Item(item_id="a", content=Content(name="A"), price=Price(price=Decimal(3), currency="EUR"))}
+
+
+async def test_a_facet_of_an_item_that_cannot_be_read_begins_it_anew(redis: Redis) -> None:
+    store = CatalogStore(redis)
+    await store.apply(0, [content("a", "A"), content("b", "B")], "log", 1)
+    await redis.hset(items_key("default", 0), "a", b"\xff")
+    left: list[str] = []
+    assert set((await store.load("default", [0], unreadable=left))[0]) == {"b"}
+    assert left == ["a"]
+    assert await store.apply(0, [price("a", 3), price("b", 4)], "log", 2)
+    items, _ = await store.load("default", [0])
+    assert (items["a"].price, items["a"].content) == (Price(price=Decimal(3), currency="EUR"), None)
+    assert items["b"].content == Content(name="B")
 
 
 async def test_what_was_applied_is_not_applied_again(redis: Redis) -> None:

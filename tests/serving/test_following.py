@@ -10,11 +10,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
+from features.catalog import Content, FacetRecord
 from features.catalog_store import CatalogStore
 from infra.errors import KafkaAway, RedisAway, Refused
 from infra.kafka import Record
-from infra.keys import record_key
+from infra.keys import items, record_key
 from infra.metrics import Metrics
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -111,6 +113,23 @@ async def test_the_catalogue_is_followed_again_whatever_happened_while_it_was_lo
     assert item is not None
     assert catalogue.name("tea") == "Green tea"
     assert follower.trouble == ""
+
+
+async def test_an_item_that_cannot_be_read_is_left_out_and_counted(redis: Redis) -> None:
+    script, catalogue, store, measured = Script(), Catalogue(), CatalogStore(redis), Metrics()
+    named = [FacetRecord(tenant=TENANT, item_id=one, content=Content(name=one)) for one in ("cup", "tea")]
+    await store.apply(0, named, "another log", 1)
+    await redis.hset(items(TENANT, 0), mapping={"tea": b"\xff", "pot": b""})
+    follower = CatalogueFollower(catalogue, store, topic(script), TENANT, where="r:1", metrics=measured, pause_s=0)
+    with capture_logs() as logged:
+        await follower.load()
+    assert [catalogue.item(one) is not None for one in ("cup", "tea", "pot")] == [True, False, False]
+    assert b"daogou_catalog_unreadable 2.0" in measured.text()
+    [told] = [line for line in logged if line.get("code") == "item_unreadable"]
+    assert (told["count"], sorted(told["first"])) == (2, ["pot", "tea"])
+    script.reads = [[facet(0, "tea", "Tea")]]
+    await done(asyncio.ensure_future(follower.run()), script)
+    assert catalogue.name("tea") == "Tea"
 
 
 async def test_one_record_that_cannot_be_read_is_passed_over(redis: Redis) -> None:
