@@ -30,6 +30,11 @@ def normalised(scores: Floats) -> Floats:
     )
 
 
+def scale_of(mean: float, spread: float) -> float:
+    """What brings scores of such mean and deviation to deviation 1, as `normalised` does; 0 where all are alike."""
+    return 1 / spread if spread > _ROUNDING * abs(mean) else 0.0
+
+
 def weighted(shares: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:
     """What each source, `normalised`, adds to the fused score: [shoppers, items] each."""
     counts = msgspec.structs.asdict(weights)

@@ -32,26 +32,29 @@ _GAPS_MS: Final = np.array(
 class Histories(NamedTuple):
     """A batch of shoppers: `items` rows of the item tower (0 where padded), `length` how many are real."""
 
-    items: Ints  # [batch, 50]
-    kinds: Ints  # [batch, 50]
-    gaps: Ints  # [batch, 50]
+    items: Ints  # [batch, 50 or less]
+    kinds: Ints  # [batch, 50 or less]
+    gaps: Ints  # [batch, 50 or less]
     length: Ints  # [batch]
     facts: Floats  # [batch, FACTS]
 
 
-def pack(rows: list[list[tuple[int, int, int]]], facts: Floats) -> Histories:
-    """Histories from (item row, kind row, time in ms), oldest first; the last 50 of each count."""
-    shape = (len(rows), MAX_INTERACTIONS)
-    items, kinds, ages = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    length = np.zeros(len(rows), dtype=np.int64)
-    for at, row in enumerate(rows):
-        kept = row[-MAX_INTERACTIONS:]
-        length[at] = len(kept)
-        if kept:
-            columns = np.array(kept, dtype=np.int64).T
-            items[at, : len(kept)], kinds[at, : len(kept)] = columns[0], columns[1]
-            ages[at, : len(kept)] = columns[2][-1] - columns[2]
-    return Histories(items, kinds, np.digitize(ages, _GAPS_MS), length, facts)
+def pack(lengths: Ints, items: Ints, kinds: Ints, times: Ints, facts: Floats) -> Histories:
+    """Histories as wide as the longest of them; the last 50 interactions of each count.
+
+    Args:
+        lengths: how many interactions each shopper has.
+        items, kinds, times: item row, kind row and ms of each interaction, oldest first, one shopper behind the other.
+        facts: [shoppers, FACTS].
+    """
+    ends, kept = np.cumsum(lengths), np.minimum(lengths, MAX_INTERACTIONS)
+    place = np.arange(int(kept.max(initial=0)))
+    real = place < kept[:, None]
+    at = np.where(real, (ends - kept)[:, None] + place, len(times))
+    # Behind them stands what padding is made of.
+    items, kinds, times = (np.append(column, 0) for column in (items, kinds, times))
+    ages = np.where(real, times[np.where(kept > 0, ends - 1, 0)][:, None] - times[at], 0)
+    return Histories(items[at], kinds[at], np.searchsorted(_GAPS_MS, ages, side="right"), kept, facts)
 
 
 class _Block(nn.Module):
@@ -68,21 +71,37 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, last: Tensor | None) -> Tensor:
         """[batch, length, width] → the same, or [batch, 1, width] at `last` alone."""
-        batch, length, width = x.shape
-        rows = torch.arange(batch)
         normed = self.before(x)
-        asking = normed if last is None else normed[rows, last][:, None]
-        kept = x if last is None else x[rows, last][:, None]
-        query = self.query(asking).view(batch, asking.shape[1], HEADS, width // HEADS).transpose(1, 2)
-        key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
         if last is None:
-            heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            kept, heard = x, self._heard_by_all(normed)
         else:
-            seen = (torch.arange(length)[None] <= last[:, None])[:, None, None]
-            heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        kept = kept + self.drop(self.out(heard.transpose(1, 2).reshape(asking.shape)))
+            rows = torch.arange(len(x))
+            kept, heard = x[rows, last][:, None], self._heard_by_one(normed, normed[rows, last], last)
+        kept = kept + self.drop(self.out(heard))
         out: Tensor = kept + self.drop(self.narrow(functional.gelu(self.wide(self.between(kept)))))
         return out
+
+    def _heard_by_all(self, normed: Tensor) -> Tensor:
+        batch, length, width = normed.shape
+        query = self.query(normed).view(batch, length, HEADS, width // HEADS).transpose(1, 2)
+        key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
+        heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return heard.transpose(1, 2).reshape(normed.shape)
+
+    def _heard_by_one(self, normed: Tensor, asking: Tensor, last: Tensor) -> Tensor:
+        """[batch, 1, width]. One position asks, so the key matrix is brought to its query and the value matrix to what
+        it hears, not both to all positions; a bias of keys is the same for all of them, and says nothing.
+        """
+        batch, length, width = normed.shape
+        each = width // HEADS
+        keys, values = self.key_value.weight.view(2, HEADS, each, width)
+        query = self.query(asking).view(batch, HEADS, each).transpose(0, 1) @ keys
+        match = query.transpose(0, 1) @ normed.transpose(1, 2) / each**0.5
+        match = match.masked_fill((torch.arange(length) > last[:, None])[:, None], -torch.inf)
+        heard = torch.softmax(match, 2) @ normed
+        told = heard.transpose(0, 1) @ values.transpose(1, 2)
+        out: Tensor = told.transpose(0, 1).reshape(batch, width) + self.key_value.bias[width:]
+        return out[:, None]
 
 
 class UserTower(nn.Module):
@@ -113,7 +132,7 @@ class UserTower(nn.Module):
         nn.init.ones_(self.popular.bias)
 
     def forward(self, vectors: Tensor, shoppers: Histories) -> Tensor:
-        """Args: vectors [batch, 50, width (+1)] of the items. Returns: [batch, width + 1]."""
+        """Args: vectors [batch, length, width (+1)] of the items. Returns: [batch, width + 1]."""
         vectors = vectors[..., : self.width]
         batch, length, _ = vectors.shape
         count = torch.from_numpy(shoppers.length)
@@ -127,7 +146,9 @@ class UserTower(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x, count if number == LAYERS - 1 else None)
         read = self.leave(x[:, 0])
-        match = (self.copy_key(entered) * self.copy_query(read)[:, None]).sum(-1) / self.width**0.5
+        # The bias of `copy_key` is the same for all items, and says nothing.
+        asked = self.copy_query(read) @ self.copy_key.weight
+        match = (entered @ asked[..., None])[..., 0] / self.width**0.5
         match = match.masked_fill(torch.arange(length + 1)[None] >= count[:, None], -1e9)
         share = torch.softmax(match, 1)[:, :length] * (count > 0)[:, None]
         copied = functional.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)

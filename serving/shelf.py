@@ -1,19 +1,19 @@
 """The shelf: one shopper's candidates, made by the worker after the last event, read at each page view.
 
-A page view seldom looks beyond the first few dozen of them: those come decoded, the rest in packed parts that are
-decoded when they are reached.
+A page view seldom looks beyond the first few dozen of them: those come decoded, the rest packed, to be decoded when
+they are reached.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
 import msgspec
 
-from models.candidates import Candidate
+from models.candidates import Candidate, Candidates
 
-_PART: Final = 40
+_FIRST: Final = 40
 
 
 class Shelf(msgspec.Struct):
@@ -23,7 +23,7 @@ class Shelf(msgspec.Struct):
     log: str
     offset: int
     scored_at: int  # event time of the shopper's newest event, ms
-    candidates: list[Candidate]
+    candidates: Candidates
     row_mark: bytes = b""  # `mark_of` the row that it was made from
 
 
@@ -34,17 +34,17 @@ class OpenShelf(msgspec.Struct, array_like=True):
     log: str
     offset: int
     scored_at: int
-    first: list[Candidate]
-    rest: list[msgspec.Raw]
+    first: Candidates
+    rest: msgspec.Raw  # Candidates
     row_mark: bytes = b""
 
     def __iter__(self) -> Iterator[Candidate]:
-        return chain(self.first, chain.from_iterable(map(_part_decoder.decode, self.rest)))
+        return chain(self.first, chain.from_iterable(map(_rest_decoder.decode, (self.rest,))))
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(OpenShelf)
-_part_decoder: Final = msgspec.msgpack.Decoder(list[Candidate])
+_rest_decoder: Final = msgspec.msgpack.Decoder(Candidates)
 
 
 def mark_of(row: bytes) -> bytes:
@@ -57,10 +57,10 @@ def mark_of(row: bytes) -> bytes:
 
 def encode(shelf: Shelf) -> bytes:
     """Packed for Redis."""
-    first, *rest = _parts(shelf.candidates) or [[]]
-    packed = [msgspec.Raw(_encoder.encode(part)) for part in rest]
+    of = shelf.candidates
+    first, rest = of.part(0, _FIRST), msgspec.Raw(_encoder.encode(of.part(_FIRST, len(of))))
     return _encoder.encode(
-        OpenShelf(shelf.model_version, shelf.log, shelf.offset, shelf.scored_at, list(first), packed, shelf.row_mark)
+        OpenShelf(shelf.model_version, shelf.log, shelf.offset, shelf.scored_at, first, rest, shelf.row_mark)
     )
 
 
@@ -71,7 +71,8 @@ def decode(raw: bytes) -> Shelf:
         msgspec.DecodeError: the bytes are no shelf.
     """
     found = opened(raw)
-    return Shelf(found.model_version, found.log, found.offset, found.scored_at, list(found), found.row_mark)
+    of = Candidates.of(found)
+    return Shelf(found.model_version, found.log, found.offset, found.scored_at, of, found.row_mark)
 
 
 def opened(raw: bytes) -> OpenShelf:
@@ -81,7 +82,3 @@ def opened(raw: bytes) -> OpenShelf:
         msgspec.DecodeError: the bytes are no shelf.
     """
     return _decoder.decode(raw)
-
-
-def _parts(candidates: Sequence[Candidate]) -> list[Sequence[Candidate]]:
-    return [candidates[at : at + _PART] for at in range(0, len(candidates), _PART)]

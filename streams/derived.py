@@ -14,7 +14,7 @@ from infra.errors import DaogouError
 from infra.keys import LIVE, feast_project
 from infra.logs import logger, said
 from infra.redis import told_as_away
-from models.candidates import Candidate
+from models.candidates import Candidates
 from serving.shelf import Shelf, encode, mark_of
 
 _log = logger(__name__)
@@ -31,7 +31,7 @@ class Scoring(Protocol):
         """The artifact's version."""
         ...
 
-    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
+    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[Candidates]:
         """Candidates of each shopper, best first."""
         ...
 

@@ -15,7 +15,7 @@ from features.catalog import Content, Item, Price, Stock
 from features.events import Event, EventItem, EventName
 from infra.keys import ShardKeys, partition_of, record_key
 from infra.settings import Settings
-from models.candidates import Candidate
+from models.candidates import Candidate, Candidates
 from serving import shelf
 from serving.shelf import Shelf
 from tests.serving.artifacts import released
@@ -123,7 +123,8 @@ class PageShop:
         row = shoppers.fold(shoppers.empty(), steps, LATENESS_MS).row
         assert row.state.cart.keys() == set(cart)
         packed = shoppers.encode(row)
-        made = Shelf(MODEL, "", 0, row.state.newest, self._candidates(cart, bought, met), shelf.mark_of(packed))
+        candidates = Candidates.of(self._candidates(cart, bought, met))
+        made = Shelf(MODEL, "", 0, row.state.newest, candidates, shelf.mark_of(packed))
         self._values.append((f"u-{user_id}", packed, shelf.encode(made)))
         return Shopper(user_id, frozenset(cart), frozenset(bought))
 

@@ -1,6 +1,6 @@
 """The scorer: a model written by hand, whose every score follows by reasoning."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from features.shoppers import Interaction, Purchased, State
 from models.artifact import NEIGHBOURS
 from models.candidates import Candidate
+from models.choosing import PARTS
 from models.fusion import Weights, fuse
-from models.scorer import PARTS, RECENCY, Fitted, Scorer, facts_of, packed
+from models.item_to_item import RECENCY
+from models.scorer import Fitted, Scorer, facts_of, packed
 from models.user_tower import UserTower
 
 DAY = 86_400_000
@@ -113,7 +115,7 @@ def test_scores_are_the_fused_ones() -> None:
         assert one.repeat_score == pytest.approx(float(fuse(parts, weights["all"])[0, place[one.item_id]]), abs=1e-6)
 
 
-def by_id(listed: list[Candidate]) -> dict[str, Candidate]:
+def by_id(listed: Iterable[Candidate]) -> dict[str, Candidate]:
     return {one.item_id: one for one in listed}
 
 
@@ -132,8 +134,9 @@ def test_where_nothing_spoke_nothing_is_the_because(state: State) -> None:
 def test_the_source_is_the_part_that_gave_most() -> None:
     scorer = Scorer(fitted({"new": Weights(0, 1, 0.1, 0), "all": Weights(0, 1, 0.1, 1)}))
     (popular,) = scorer.score([State()], 4, NOW)
-    assert popular[0].item_id == "cup"
-    assert popular[0].source == "popular"
+    first = next(iter(popular))
+    assert first.item_id == "cup"
+    assert first.source == "popular"
     found = by_id(scorer.score([met("old")], 4, NOW)[0])
     assert found["jar"].source == "item_to_item"
     assert found["cup"].source == "popular"

@@ -19,7 +19,7 @@ from features.events import Event, EventItem, EventName
 from infra.keys import ShardKeys, partition_of, record_key
 from infra.settings import Settings
 from infra.topics import EVENTS
-from models.candidates import Candidate
+from models.candidates import Candidate, Candidates
 from serving import shelf
 from serving.app import Api
 from serving.shelf import Shelf
@@ -89,7 +89,7 @@ class AShop:
         """Put a shelf beside a user's row, made of it as it is."""
         keys = ShardKeys(self.partition(f"u-{user_id}"))
         row = await self.redis.get(keys.row(self.settings.tenant, f"u-{user_id}")) or b""
-        made = Shelf("m1", self.log, 0, int(NOW.timestamp() * 1000), list(candidates), shelf.mark_of(row))
+        made = Shelf("m1", self.log, 0, int(NOW.timestamp() * 1000), Candidates.of(candidates), shelf.mark_of(row))
         await self.redis.set(keys.shelf(self.settings.tenant, f"u-{user_id}"), shelf.encode(made))
 
     async def applied(self, partition: int, offset: int) -> None:

@@ -22,7 +22,7 @@ from infra.errors import Fenced, RedisAway, WentBack
 from infra.keys import LIVE, ShardKeys, feast_project
 from infra.settings import Settings
 from infra.topics import DEAD_LETTERS
-from models.candidates import Candidate
+from models.candidates import Candidates
 from serving import shelf
 from streams.batch import PartitionBatch
 from streams.commit import PartitionStore, PartitionWrite, RowRef
@@ -281,7 +281,7 @@ async def test_a_batch_whose_answer_was_lost_is_written_once_and_accounted_as_if
 class Picky(Popular):
     """Cannot make a list for whoever met this item."""
 
-    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
+    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[Candidates]:
         if any(one.item_id == "poison" for state in states for one in state.interactions):
             raise ValueError("what a shopper met")
         return super().score(states, k, at_ms)

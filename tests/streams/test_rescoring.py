@@ -13,7 +13,7 @@ from infra.errors import ArtifactBroken
 from infra.keys import ShardKeys
 from infra.metrics import Metrics
 from infra.settings import Settings
-from models.candidates import Candidate
+from models.candidates import Candidates
 from serving import shelf
 from streams.commit import RowRef
 from streams.derived import Scoring
@@ -120,7 +120,7 @@ async def test_a_start_finds_the_lists_that_are_older_than_their_rows(settings: 
     home = partition_of_event(event("s7", "page_view"))
     key = ShardKeys(home).shelf("default", "u-s7")
     old = shelf.decode(await redis.get(key))
-    await redis.set(key, shelf.encode(shelf.Shelf("v1", LOG, 0, old.scored_at, [], b"another")))
+    await redis.set(key, shelf.encode(shelf.Shelf("v1", LOG, 0, old.scored_at, Candidates.of([]), b"another")))
     shop.start().sweep()
     async with asyncio.timeout(LIMIT_S):
         while shelf.decode(await redis.get(key)) != old:
@@ -291,7 +291,7 @@ class Counting(Popular):
         super().__init__("v1")
         self.scored: dict[int, int] = {}
 
-    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[list[Candidate]]:
+    def score(self, states: Sequence[State], k: int, at_ms: int) -> list[Candidates]:
         for state in states:
             self.scored[state.newest] = self.scored.get(state.newest, 0) + 1
         return super().score(states, k, at_ms)
