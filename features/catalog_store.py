@@ -1,5 +1,6 @@
 """The catalogue in Redis: one hash of items per catalogue partition, and the log position that it is at."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from redis.asyncio import Redis
 
 from features import catalog
 from features.catalog import FacetRecord, Item
+from features.catalog_changes import Telling
+from features.events import encode
 from infra import keys
 from infra.logs import logger
 
@@ -17,12 +20,17 @@ _NAMED: Final = 5  # of the items that cannot be read, in the log
 _SCAN_COUNT: Final = 1000
 _LOG: Final = "log:"  # before the id of a log, in the position
 
+_FIRST: Final = "first:"  # before the id of a log: the offset at which its first reading ends
+
 # Writes only if nobody wrote since the items were read, so that reading, merging and writing are one step;
-# answers 1 if it wrote. KEYS[1] the position, KEYS[2…] the hashes of items. ARGV: log, offset, the count of
-# writes when read ('' for none), then (number of the hash, item id, packed item or '' if removed), repeated.
+# answers 1 if it wrote. KEYS[1] the position, KEYS[2] the changes that wait, KEYS[3…] the hashes of items. ARGV: log,
+# offset, the count of writes when read ('' for none), how many changes follow; the changes; then (number of the hash,
+# item id, packed item or '' if removed), repeated.
 _WRITE: Final = """
 if (redis.call('HGET', KEYS[1], 'writes') or '') ~= ARGV[3] then return 0 end
-for i = 4, #ARGV, 3 do
+local told = tonumber(ARGV[4])
+for i = 5, 4 + told do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 5 + told, #ARGV, 3 do
   local hash = KEYS[tonumber(ARGV[i])]
   if ARGV[i + 2] == '' then redis.call('HDEL', hash, ARGV[i + 1])
   else redis.call('HSET', hash, ARGV[i + 1], ARGV[i + 2]) end
@@ -32,9 +40,16 @@ redis.call('HINCRBY', KEYS[1], 'writes', 1)
 return 1
 """
 
+# KEYS[1] the changes that wait. ARGV: the digest of the first, which goes if it is still the first.
+_TOLD: Final = """
+local first = redis.call('LINDEX', KEYS[1], 0)
+if first and redis.sha1hex(first) == ARGV[1] then redis.call('LPOP', KEYS[1]) end
+return redis.call('LLEN', KEYS[1])
+"""
+
 
 class CatalogStore:
-    """Writer and reader of the families `items` and `items_at`.
+    """Writer and reader of the families `items`, `items_at`, `changes` and `began`.
 
     A partition's position is kept for each log that wrote to it, so that a load without the broker does not
     make the worker go through Kafka's log again.
@@ -43,26 +58,80 @@ class CatalogStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._write = redis.register_script(_WRITE)
+        self._told = redis.register_script(_TOLD)
 
-    async def apply(self, partition: int, records: Sequence[FacetRecord], log: str, offset: int) -> bool:
+    async def apply(
+        self,
+        partition: int,
+        records: Sequence[FacetRecord],
+        log: str,
+        offset: int,
+        *,
+        at_ms: int = 0,
+        telling: Telling | None = None,
+    ) -> bool:
         """Put records of one partition, up to `offset` of `log`, into the items: all of them or none.
+
+        With `telling`, what of it is told goes to the changes that wait, in the same step. `at_ms` is when the first
+        of the records was written.
 
         False if the partition is at or beyond that offset already: nothing was done.
         """
         at = keys.items_at(partition)
         tenants = sorted({record.tenant for record in records})
         hashes = {tenant: keys.items(tenant, partition) for tenant in tenants}
+        began = await self._began(dict.fromkeys(tenants, at_ms))
         while True:
-            reached, writes = await self._fields(at, f"log:{log}", "writes")
+            reached, writes = await self._fields(at, f"{_LOG}{log}", "writes")
             if reached is not None and int(reached) >= offset:
                 return False
             items = await self._items(hashes, records)
-            changed: list[bytes | str | int] = []
-            for (tenant, item_id), item in _merged(items, records).items():
+            merged = _merged(items, records)
+            told = [] if telling is None else [encode(event) for event in telling.events(items, merged, began)]
+            changed: list[bytes | str | int] = [*told]
+            for (tenant, item_id), item in merged.items():
                 packed = b"" if item is None else catalog.encode(item)
-                changed += (tenants.index(tenant) + 2, item_id, packed)
-            if await self._write([at, *hashes.values()], [log, offset, writes or b"", *changed]):
+                changed += (tenants.index(tenant) + 3, item_id, packed)
+            head = (log, offset, writes or b"", len(told))
+            if await self._write([at, keys.changes(partition), *hashes.values()], [*head, *changed]):
                 return True
+
+    async def _began(self, at_ms: Mapping[str, int]) -> dict[str, int]:
+        """When the catalogue of each tenant began, ms: now, if that is not known yet."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for tenant, at in at_ms.items():
+                pipe.setnx(keys.catalogue_began(tenant), at)
+                pipe.get(keys.catalogue_began(tenant))
+            found = await pipe.execute()
+        return {tenant: int(raw) for tenant, raw in zip(at_ms, found[1::2], strict=True)}
+
+    async def waiting(self, partition: int) -> bytes | None:
+        """The first change of a partition that waits to be told, as it lies there; None: all are told."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.lindex(keys.changes(partition), 0)
+            found: list[bytes | None] = await pipe.execute()
+        return found[0]
+
+    async def told(self, partition: int, change: bytes) -> None:
+        """It is on the log: take it away. A second time does nothing."""
+        digest = hashlib.sha1(change, usedforsecurity=False).hexdigest()
+        await self._told([keys.changes(partition)], [digest])
+
+    async def begin_reading(self, log: str, ends: Mapping[int, int]) -> None:
+        """A log is read for the first time, in these partitions: what it holds now, below its end, is no news."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition, end in ends.items():
+                pipe.hsetnx(keys.items_at(partition), f"{_FIRST}{log}", str(end))
+            await pipe.execute()
+
+    async def first_readings(self, partitions: Iterable[int], log: str) -> dict[int, int]:
+        """The offset from which on changes of a log are news, by partition, where it is not the log's start."""
+        wanted = list(partitions)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in wanted:
+                pipe.hget(keys.items_at(partition), f"{_FIRST}{log}")
+            found: list[bytes | None] = await pipe.execute()
+        return {partition: int(end) for partition, end in zip(wanted, found, strict=True) if end is not None}
 
     async def positions(self, partitions: Iterable[int], log: str | None = None) -> dict[int, tuple[str, int]]:
         """(log, last offset applied) of each partition that has one: of the given log, else of the last."""
@@ -100,12 +169,15 @@ class CatalogStore:
         tenants: Iterable[str],
         items: Mapping[tuple[str, str], Item],
         reached: Mapping[str, int],
+        began: Mapping[str, int],
     ) -> None:
         """Put these items, by tenant and id, in the place of all that these tenants have in a partition, in one step.
 
-        `reached` are the last offsets of the logs that the items come from. Nobody else may write meanwhile.
+        `reached` are the last offsets of the logs that the items come from, `began` when the catalogue of each tenant
+        began, ms. Nobody else may write meanwhile, and nothing of it is told.
         """
         at = keys.items_at(partition)
+        await self._began(began)
         async with self._redis.pipeline(transaction=True) as pipe:
             for tenant in tenants:
                 pipe.delete(keys.items(tenant, partition))

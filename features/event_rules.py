@@ -34,8 +34,8 @@ MAX_MONEY: Final = Decimal(10) ** 12
 MONEY_PLACES: Final = 6
 _MOST_PLACES: Final = 30  # what the log may hold: a decimal of a million places must never be written out
 _STEP: Final = Decimal(1).scaleb(-MONEY_PLACES)
-_EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 # Control characters, and lone surrogates, which are no text in UTF-8.
 _NOT_IN_IDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NOT_IN_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
@@ -65,9 +65,9 @@ def check(event: "Event") -> None:
         raise BadInput(f"{event.event_name} needs a link and its anonymous_id.", path="link", code="link_required")
     for name in ("occurred_at", "sent_at", "received_at"):
         time: datetime | None = getattr(event, name)
-        if time is not None and not _EARLIEST <= time <= _LATEST:
+        if time is not None and not EARLIEST <= time <= LATEST:
             raise time_out_of_range(name)
-    if event.link is not None and not _EARLIEST <= event.link.since <= _LATEST:
+    if event.link is not None and not EARLIEST <= event.link.since <= LATEST:
         raise time_out_of_range("link.since")
     for path, amount in _amounts(event):
         check_amount(path, amount)

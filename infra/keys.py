@@ -24,6 +24,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
+| began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_store   |
 | changes   | list   | until so | changes of items not yet put on the log of events   | features.catalog_store   |
 | merged    | hash   | for good | `version`, `number` of the newest snapshot          | features.snapshot_store  |
 | snapshot  | string | 10 min   | statistics of items; for so long after a newer one  | features.snapshot_store  |
@@ -207,6 +208,11 @@ def items(tenant: str, partition: int) -> str:
 def items_at(partition: int) -> str:
     """The position that the items of a catalogue partition are at, all tenants."""
     return f"daogou:{{c{partition}}}:{_NONE}:{_NONE}:items_at"
+
+
+def catalogue_began(tenant: str) -> str:
+    """When the first facet of a tenant's catalogue was written, as far as is known."""
+    return f"daogou:{{catalogue}}:{_NONE}:{escape(tenant)}:began"
 
 
 def changes(partition: int) -> str:

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     cart_abandoned_s: int = Field(
         3600, ge=1, le=30 * 86_400, description="seconds a cart is left alone before a message"
     )
+    low_stock: int = Field(
+        5, ge=1, le=1_000_000, description="pieces of an item that are few enough to tell its watchers"
+    )
     statistics_s: int = Field(
         10, ge=1, le=3600, description="seconds between merges of the statistics of items, more if a merge takes long"
     )

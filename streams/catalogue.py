@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from features.aggregates import ITEM_CONTENT
 from features.catalog import FacetRecord, decode_record
 from features.catalog_archive import Facet, contents
+from features.catalog_changes import LOW_STOCK, Place, Telling
 from features.catalog_store import CatalogStore
 from features.online import OnlineRow, OnlineWriter
 from infra import metrics
@@ -23,6 +24,7 @@ from streams.continuity import NOTHING_READ, Continuity, NextOnLog
 from streams.dead_letters import MAX_RECORD, letter
 from streams.inbox import Inbox
 from streams.patience import patiently
+from streams.telling import Teller
 
 _log = logger(__name__)
 
@@ -41,13 +43,19 @@ class CatalogueKeeper:
         *,
         partitions: int,
         where: str = "Redis",
+        teller: Teller | None = None,
+        low_stock: int = LOW_STOCK,
     ) -> None:
+        """`teller` hears of each partition in which changes may wait; `low_stock`: so many pieces are few."""
         self._store = store
         self._online = online
         self._producer = producer
         self._partitions = partitions
         self._where = where
+        self._teller = teller
+        self._low_stock = low_stock
         self._reached: dict[int, int] = {}
+        self._news_from: dict[int, int] = {}
         self._lock = asyncio.Lock()
         self._order = Continuity(CATALOG, next_on_log)
         self.log = ""
@@ -68,7 +76,22 @@ class CatalogueKeeper:
             self._order.begin(NOTHING_READ)
             self.log = log
             self._reached = dict.fromkeys(partitions, -1) | await self._positions(partitions)
+            with told_as_away(self._where):
+                self._news_from = await self._store.first_readings(partitions, log)
+            if self._teller is not None:
+                self._teller.note(partitions)
             return dict(self._reached)
+
+    async def first_reading(self, ends: Mapping[int, int]) -> None:
+        """Nothing of the log was applied in these partitions yet: what it holds up to here, below `ends`, is no news.
+
+        Raises:
+            RedisAway.
+        """
+        async with self._lock:
+            with told_as_away(self._where):
+                await self._store.begin_reading(self.log, ends)
+                self._news_from |= await self._store.first_readings(list(ends), self.log)
 
     def read_from(self, positions: Mapping[int, int]) -> None:
         """Reading goes on at these offsets."""
@@ -89,6 +112,9 @@ class CatalogueKeeper:
                     continue
                 batch = PartitionBatch(chunk.partition, self.log, chunk.records, topic=CATALOG)
                 done = await patiently("applying facets", self.apply, batch, measured)
+                if self._teller is not None:
+                    self._teller.note([chunk.partition])
+                    await self._teller.until_told()
                 measured.count(metrics.CATALOG_RECORDS, done)
 
     async def apply(self, batch: PartitionBatch, measured: Metrics) -> int:
@@ -124,11 +150,26 @@ class CatalogueKeeper:
                 # moved.
                 offset = new[-1].offset
                 await write_contents(self._store, self._online, facets, self._partitions)
-                await self._store.apply(batch.partition, [each.record for each in facets], batch.log, offset)
+                await self._apply(batch.partition, batch.log, facets, offset)
             self._reached[batch.partition] = offset
             if self.bad_stop is not None:
                 self.bad_stop.note(CATALOG, len(new), reasons)
             return len(facets)
+
+    async def _apply(self, partition: int, log: str, facets: Sequence[Facet], offset: int) -> None:
+        """Into the items, and what is told of it beside them; the rest of a first reading is no news."""
+        news_from = self._news_from.get(partition, 0)
+        old = [facet for facet in facets if facet.offset < news_from]
+        new = facets[len(old) :]
+        if old:
+            through = old[-1].offset if new else offset
+            await self._store.apply(partition, [one.record for one in old], log, through, at_ms=old[0].at_ms)
+        if new or not old:
+            last = {(one.record.tenant, one.record.item_id): Place(one.offset, one.at_ms) for one in new}
+            telling = Telling(log, partition, self._low_stock, last)
+            at_ms = new[0].at_ms if new else 0
+            records = [one.record for one in new]
+            await self._store.apply(partition, records, log, offset, at_ms=at_ms, telling=telling)
 
     async def check(self) -> None:
         """Compare the positions in Redis with what this process applied.

@@ -154,8 +154,11 @@ async def _replace(settings: Settings, redis: Redis, read: _Read, phases: Phases
         for key, item in items.items():
             if item is not None:
                 shares[partition_of(record_key(*key), partitions)][key] = item
+        began: dict[str, int] = {}
+        for facet in facets:
+            began.setdefault(facet.record.tenant, facet.at_ms)  # they are in the order of time
         for partition, share in shares.items():
-            await store.replace(partition, tenants, share, read.reached.get(partition, {}))
+            await store.replace(partition, tenants, share, read.reached.get(partition, {}), began)
             advance(len(share))
             await held.renew()
     return Rebuilt(len(facets), sum(item is not None for item in items.values()))

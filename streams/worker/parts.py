@@ -16,7 +16,7 @@ from features.online import OnlineWriter
 from infra.clock import clock_from
 from infra.errors import DaogouError
 from infra.kafka import Producer
-from infra.kafka_admin import EndOffsets
+from infra.kafka_admin import EndOffsets, end_offsets
 from infra.keys import LIVE, feast_project
 from infra.logs import logger
 from infra.metrics import Metrics
@@ -49,6 +49,7 @@ from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
 from streams.statistics_merging import reached
 from streams.statistics_process import MergingProcess
+from streams.telling import Teller
 from streams.worker.app import create, note_applied
 from streams.worker.ends import Ends
 from streams.worker.health import Health
@@ -123,6 +124,7 @@ class Parts:
         )
         self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed)
         online = OnlineWriter(redis, feast_project(LIVE))
+        self._teller = Teller(catalogue, producer, settings.partition_count, measured, where)
         self._keeper = CatalogueKeeper(
             catalogue,
             online,
@@ -130,6 +132,8 @@ class Parts:
             partial(next_on_log, logs, CATALOG),
             partitions=settings.partition_count,
             where=where,
+            teller=self._teller,
+            low_stock=settings.low_stock,
         )
         self._note_begun = partial(note_begun, settings, redis, logs.events)
         self._promotion = Promotion(
@@ -185,6 +189,7 @@ class Parts:
             self._applying.run(),
             self._drainer.run(),
             self._keeper.run(self._inboxes[CATALOG], self._batch_events, self._metrics),
+            self._teller.run(),
             self._firing.run(self._metrics),
             self._releases.run(),
             self._rescoring.run(),
@@ -246,6 +251,11 @@ class Parts:
         logs = self._logs
         await patiently("asking for a stop", self._bad_stop.begin, CATALOG, logs.catalogue)
         reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
+        new = [partition for partition, offset in reached.items() if offset < 0]
+        if new:
+            ends = await patiently("reading offsets", asyncio.to_thread, end_offsets, logs.bootstrap, CATALOG)
+            unread = {partition: ends[partition] for partition in new if ends[partition] > 0}
+            await patiently("beginning with a catalogue", self._keeper.first_reading, unread)
         positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached, self._metrics)
         self._inboxes[CATALOG].clear()
         self._keeper.read_from(positions)

@@ -27,6 +27,7 @@ DEFAULTS = {
     "lateness_h": 24,
     "shelf_size": 200,
     "cart_abandoned_s": 3600,
+    "low_stock": 5,
     "statistics_s": 10,
     "outbox_max": 10_000,
     "bad_share_max": 0.5,

@@ -127,7 +127,7 @@ async def test_a_removed_tenants_items_are_gone_and_positions_are_kept(redis: As
     store = CatalogStore(redis)
     tea = Item(item_id="tea", price=Price(price=Decimal(1), currency="EUR"))
     await store.apply(0, [FacetRecord(tenant="a", item_id="x", price=tea.price)], "log-1", 5)
-    await store.replace(0, ["a", "b"], {("b", "tea"): tea}, {"log-1": 5, "log-2": 7})
+    await store.replace(0, ["a", "b"], {("b", "tea"): tea}, {"log-1": 5, "log-2": 7}, {"b": 1})
     assert await store.logs([0, 1]) == {0: {"log-1": 5, "log-2": 7}, 1: {}}
     assert (await store.load("a", [0]))[0] == {}
     assert (await store.load("b", [0]))[0] == {"tea": tea}
