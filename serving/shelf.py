@@ -1,7 +1,7 @@
 """The shelf: one shopper's candidates, made by the worker after the last event, read at each page view.
 
-A page view seldom looks beyond the first few dozen of them: those come decoded, the rest packed, to be decoded when
-they are reached.
+A page view seldom looks beyond the first few dozen of them: those come decoded, the rest in packed parts that are
+decoded when they are reached.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import msgspec
 
 from models.candidates import Candidate, Candidates
 
-_FIRST: Final = 40
+_PART: Final = 40
 
 
 class Shelf(msgspec.Struct):
@@ -35,16 +35,16 @@ class OpenShelf(msgspec.Struct, array_like=True):
     offset: int
     scored_at: int
     first: Candidates
-    rest: msgspec.Raw  # Candidates
+    rest: list[msgspec.Raw]  # Candidates each
     row_mark: bytes = b""
 
     def __iter__(self) -> Iterator[Candidate]:
-        return chain(self.first, chain.from_iterable(map(_rest_decoder.decode, (self.rest,))))
+        return chain(self.first, chain.from_iterable(map(_part_decoder.decode, self.rest)))
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(OpenShelf)
-_rest_decoder: Final = msgspec.msgpack.Decoder(Candidates)
+_part_decoder: Final = msgspec.msgpack.Decoder(Candidates)
 
 
 def mark_of(row: bytes) -> bytes:
@@ -58,7 +58,8 @@ def mark_of(row: bytes) -> bytes:
 def encode(shelf: Shelf) -> bytes:
     """Packed for Redis."""
     of = shelf.candidates
-    first, rest = of.part(0, _FIRST), msgspec.Raw(_encoder.encode(of.part(_FIRST, len(of))))
+    first = of.part(0, _PART)
+    rest = [msgspec.Raw(_encoder.encode(of.part(at, at + _PART))) for at in range(_PART, len(of), _PART)]
     return _encoder.encode(
         OpenShelf(shelf.model_version, shelf.log, shelf.offset, shelf.scored_at, first, rest, shelf.row_mark)
     )
