@@ -16,6 +16,7 @@ from streams.archive_commands import archive_app
 from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.identity_commands import identity_app
+from streams.item_commands import items_app
 from streams.model_commands import evaluate, quiet_threads, release, train
 from streams.replay_commands import replay_app
 from streams.running_commands import streams_app
@@ -42,6 +43,7 @@ app.add_typer(archive_app, name="archive", help="The archive of all events: list
 app.add_typer(dead_letters_app, name="dead-letters", help="What could not be processed: look, put back, set aside.")
 app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, roll back, drop it.")
 app.add_typer(identity_app, name="identity", help="Which ids are one person: look, undo a merge.")
+app.add_typer(items_app, name="items", help="Items of the catalogue, and who watches them.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
