@@ -15,7 +15,9 @@ replay_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The namespace of the replay.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")]
 
-Force = Annotated[bool, typer.Option("--force", help="Even if it lacks loads that live has applied.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Even if it lacks records that live has applied, or other code made it.")
+]
 
 
 @replay_app.command("run", epilog="Example: daogou replay run --source archive --into with-new-feature")

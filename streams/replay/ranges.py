@@ -45,10 +45,13 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The windows of a range in their order, and what is worth saying of them."""
+    """The windows of a range in their order, what is worth saying of them, and how many of their offsets the archive
+    does not hold though it holds later ones.
+    """
 
     windows: list[Window]
     said: str = ""
+    missing: int = 0
 
 
 def bound(option: str, text: str) -> Bound:
@@ -174,7 +177,10 @@ def in_archive(archive: EventArchive, order: ArchiveOrder, of: Range, live: Mapp
         if len(entries) > 1
         else "loads first, by their first receipt, then the rest: the archive has no order files"
     )
-    return Found(list(in_order(windows, entries, _guessed(archive))), _with_holes(archive, said))
+    missing = _missing(archive, windows)
+    if missing:
+        said = f"{said}; {missing:,} offsets between files are missing in the archive"
+    return Found(list(in_order(windows, entries, _guessed(archive))), said, missing)
 
 
 def _held(archive: EventArchive, log: str | None) -> dict[tuple[str, int], Window]:
@@ -187,14 +193,15 @@ def _held(archive: EventArchive, log: str | None) -> dict[tuple[str, int], Windo
     return held
 
 
-def _with_holes(archive: EventArchive, said: str) -> str:
-    reached: dict[tuple[str, int], int] = {}
-    missing = 0
-    for one in archive.segments():
-        known = reached.get((one.log, one.partition), one.first - 1)
-        missing += max(0, one.first - known - 1)
-        reached[one.log, one.partition] = max(known, one.last)
-    return f"{said}; {missing:,} offsets between files are missing in the archive" if missing else said
+def _missing(archive: EventArchive, windows: Sequence[Window]) -> int:
+    """Offsets of the windows that are in no file."""
+    held, missing = archive.spans(), 0
+    for window in windows:
+        reached = window.first - 1
+        for first, last in sorted(held[window.log, window.partition]):
+            missing += max(0, min(first, window.last + 1) - reached - 1)
+            reached = max(reached, min(last, window.last))
+    return missing
 
 
 def _first_at(archive: EventArchive, bound: Bound) -> dict[tuple[str, int], int]:

@@ -88,6 +88,7 @@ class Replayer:
                 wanted=wanted,
                 windows=what.windows,
                 order=what.said,
+                missing=what.missing,
                 started_ms=self._clock.now_ms(),
             )
         elif differing := replay.wanted.differing(wanted):

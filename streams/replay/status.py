@@ -64,6 +64,8 @@ async def _lines(
         f"        applied {replay.applied:,}, duplicates {replay.duplicates:,}, late {replay.late:,}, "
         f"dead {replay.dead:,}{f' ({_reasons(replay)})' if replay.reasons else ''}",
     ]
+    if replay.missing:
+        lines.append(f"        {replay.missing:,} offsets of it are missing in the archive")
     if replay.counted < done:
         lines.append(
             f"        {done - replay.counted:,} more records were applied just before it was killed, uncounted"

@@ -134,6 +134,22 @@ async def test_a_replay_of_a_part_is_not_promoted_unless_forced(own: Settings, r
     assert error.value.reason == "no_worker"
 
 
+async def test_a_replay_over_holes_is_not_promoted_unless_forced(own: Settings, redis: Redis) -> None:
+    archive(own, made(4, 30))
+    more = made(4, 200)
+    for records in more.records.values():
+        del records[: len(records) // 2]
+    archive(own, more)
+    done = await replay_with(own, ReplayRequest("holes", score=False), quietly(), CLOCK)
+    assert done.missing > 0
+    with pytest.raises(Refused, match=rf"{done.missing:,} offsets that the archive does not hold") as refused:
+        await asyncio.to_thread(promote, own, "holes", 1, quietly(), CLOCK)
+    assert refused.value.reason == "namespace_lacks"
+    with pytest.raises(Refused) as error:
+        await asyncio.to_thread(promote, own, "holes", 1, quietly(), CLOCK, force=True)
+    assert error.value.reason == "no_worker"
+
+
 async def test_there_is_nothing_to_roll_back_to(own: Settings, redis: Redis) -> None:
     with pytest.raises(NotFound) as error:
         await asyncio.to_thread(rollback, own, 1, quietly(), CLOCK)

@@ -149,7 +149,12 @@ def test_an_archive_that_begins_late_or_has_holes(settings: Settings) -> None:
     for records in more.records.values():
         del records[: len(records) // 2 + 10]
     archive(settings, more)
-    assert "are missing in the archive" in in_archive(store, order, Range(since=Bound(earliest=True)), {}).said
+    found = in_archive(store, order, Range(since=Bound(earliest=True)), {})
+    assert f"{found.missing:,} offsets between files are missing in the archive" in found.said
+    held = sum(last - first + 1 for spans in store.spans().values() for first, last in spans)
+    assert found.missing == sum(w.last - w.first + 1 for w in found.windows) - held > 0
+    whole = Range(Bound(offset=2), Bound(offset=3))
+    assert in_archive(store, order, whole, {}).missing == 0, "holes outside of the range are not its own"
 
 
 async def test_a_file_through_its_mapping_goes_into_the_namespace_alone(
