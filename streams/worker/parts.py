@@ -292,9 +292,12 @@ class Parts:
 
 def _load(artifact: Path) -> Scoring:
     # torch takes seconds to import: a worker that scores nothing yet does without it.
+    import torch
+
     from models.artifact import Artifact
     from models.scorer import Scorer, opened
 
+    torch.set_num_threads(1)  # a worker is for one core; threads that wait for each other take what others need
     scorer: Scoring = Scorer(opened(Artifact.open(artifact)))
     return scorer
 
