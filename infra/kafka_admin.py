@@ -105,17 +105,24 @@ def end_offsets(bootstrap: Bootstrap, topic: str) -> dict[int, int]:
 class EndOffsets:
     """The same for some partitions of one topic, again and again over one connection."""
 
-    def __init__(self, bootstrap: Bootstrap, topic: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, topic: str, admin: "Admin | None" = None) -> None:
         self._topic = topic
-        self._admin = Admin(bootstrap)
+        self._admin = admin or Admin(bootstrap)
+        self._answered = True
 
     def of(self, partitions: Iterable[int]) -> dict[int, int]:
-        """The offset after the last record, by partition; blocks for ten seconds at most.
+        """The offset after the last record, by partition; blocks for twelve seconds at most.
 
         Raises:
             KafkaAway, NotFound: no broker answers; it has no such topic.
         """
-        return self._admin.offsets(self._topic, partitions, _SPECS.latest())
+        if not self._answered:
+            # The client does not ask by itself who leads now: after brokers changed it would be refused for minutes.
+            self._admin.topics(_TOLD_AFTER_S, self._topic)
+        self._answered = False
+        found = self._admin.offsets(self._topic, partitions, _SPECS.latest())
+        self._answered = True
+        return found
 
 
 def start_offsets(bootstrap: Bootstrap, topic: str) -> dict[int, int]:
