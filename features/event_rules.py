@@ -30,6 +30,13 @@ NEEDS_ITEMS: Final = frozenset(
 NEEDS_LINK: Final = frozenset(
     ("identity_linked", "identity_unlinked", "shopper_absorbed", "shopper_released", "shopper_returned")
 )
+# What a row may have to keep of one event, and hand over in one record of at most a million bytes.
+MAX_ITEM_ID_BYTES: Final = 512
+MAX_ITEMS_BYTES: Final = 400_000
+_TEXTS_OF_ITEM: Final = 3
+_MOST_BYTES: Final = 4  # of one character
+_MAY_BE_LONG: Final = MAX_ITEM_ID_BYTES // _MOST_BYTES  # an id of so many characters is within the bound
+_MAY_BE_MUCH: Final = MAX_ITEMS_BYTES // (_TEXTS_OF_ITEM * _MOST_BYTES * 256)  # so many items are
 MAX_MONEY: Final = Decimal(10) ** 12
 MONEY_PLACES: Final = 6
 _MOST_PLACES: Final = 30  # what the log may hold: a decimal of a million places must never be written out
@@ -71,8 +78,29 @@ def check(event: "Event") -> None:
         raise time_out_of_range("link.since")
     for path, amount in _amounts(event):
         check_amount(path, amount)
+    _check_size(event)
     if not event.items and event.event_name in NEEDS_ITEMS:
         raise BadInput(f"{event.event_name} needs at least one item.", path="items", code="items_required")
+
+
+def _check_size(event: "Event") -> None:
+    for index, item in enumerate(event.items):
+        if len(item.item_id) > _MAY_BE_LONG and _bytes(item.item_id) > MAX_ITEM_ID_BYTES:
+            said = f"An item's id has at most {MAX_ITEM_ID_BYTES} bytes in UTF-8."
+            raise BadInput(said, path=f"items[{index}].item_id", code="too_long")
+    if len(event.items) <= _MAY_BE_MUCH:
+        return
+    size = sum(_bytes(item.item_id) + _bytes(item.category) + _bytes(item.brand) for item in event.items)
+    if size > MAX_ITEMS_BYTES:
+        said = (
+            f"Ids, categories and brands of an event's items have at most {MAX_ITEMS_BYTES:,} bytes together, these "
+            f"{size:,}: send them in several events."
+        )
+        raise BadInput(said, path="items", code="items_too_large")
+
+
+def _bytes(text: str | None) -> int:
+    return 0 if text is None else len(text.encode(errors="surrogatepass"))
 
 
 def time_out_of_range(path: str) -> BadInput:

@@ -205,12 +205,16 @@ def _part_of(link: Link) -> Part:
 
 
 def parts_of(row: Row, of: str) -> Iterator[Part]:
-    """A row cut into what single records carry: its settled state first, then its steps in order."""
+    """A row cut into what single records carry: its settled state first, then its steps in order.
+
+    A step that does not fit beside the state is in a record of its own, which it never fills: `features.event_rules`
+    bounds what an event may bring, and so the state, too.
+    """
     settled, steps = row.settled, unpacked(row)[1]
     size, first, chunk = len(bytes(settled)), True, list[Step]()
     for step in steps:
         weight = len(_encoder.encode(step))
-        if chunk and size + weight > MAX_PART:
+        if size and size + weight > MAX_PART:
             yield Part(of, first, row.floor, settled, chunk)
             settled, size, first, chunk = NO_STATE, 0, False, []
         chunk.append(step)

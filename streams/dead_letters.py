@@ -33,6 +33,10 @@ SHA256: Final = "daogou-sha256"
 # letter of all, where there were others.
 REQUEUED_FROM: Final = "daogou-requeued-from"
 FIRST: Final = "daogou-first-id"
+# On a letter that holds a part of an effect: which of how many.
+PIECE: Final = "daogou-piece"
+EFFECT_TOO_LARGE: Final = "effect_too_large"
+_MAX_PIECE: Final = 200_000
 
 
 class LogRecord(Protocol):
@@ -103,6 +107,34 @@ def letter(source: Source, record: LogRecord, code: str, message: str) -> Outgoi
         value=value,
         headers=(*((name, text.encode()) for name, text in headers), (KEY, key[:MAX_KEY])),
     )
+
+
+def letters_of_effect(effect: Outgoing) -> list[Outgoing]:
+    """The dead letters of an effect that its topic is too small for: all of its bytes, in pieces that are not.
+
+    It never had an offset: -1. The same effect gives the same letters, with the same ids.
+    """
+    value = effect.value or b""
+    digest = hashlib.sha256(value).hexdigest()
+    pieces = [value[at : at + _MAX_PIECE] for at in range(0, max(1, len(value)), _MAX_PIECE)]
+    made = []
+    for number, piece in enumerate(pieces):
+        headers = [
+            (ID, f"effect/{effect.topic}/{effect.partition}/{digest[:32]}/{number}"),
+            (REASON, EFFECT_TOO_LARGE),
+            (MESSAGE, f"an effect of {len(value):,} bytes is larger than its topic takes"),
+            (TOPIC, effect.topic),
+            (PARTITION, str(effect.partition)),
+            (OFFSET, "-1"),
+        ]
+        if len(pieces) > 1:
+            headers += [(CUT_FROM, str(len(value))), (SHA256, digest), (PIECE, f"{number + 1}/{len(pieces)}")]
+        packed = ((name, text.encode()) for name, text in headers)
+        key = record_key(effect.topic, str(effect.partition))
+        made.append(
+            Outgoing(DEAD_LETTERS, effect.partition, key, piece, (*packed, (KEY, effect.key.encode()[:MAX_KEY])))
+        )
+    return made
 
 
 def _first(record: LogRecord) -> str:

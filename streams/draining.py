@@ -1,6 +1,7 @@
 """The loop that empties the outboxes, and the brake for when Kafka does not take what they hold."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -8,6 +9,7 @@ from infra import metrics
 from infra.errors import Fenced, KafkaAway
 from infra.logs import logger
 from infra.metrics import Metrics
+from streams.dead_letters import EFFECT_TOO_LARGE
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pipeline import Pipeline
@@ -97,12 +99,13 @@ class Drainer:
             raise
         if isinstance(refused, KafkaAway):  # waited for in `run`, which says so
             raise refused
-        if refused:
-            _log.error("effects too large for Kafka were dropped", partition=partition, count=refused)
+        for topic, count in refused.items():
+            _log.error("effects too large for their topic went to the dead letters", topic=topic, count=count)
+            self._metrics.count(metrics.DEAD_LETTERS, count, topic=topic, code=EFFECT_TOO_LARGE)
         await patiently("reading an outbox", self._read, partition)
 
-    async def _empty(self, partition: int, epoch: int) -> int | KafkaAway:
-        """How many were too large, or that Kafka takes none."""
+    async def _empty(self, partition: int, epoch: int) -> Counter[str] | KafkaAway:
+        """How many of each topic were too large, or that Kafka takes none."""
         try:
             return (await self._outbox.drain(partition, epoch))[1]
         except KafkaAway as error:

@@ -5,17 +5,20 @@ acks=all and taken away after the acknowledgement; a crash in between produces i
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 from redis.asyncio import Redis
 
-from infra.errors import Fenced, TooLarge
+from infra.errors import Fenced, KafkaAway, TooLarge
 from infra.kafka import Outgoing
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
+from infra.topics import DEAD_LETTERS
 from streams.commit import run_scripts
+from streams.dead_letters import letters_of_effect
 from streams.lua import SENT
 
 # Entries read at once: a dead letter may be 1 MB.
@@ -81,15 +84,17 @@ class Outbox:
         with told_as_away(self._where):
             return dict(zip(partitions, await pipe.execute(), strict=True))
 
-    async def drain(self, partition: int, epoch: int) -> tuple[int, int]:
-        """Produce what waits, oldest first, until nothing does: (sent, too large to be sent).
+    async def drain(self, partition: int, epoch: int) -> tuple[int, Counter[str]]:
+        """Produce what waits, oldest first, until nothing does: how many were sent, and how many of each topic went to
+        the dead letters because they are larger than it takes.
 
         Raises:
-            KafkaAway, RedisAway: what was not acknowledged and removed stays.
+            KafkaAway, RedisAway: what was not acknowledged and removed stays; so does what not even the dead letters
+                take.
             Fenced: the partition has another owner.
         """
         keys = ShardKeys(partition)
-        sent = refused = 0
+        sent, refused = 0, Counter[str]()
         while True:
             pipe = self._redis.pipeline(transaction=False)
             pipe.lrange(keys.outbox, 0, CHUNK - 1)
@@ -98,7 +103,7 @@ class Outbox:
             if not entries:
                 return sent, refused
             too_large = await self._produce([unpack(entry) for entry in entries])
-            sent += len(entries) - too_large
+            sent += len(entries) - too_large.total()
             refused += too_large
             # The digest of the first entry makes the removal safe to repeat: a second one finds another
             # first.
@@ -110,16 +115,27 @@ class Outbox:
             if left == 0:
                 return sent, refused
 
-    async def _produce(self, records: list[Outgoing]) -> int:
-        """Produce them; how many are larger than Kafka takes, which no repeat would change."""
+    async def _produce(self, records: list[Outgoing]) -> Counter[str]:
+        """Produce them; how many are larger than Kafka takes, which no repeat would change, by topic."""
+        too_large: Counter[str] = Counter()
         try:
             await self._producer.send_many(records)
         except TooLarge:
-            too_large = 0
             for record in records:
                 try:
                     await self._producer.send(record)
                 except TooLarge:
-                    too_large += 1
-            return too_large
-        return 0
+                    await self._bury(record)
+                    too_large[record.topic] += 1
+        return too_large
+
+    async def _bury(self, record: Outgoing) -> None:
+        """Nothing is lost: its bytes go to the dead letters, in pieces."""
+        letters = letters_of_effect(record)
+        try:
+            await self._producer.send_many(letters)
+        except TooLarge as error:
+            most = max(len(one.value or b"") for one in letters)
+            raise KafkaAway(
+                f"{DEAD_LETTERS} does not take a record of {most:,} bytes; raise its max.message.bytes"
+            ) from error

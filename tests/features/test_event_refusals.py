@@ -46,6 +46,12 @@ from tests.features.told import EXAMPLES
         ({"items": []}, "items", "items_required"),
         ({"items": {}}, "items", "wrong_type"),
         ({"items": [{"item_id": "a"}] * (MAX_ITEMS + 1)}, "items", "too_long"),
+        ({"items": [{"item_id": "𠀀" * 129}]}, "items[0].item_id", "too_long"),
+        (
+            {"items": [{"item_id": f"{n:0>250}", "category": "茶" * 250} for n in range(500)]},
+            "items",
+            "items_too_large",
+        ),
         ({"items": [{"item_id": "a"}, 7]}, "items[1]", "wrong_type"),
         ({"items": [{"item_id": "a"}, {"price": 1}]}, "items[1].item_id", "missing_field"),
         ({"items": [{"item_id": "a", "price": "cheap"}]}, "items[0].price", "wrong_number"),
@@ -172,3 +178,19 @@ def test_the_door_refuses_or_lets_in_what_the_log_can_hold(obj: Any) -> None:
         return
     assert decode(encode(event)) == event
     assert event_time_ms(event) <= to_ms(RECEIVED)
+
+
+def test_what_is_just_within_the_bounds_of_size_is_taken() -> None:
+    wide = [{"item_id": "𠀀" * 128, "category": "茶" * 62, "brand": "b" * 102} for _ in range(500)]
+    taken = parsed(WHOLE | {"items": wide})
+    assert len(taken.items) == MAX_ITEMS
+    with pytest.raises(BadInput) as one_more:
+        parsed(WHOLE | {"items": [*wide[:-1], wide[-1] | {"brand": "b" * 103}]})
+    assert one_more.value.reason == "items_too_large"
+
+
+def test_the_log_has_the_same_bounds_of_size() -> None:
+    raw = encode(parsed(WHOLE | {"items": [{"item_id": "here"}]})).replace(b"here", ("𠀀" * 129).encode())
+    with pytest.raises(BadInput) as refused_:
+        decode(raw)
+    assert refused_.value.reason == "too_long"

@@ -4,13 +4,15 @@ import json
 import random
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from features.event_schemas import schemas
-from features.events import IDENTITY_NAMES, Event, decode, encode
+from features.events import IDENTITY_NAMES, Event, EventItem, EventName, decode, encode
 from features.identity import linked_now, linked_of, unlinked
 from features.links import MAX_PARTS, MAX_SOURCES, MAX_SPANS, entry_of, known_of
 from features.shopper_merge import is_empty
@@ -19,10 +21,12 @@ from features.shoppers import encode as pack
 from infra.errors import BadInput
 from tests.features.events import RECEIVED, parsed
 from tests.features.people import MINUTE, People, alone, event, login
-from tests.features.steps import T
+from tests.features.steps import LATENESS, T
 
 DAY = 24 * 60  # minutes
 PHONE, ANN, BOB, CAT = "phone", "ann", "bob", "cat"
+KEPT: Final[tuple[EventName, ...]] = ("purchase", "add_to_cart", "add_to_wishlist", "dislike_item")
+MOST_OF_KAFKA = 1_000_000  # bytes of a record that a producer takes, key and headers included
 
 
 def seen(*items: str, minute: float, user: str | None = None, device: str | None = PHONE) -> Event:
@@ -316,6 +320,32 @@ def test_a_history_larger_than_a_record_goes_in_parts_and_comes_back() -> None:
     people.said(undo(PHONE, ANN, 700))
     assert people.bytes_of("a-phone") == alone("a-phone", history)
     assert people.bytes_of("u-ann") == alone("u-ann", [login(PHONE, ANN, 600)])
+
+
+def test_no_history_is_too_large_for_the_records_of_a_login() -> None:
+    """The most that the bounds of events allow: four bytes a character, all that a row keeps, and steps full of it."""
+
+    def wide(n: int) -> str:
+        return f"{n:04}" + "𠀀" * 127
+
+    people, minute = People(), 0.0
+    for kind in KEPT:
+        for first in range(0, 1000, 500):
+            items = map(wide, range(first, first + 500))
+            people.tell(event(kind, *items, minute=minute, anonymous_id=PHONE, event_id=f"{kind}-{first}"))
+            minute += 1
+    later = minute + LATENESS / MINUTE + 60
+    full = [EventItem(item_id=wide(n), category=f"{n:03}" + "茶" * 61, brand="b" * 98) for n in range(500)]
+    for n in range(3):
+        people.tell(replace(event("add_to_wishlist", "x", minute=later + n, anonymous_id=PHONE), items=tuple(full)))
+    people.settle()
+    before, alone = people.row("a-phone").state, {"purchased", "wishes", "disliked", "cart", "interactions"}
+    people.said(login(PHONE, ANN, later + 9))
+    sizes = [len(encode(one)) for one in people.logs["u-ann"] if one.event_name == "shopper_absorbed"]
+    assert len(sizes) == 4
+    assert max(sizes) < MOST_OF_KAFKA
+    after = people.row("u-ann").state
+    assert {name: getattr(after, name) for name in alone} == {name: getattr(before, name) for name in alone}
 
 
 def test_parts_are_forgotten_after_thirty_days_and_then_nothing_can_be_undone() -> None:

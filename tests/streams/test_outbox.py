@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from redis.asyncio import Redis
 
-from infra.errors import Fenced, KafkaAway
-from infra.kafka import Follower, Outgoing, Producer
+from infra.errors import Fenced, KafkaAway, TooLarge
+from infra.kafka import Follower, Outgoing, Producer, Record
 from infra.kafka_admin import end_offsets
 from infra.keys import ShardKeys
 from infra.metrics import Metrics
 from infra.settings import Settings
-from infra.topics import TRIGGERS
+from infra.topics import DEAD_LETTERS, TRIGGERS
 from streams.commit import PartitionWrite
+from streams.dead_letters import letters_of_effect
 from streams.draining import Blocked, Drainer
+from streams.letters.letter import read_letter
 from streams.outbox import CHUNK, Outbox, pack, unpack
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.shop import LOG
@@ -65,11 +67,15 @@ async def put(pipeline: Pipeline, *effects: Outgoing) -> dict[int, int]:
 
 
 def written(kafka: str, since: int) -> list[bytes | None]:
-    follower = Follower(kafka, TRIGGERS, {PARTITION: since}, embedded=True)
-    wanted = end_offsets(kafka, TRIGGERS)[PARTITION] - since
-    found: list[bytes | None] = []
+    return [record.value for record in read_from(kafka, TRIGGERS, since)]
+
+
+def read_from(kafka: str, topic: str, since: int) -> list[Record]:
+    follower = Follower(kafka, topic, {PARTITION: since}, embedded=True)
+    wanted = end_offsets(kafka, topic)[PARTITION] - since
+    found: list[Record] = []
     while len(found) < wanted:
-        found += [record.value for record in follower.read(1000, 5.0)]
+        found += follower.read(1000, 5.0)
     follower.close()
     return found
 
@@ -85,7 +91,7 @@ async def test_what_waits_is_sent_in_order_and_removed(
     since = end_offsets(kafka, TRIGGERS)[PARTITION]
     effects = [effect(number) for number in range(CHUNK + 7)]
     assert await put(pipeline, *effects) == {PARTITION: CHUNK + 7}
-    assert await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch) == (CHUNK + 7, 0)
+    assert await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch) == (CHUNK + 7, {})
     assert written(kafka, since) == [one.value for one in effects]
     assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
 
@@ -113,10 +119,36 @@ async def test_an_earlier_owner_removes_nothing(redis: Redis, producer: Producer
 async def test_what_kafka_never_takes_does_not_block_the_rest(
     kafka: str, redis: Redis, producer: Producer, pipeline: Pipeline
 ) -> None:
-    since = end_offsets(kafka, TRIGGERS)[PARTITION]
-    await put(pipeline, effect(1), effect(2, size=2_000_000), effect(3))
-    assert await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch) == (2, 1)
+    since, dead = end_offsets(kafka, TRIGGERS)[PARTITION], end_offsets(kafka, DEAD_LETTERS)[PARTITION]
+    large = effect(2, size=2_000_000)
+    await put(pipeline, effect(1), large, effect(3))
+    epoch = pipeline.owned[PARTITION].epoch
+    assert await Outbox(redis, producer).drain(PARTITION, epoch) == (2, {TRIGGERS: 1})
     assert {effect(1).value, effect(3).value} <= set(written(kafka, since))
+    letters = [read_letter(one) for one in read_from(kafka, DEAD_LETTERS, dead)]
+    assert b"".join(one.value or b"" for one in letters) == large.value, "all of it is kept"
+    assert len({one.id for one in letters}) == 11
+    assert {(one.reason, one.topic, one.partition) for one in letters} == {("effect_too_large", TRIGGERS, PARTITION)}
+    assert not any(one.whole for one in letters)
+    assert {one.value for one in letters} == {one.value for one in letters_of_effect(large)}, "the same when repeated"
+
+
+async def test_what_not_even_the_dead_letters_take_stays(redis: Redis, pipeline: Pipeline) -> None:
+    class Narrow:
+        """Kafka takes nothing over ten bytes."""
+
+        async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+            if any(len(one.value or b"") > 10 for one in records):
+                raise TooLarge("too large for the test")
+            return [0 for _ in records]
+
+        async def send(self, record: Outgoing) -> int:
+            return (await self.send_many([record]))[0]
+
+    await put(pipeline, effect(1))
+    with pytest.raises(KafkaAway, match=r"raise its max\.message\.bytes"):
+        await Outbox(redis, Narrow()).drain(PARTITION, pipeline.owned[PARTITION].epoch)
+    assert await redis.llen(ShardKeys(PARTITION).outbox) == 1
 
 
 async def test_kafka_away_keeps_what_waits(redis: Redis, pipeline: Pipeline) -> None:
