@@ -18,6 +18,7 @@ from infra.errors import Refused
 
 FOLDER: Final = "order"
 _EMBEDDED: Final = "embedded-"  # such a log ends for good when the next one begins
+_LOAD: Final = "load-"
 _END: Final = 1 << 62
 
 # The last offset applied, by log.
@@ -119,8 +120,10 @@ def _of_partition(
                 yield Window(partition, log, first, last)
 
     latest = ""
-    for entry in entries:
+    for number, entry in enumerate(entries):
         fences = dict(entry.fences.get(partition, {}))
+        if latest.startswith(_LOAD) and _forgotten(latest, entries[number:]):
+            fences[latest] = _END
         if entry.log.startswith(_EMBEDDED):
             fences |= {log: _END for log in logs[: logs.index(entry.log)] if log.startswith(_EMBEDDED)}
         for log in (latest, *logs):
@@ -128,6 +131,12 @@ def _of_partition(
         latest = entry.log
     for log in (latest, *logs):
         yield from taken(log, _END)
+
+
+def _forgotten(load: str, later: Sequence[Begun]) -> bool:
+    """Whether a load was over before these entries, though none of them knows of it: Redis came back empty since."""
+    known = any(load in of_it for of_it in later[0].fences.values())
+    return not known and all(entry.log != load for entry in later)
 
 
 def _same(one: Begun, other: Begun) -> bool:

@@ -48,6 +48,20 @@ def test_what_was_archived_and_never_applied_comes_last() -> None:
     ]  # fmt: skip
 
 
+def test_a_load_that_an_emptied_redis_has_forgotten_stays_in_its_place() -> None:
+    entries = [begun("k"), begun("load-b", k=2), begun("", k=9)]
+    windows = [WHOLE[0], WHOLE[2]]
+    in_place = [("k", 0, 2), ("load-b", 0, 4), ("k", 3, 9)]
+    assert spans(entries, windows, ("load-b", "k")) == in_place
+    assert spans([*entries[:2], begun("load-a", k=9), begun("", k=9, load_a=4)])[:3] == in_place
+
+
+def test_a_load_that_was_begun_and_taken_up_again_later_is_not_over() -> None:
+    entries = [begun("k"), begun("load-b", k=2), begun("load-b", k=5), begun("", k=9, load_b=4)]
+    windows = [WHOLE[0], WHOLE[2]]
+    assert spans(entries, windows, ("load-b", "k")) == [("k", 0, 2), ("k", 3, 5), ("load-b", 0, 4), ("k", 6, 9)]
+
+
 def test_an_embedded_log_ends_when_the_next_begins() -> None:
     entries = [begun("embedded-1"), begun("load-a", embedded_1=2), begun("embedded-2", load_a=4)]
     windows = [Window(0, "embedded-1", 0, 5), Window(0, "embedded-2", 0, 3), WHOLE[1]]

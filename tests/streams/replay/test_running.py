@@ -217,6 +217,23 @@ async def test_direct_loads_beside_a_log_are_replayed_in_their_order(
     assert [one.log[:5] for one in done.windows if one.partition == done.windows[0].partition][:2] == ["log-o", "load-"]
 
 
+async def test_an_emptied_redis_forgets_no_order(settings: Settings, redis: Redis) -> None:
+    """A load in the midst of a log, then Redis comes back empty and goes on: its fences know of no load any more."""
+    log, load_of_it = made(31, 200), made(32, 120, "load-32", load_id="l")
+    order = ArchiveOrder(settings.archive_dir)
+    for part, start, stop in ((log, 0, 9), (load_of_it, 0, None)):
+        order.begin(part.name, await live_fences(redis, settings))
+        await apply_live(settings, redis, part, start, stop)
+    await apply_live(settings, redis, log, 9, None)
+    archive(settings, log, load_of_it)
+    was = await held(redis, "live")
+    await redis.flushall()
+    await apply_live(settings, redis, log, 15, None)  # what Kafka still keeps
+    assert await held(redis, "live") != was
+    await run(settings, redis)
+    assert await held(redis, "again") == was
+
+
 async def test_an_order_that_cannot_be_noted_stops_nobody(
     settings: Settings, redis: Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
