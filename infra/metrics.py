@@ -53,7 +53,10 @@ PAUSED_SINCE: Final = Metric(
     "daogou_paused_since_seconds", "gauge", "since when an operator's pause holds, seconds since 1970; 0: it does not"
 )
 STANDING_SECONDS: Final = Metric(
-    "daogou_standing_seconds", "gauge", "how long a fence has not moved though records wait behind it", ("partition",)
+    "daogou_standing_seconds",
+    "gauge",
+    "how long a partition has not moved on though records wait behind what was applied",
+    ("topic", "partition"),
 )
 RECORDS_LOST: Final = Metric(
     "daogou_records_lost_total", "counter", "records that retention took before they were applied", ("topic",)

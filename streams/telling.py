@@ -41,6 +41,12 @@ class Teller:
         self._wake = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
+        self._trouble = False
+
+    @property
+    def blocked(self) -> bool:
+        """Whether changes wait because Kafka took none of them the last time."""
+        return self._trouble
 
     def note(self, partitions: Iterable[int]) -> None:
         """Something may wait in these."""
@@ -65,10 +71,11 @@ class Teller:
             partition = next(iter(self._left))
             del self._left[partition]
             try:
-                await patiently("telling changes of items", self.tell, partition)
-                pause = 0.0
+                await self.tell(partition)
+                pause, self._trouble = 0.0, False
             except KafkaAway as error:
                 self.note([partition])
+                self._trouble = True
                 pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.1)
                 _log.warning("changes of items wait for Kafka", in_s=pause, why=error.message)
                 await asyncio.sleep(pause)
@@ -80,12 +87,12 @@ class Teller:
         """Tell all that waits in one partition of the catalogue; how many events that were, each in every partition.
 
         Raises:
-            KafkaAway, RedisAway: what was not acknowledged and taken away stays.
+            KafkaAway: what was not acknowledged and taken away stays.
+            Unavailable: Redis stayed away.
         """
         told = 0
         while True:
-            with told_as_away(self._where):
-                waiting = await self._store.waiting(partition)
+            waiting = await patiently("reading changes of items", self._first, partition)
             if waiting is None:
                 return told
             event = decode(waiting)
@@ -93,9 +100,16 @@ class Teller:
             await self._producer.send_many(
                 [Outgoing(EVENTS, each, record_key_of(copy), encode(copy)) for each, copy in enumerate(copies)]
             )
-            with told_as_away(self._where):
-                await self._store.told(partition, waiting)
+            await patiently("taking away what was told", self._gone, partition, waiting)
             told += 1
             for change in event.changed.items if event.changed is not None else ():
                 for kind in change.kinds:
                     self._metrics.count(metrics.ITEM_CHANGES_TOLD, kind=kind)
+
+    async def _first(self, partition: int) -> bytes | None:
+        with told_as_away(self._where):
+            return await self._store.waiting(partition)
+
+    async def _gone(self, partition: int, change: bytes) -> None:
+        with told_as_away(self._where):
+            await self._store.told(partition, change)

@@ -27,7 +27,7 @@ class Health:
         self._turned_s = monotonic()
         self.begun = False
         self.pause: Pause | None = None
-        self.stuck: tuple[int, ...] = ()
+        self.stuck: dict[str, tuple[int, ...]] = {}  # by topic
         self.blocked: Blocked | None = None
 
     def turned(self) -> None:
@@ -48,10 +48,11 @@ class Health:
             return False, said
         if not self.begun:
             return False, {"status": "starting", "why": "no partitions are assigned yet"}
-        if self.stuck:
-            named = ", ".join(map(str, self.stuck))
-            why = f"partitions {named}: records wait, and none was applied for {self._stuck_s:g} s"
-            return False, {"status": "stuck", "partitions": list(self.stuck), "why": why}
+        for topic, stuck in list(self.stuck.items()):
+            if stuck:
+                named = ", ".join(map(str, stuck))
+                why = f"partitions {named} of {topic}: records wait, and none was applied for {self._stuck_s:g} s"
+                return False, {"status": "stuck", "topic": topic, "partitions": list(stuck), "why": why}
         if self.blocked is not None:
             partitions = list(self.blocked.partitions)
             named = ", ".join(map(str, partitions))

@@ -56,7 +56,7 @@ from streams.worker.health import Health
 from streams.worker.positions import Logs, after_fences, next_kept, next_on_log, next_or_end
 from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
-from streams.worker.watching import Log, Watching
+from streams.worker.watching import Catalogue, Log, Watching
 
 _log = logger(__name__)
 
@@ -110,6 +110,7 @@ class Parts:
         )
         self._ends = EndOffsets(logs.bootstrap, EVENTS)
         self._began: dict[int, int] = {}
+        self._items_began: dict[int, int] = {}
         self._items_archiver = Archiver(
             Source(logs.bootstrap, logs.catalogue, logs.embedded, CATALOG),
             settings.archive_dir / CATALOGUE_ARCHIVE,
@@ -163,9 +164,19 @@ class Parts:
             self._gate,
             self.health,
             self._progress,
-            Log(self._ends, lambda: self._began, partial(next_on_log, logs, EVENTS)),
+            Log(EVENTS, self._ends, lambda: self._began, partial(next_on_log, logs, EVENTS)),
             settings.stuck_s,
             self._drainer.blocked,
+            Catalogue(
+                Log(
+                    CATALOG,
+                    EndOffsets(logs.bootstrap, CATALOG),
+                    lambda: self._items_began,
+                    partial(next_on_log, logs, CATALOG),
+                ),
+                lambda: self._keeper.reached,
+                lambda: self._teller.blocked,
+            ),
         )
         around = Around(
             next_on_log=partial(next_kept, logs, EVENTS, measured),
@@ -259,6 +270,7 @@ class Parts:
         positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached, self._metrics)
         self._inboxes[CATALOG].clear()
         self._keeper.read_from(positions)
+        self._items_began = positions
         return {(CATALOG, partition): offset for partition, offset in positions.items()}
 
     async def _before_batch(self, batches: Sequence[PartitionBatch]) -> None:

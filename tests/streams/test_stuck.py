@@ -13,13 +13,14 @@ from infra.errors import KafkaAway, Unavailable
 from infra.kafka_admin import EndOffsets
 from infra.metrics import Metrics
 from infra.settings import Settings
+from infra.topics import CATALOG, EVENTS
 from streams.draining import Blocked
 from streams.pausing import Gate, Pause, Pauses
 from streams.pipeline import build_pipeline
 from streams.worker.health import Health
 from streams.worker.progress import Progress
 from streams.worker.stuck import Standing
-from streams.worker.watching import Log, Watching
+from streams.worker.watching import Catalogue, Log, Watching
 
 LIMIT_S = 120
 
@@ -35,16 +36,26 @@ class Watched:
         self.health = Health(lambda: self.now_s, LIMIT_S)
         self.health.begun = True
         self._there = there
-        log = Log(EndOffsets(settings.brokers, "no-topic"), lambda: self.began, self._next)
+        ends = EndOffsets(settings.brokers, "no-topic")
+        log, items = (Log(topic, ends, lambda: self.began, self._next) for topic in (EVENTS, CATALOG))
+        self.waits_for_kafka = False
         progress = Progress(ManualClock(0), self.measured)
         self.blocked: Blocked | None = None
-        self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S, lambda: self.blocked)
+        catalogue = Catalogue(items, dict, lambda: self.waits_for_kafka)
+        self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S, lambda: self.blocked, catalogue)
 
     async def at(self, now_s: float, ends: Mapping[int, int], fences: Mapping[int, int]) -> bool:
         """Look at that moment; whether the worker is ready then."""
         self.now_s = now_s
         self.health.turned()
         await self.watching.judge(now_s, ends, fences, self.measured)
+        return self.health.ready()[0]
+
+    async def items_at(self, now_s: float, ends: Mapping[int, int], reached: Mapping[int, int]) -> bool:
+        """The same of the catalogue."""
+        self.now_s = now_s
+        self.health.turned()
+        await self.watching.judge_catalogue(now_s, ends, reached, self.measured)
         return self.health.ready()[0]
 
     async def turn(self) -> None:
@@ -65,10 +76,49 @@ async def test_it_is_said_once_and_then_ends_the_worker(settings: Settings, redi
     assert await one.at(100, {0: 20, 1: 10}, {0: 4, 1: 5})
     assert not await one.at(120, {0: 20, 1: 10}, {0: 4, 1: 5})
     assert one.health.ready()[1]["partitions"] == [0]
-    assert 'daogou_standing_seconds{partition="0"} 120' in one.measured.text().decode()
-    with pytest.raises(Unavailable, match=r"partitions 0 are stuck: records wait behind offset 4.*120 s") as stuck:
+    assert 'daogou_standing_seconds{partition="0",topic="shop.events.v1"} 120' in one.measured.text().decode()
+    with pytest.raises(
+        Unavailable, match=r"partitions 0 of shop.events.v1 are stuck: records wait behind offset 4.*120 s"
+    ) as stuck:
         await one.at(125, {0: 20, 1: 10}, {0: 4, 1: 5})
     assert stuck.value.reason == "partition_stuck"
+
+
+async def test_a_stuck_partition_of_the_catalogue_is_said_and_ends_the_worker(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis)
+    for now_s in (0, 60):
+        assert await one.at(now_s, {0: 10}, {0: 9})
+        assert await one.items_at(now_s, {0: 10, 1: 10}, {0: -1, 1: 9})
+    assert not await one.items_at(120, {0: 10, 1: 12}, {0: -1, 1: 10})
+    said = one.health.ready()[1]
+    assert (said["status"], said["topic"], said["partitions"]) == ("stuck", "shop.catalog.v1", [0])
+    assert 'daogou_standing_seconds{partition="0",topic="shop.catalog.v1"} 120' in one.measured.text().decode()
+    assert not await one.at(120, {0: 10}, {0: 9}), "what moves does not hide what stands"
+    with pytest.raises(Unavailable, match=r"partitions 0 of shop.catalog.v1 are stuck: records wait behind offset -1"):
+        await one.items_at(125, {0: 10, 1: 12}, {0: -1, 1: 10})
+
+
+async def test_a_catalogue_whose_changes_wait_for_kafka_or_that_is_paused_is_not_stuck(
+    settings: Settings, redis: Redis
+) -> None:
+    one = Watched(settings, redis)
+    one.waits_for_kafka = True
+    for now_s in (0, 200, 400):
+        assert await one.items_at(now_s, {0: 10}, {0: 4})
+    one.waits_for_kafka = False
+    await one.pauses.begin(Pause(1_000, "ann", "moving"))
+    await one.watching.look()
+    assert await one.items_at(600, {0: 10}, {0: 4})
+    await one.pauses.end(Pause(1_000, "ann", "moving"))
+    await one.watching.look()
+    assert await one.items_at(700, {0: 10}, {0: 4})
+    assert not await one.items_at(720, {0: 10}, {0: 4})
+
+
+async def test_a_compacted_end_of_the_catalogue_is_not_stuck(settings: Settings, redis: Redis) -> None:
+    one = Watched(settings, redis, there=())
+    for now_s in (0, 200, 400):
+        assert await one.items_at(now_s, {0: 10}, {0: 4})
 
 
 async def test_one_that_moves_at_last_is_ready_again(settings: Settings, redis: Redis) -> None:

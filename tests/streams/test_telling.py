@@ -278,6 +278,38 @@ async def test_many_changes_go_in_events_of_five_hundred(make: Callable[[], Cata
         assert [one.item_id for raw in of for one in changed_in(raw).items] == items
 
 
+class Recovering(Dying):
+    """The same once; then it is back, and notes what the teller said meanwhile."""
+
+    teller: Teller
+    said: list[bool]
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        self.said.append(self.teller.blocked)
+        if len(self.said) == 1:
+            return await super().send_many(records)
+        return await Producer.send_many(self, records)
+
+
+async def test_kafka_is_waited_for_and_that_is_told(make: Callable[[], Catalogue], kafka: str) -> None:
+    shop, producer = make(), Recovering(kafka, embedded=True)
+    await producer.start()
+    shop.append(content(), price("9.50"), at_ms=0)
+    await shop.apply()
+    shop.append(price("8.00"))
+    await shop.apply()
+    producer.teller, producer.said = shop.teller(producer), []
+    producer.teller.note([HOME])
+    running = asyncio.ensure_future(producer.teller.run())
+    async with asyncio.timeout(30):
+        await producer.teller.until_told()
+    running.cancel()
+    producer.close()
+    assert producer.said == [False, True]
+    assert not producer.teller.blocked
+    assert [len(set(of)) for of in shop.on_log()] == [1] * PARTITIONS
+
+
 async def test_the_catalogue_waits_until_its_changes_are_told(make: Callable[[], Catalogue]) -> None:
     shop = make()
     shop.append(content(), price("9.50"), at_ms=0)
