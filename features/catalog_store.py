@@ -117,6 +117,14 @@ class CatalogStore:
         digest = hashlib.sha1(change, usedforsecurity=False).hexdigest()
         await self._told([keys.changes(partition)], [digest])
 
+    async def writes(self, partitions: Iterable[int]) -> list[bytes | None]:
+        """How often the items of each partition were written; None: never."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in partitions:
+                pipe.hget(keys.items_at(partition), "writes")
+            found: list[bytes | None] = await pipe.execute()
+        return found
+
     async def begin_reading(self, log: str, ends: Mapping[int, int]) -> None:
         """A log is read for the first time, in these partitions: what it holds now, below its end, is no news."""
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -215,6 +223,14 @@ class CatalogStore:
                     items[named] = item
         _tell_unreadable(lost)
         return items, positions
+
+    async def ids(self, tenant: str, partitions: Iterable[int]) -> set[str]:
+        """The ids of all items of a tenant in these partitions."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in partitions:
+                pipe.hkeys(keys.items(tenant, partition))
+            found: list[list[bytes]] = await pipe.execute()
+        return {item_id.decode(errors="replace") for of_it in found for item_id in of_it}
 
     async def get(self, tenant: str, item_ids: Sequence[str], partitions: int) -> dict[str, Item]:
         """Those of the items that there are, in a shop of so many partitions."""

@@ -95,6 +95,15 @@ class OnlineWriter:
             written += sum(await self._call(part))
         return written
 
+    async def remove(self, view: View, keys: Iterable[str]) -> None:
+        """Forget the values of these entities in a view; what other views say of them stays."""
+        fields = [_position_field(view), time_field(view.name), *(hash_field(view.name, name) for name in view.fields)]
+        for part in _in_parts(keys, _CALL_ROWS * _PIPELINE_CALLS):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key in part:
+                    pipe.execute_command("HDEL", entity_key(view.entity, key, self._project), *fields)
+                await pipe.execute()
+
     async def _call(self, calls: Sequence[Sequence[_Word]]) -> list[int]:
         if not self._sha:
             self._sha = await self._redis.script_load(_WRITE_IF_NEWER)

@@ -12,6 +12,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | fence     | hash   | for good | log id → the last offset applied of that log        | streams.commit           |
 | timers    | zset   | for good | timer member → due, ms                              | streams.commit           |
 | partials  | hash   | for good | item's record key → its statistics here (msgpack)   | streams.commit           |
+| counted   | set    | for good | record keys of items that have statistics in Feast  | streams.statistics_rows  |
 | watchers  | zset   | for good | shopper who watches an item → since when, ms        | streams.commit           |
 | heard     | hash   | for good | catalogue partition → the last change of it heard   | streams.commit           |
 | epoch     | string | for good | counts assignments of the partition                 | streams.commit           |
@@ -112,6 +113,11 @@ class ShardKeys:
     def partials(self) -> str:
         """Statistics of items over the shoppers of this partition."""
         return self._shard(self.namespace, "partials")
+
+    @property
+    def counted(self) -> str:
+        """The items, of all partitions, whose statistics Feast has a row of; partition 0 has it for the namespace."""
+        return self._shard(self.namespace, "counted")
 
     @property
     def epoch(self) -> str:

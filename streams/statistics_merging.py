@@ -1,4 +1,8 @@
-"""Merging the statistics of all partitions into one snapshot for everybody, and into Feast's store."""
+"""Merging the statistics of all partitions into one snapshot for everybody, and into Feast's store.
+
+Feast has a row of each item that was counted and is in the catalogue. A tenant without a catalogue has rows of the
+items in the snapshot, 200,000 at most. Rows of items that are neither are removed by the next pass.
+"""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,15 +11,16 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from features.aggregates import ITEM_STATISTICS
+from features.catalog_store import CatalogStore
 from features.item_partials import decode
 from features.item_snapshot import Merger, Snapshot, Totals, encode, snapshot_of, version_of
 from features.item_statistics import rating_mean, values_now
-from features.online import OnlineRow, OnlineWriter
+from features.online import OnlineRow
 from features.snapshot_store import SnapshotStore
-from infra.keys import LIVE, ShardKeys, feast_project, split_record_key
+from infra.keys import LIVE, ShardKeys, split_record_key
 from infra.logs import logger
 from infra.redis import told_as_away
+from streams.statistics_rows import StatisticsRows
 
 LOG: Final = "statistics"
 """The log that Feast's rows of items say that they come from: its offsets are the numbers of snapshots."""
@@ -35,8 +40,10 @@ class Merged:
     rows: int
 
 
-async def reached(redis: Redis, partitions: int, where: str = "Redis") -> tuple[list[str], list[object]]:
-    """The namespaces that are served, by partition, and the fence of each.
+async def reached(
+    redis: Redis, partitions: int, where: str = "Redis"
+) -> tuple[list[str], list[object], list[bytes | None]]:
+    """The namespaces that are served, by partition, the fence of each, and how often the catalogue was written.
 
     Raises:
         RedisAway.
@@ -49,18 +56,20 @@ async def reached(redis: Redis, partitions: int, where: str = "Redis") -> tuple[
         pipe = redis.pipeline(transaction=False)
         for partition, namespace in enumerate(namespaces):
             pipe.hgetall(ShardKeys(partition, namespace).fence)
-        return namespaces, await pipe.execute()
+        fences = await pipe.execute()
+        return namespaces, fences, await CatalogStore(redis).writes(range(partitions))
 
 
 class Merging:
-    """Merges when something was applied since the last time; remembers what it has written to Feast's store."""
+    """Merges when something was applied since the last time."""
 
     def __init__(self, redis: Redis, partitions: int, where: str = "Redis") -> None:
         self._redis = redis
         self._partitions = partitions
         self._where = where
         self._merged_at: object = None
-        self._told: dict[tuple[str, str], int] = {}
+        self._catalogue = CatalogStore(redis)
+        self._rows: dict[str, StatisticsRows] = {}
 
     async def merge(self) -> dict[str, Merged]:
         """Merge once, if anything was applied since the last time; what was made, by tenant.
@@ -69,7 +78,7 @@ class Merging:
             RedisAway.
         """
         at = await reached(self._redis, self._partitions, self._where)
-        namespaces, _ = at
+        namespaces = at[0]
         with told_as_away(self._where):
             if at == self._merged_at:
                 return {}
@@ -95,20 +104,14 @@ class Merging:
         totals, snapshot, raw = made
         version = version_of(raw)
         number = await SnapshotStore(self._redis, tenant).publish(version, raw)
-        rows = await asyncio.to_thread(_rows, tenant, totals, number)
+        wanted = await self._catalogue.ids(tenant, range(self._partitions)) or snapshot.item_ids
+        rows = await asyncio.to_thread(_rows, tenant, totals, number, frozenset(wanted))
+        self._rows = {name: self._rows.get(name) or StatisticsRows(self._redis, name) for name in namespaces}
         written = 0
-        for namespace in namespaces:
-            written += await self._write_changed(feast_project(namespace), rows)
+        for of_namespace in self._rows.values():
+            written += await of_namespace.put(tenant, rows)
         _log.info("statistics of items were merged", items=len(totals.item_ids), bytes=len(raw), rows=written)
         return Merged(version, number, snapshot, written)
-
-    async def _write_changed(self, project: str, rows: Sequence[OnlineRow]) -> int:
-        """Write the values of items that are others than this process wrote last."""
-        marks = [((project, row.key), hash(tuple(row.values.values()))) for row in rows]
-        changed = [row for row, (place, mark) in zip(rows, marks, strict=True) if self._told.get(place) != mark]
-        await OnlineWriter(self._redis, project).write(ITEM_STATISTICS, changed)
-        self._told |= marks
-        return len(changed)
 
 
 def _add(mergers: dict[str, Merger], packed: Mapping[bytes, bytes]) -> None:
@@ -140,11 +143,12 @@ def _made(merger: Merger) -> tuple[Totals, Snapshot, bytes] | None:
     return totals, snapshot, encode(snapshot)
 
 
-def _rows(tenant: str, totals: Totals, number: int) -> list[OnlineRow]:
+def _rows(tenant: str, totals: Totals, number: int, wanted: frozenset[str]) -> list[OnlineRow]:
     found = values_now(tenant, totals)
     columns: Iterable[tuple[object, ...]] = zip(*(column.tolist() for column in found.values.values()), strict=True)
-    rows = zip(found.keys, found.at_ms.tolist(), columns, strict=True)
+    rows = zip(totals.item_ids, found.keys, found.at_ms.tolist(), columns, strict=True)
     return [
         OnlineRow(key, at, dict(zip(found.values, row, strict=True)), LOG, number)  # type: ignore[arg-type]
-        for key, at, row in rows
+        for item_id, key, at, row in rows
+        if item_id in wanted
     ]
