@@ -7,9 +7,8 @@ interrupted is run again, and a load run twice changes nothing.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -22,7 +21,7 @@ from features.catalog_store import CatalogStore
 from infra.clock import Clock, clock_from
 from infra.data_folder import make_usable
 from infra.embedded.outside import Outside, running
-from infra.errors import BadInput, NotFound, Refused
+from infra.errors import BadInput, Refused
 from infra.kafka_admin import check_topics
 from infra.keys import LIVE
 from infra.redis import address, connect, told_as_away
@@ -40,27 +39,14 @@ from streams.load_report import (
     refuse_nothing,
     write_report,
 )
-from streams.mappings.origin import Origin, content_hash, existing
-from streams.mappings.outcomes import Mapping as SourceMapping
-from streams.mappings.table import MAPPINGS, PACKAGES, files_of, named
+from streams.load_request import LoadRequest, LoadSource, checked, require_files
 from streams.progress import Phases
 from streams.spool import Spool, Window
 from streams.through_log import ThroughLog
 
+__all__ = ["LoadRequest", "LoadSource", "load", "load_command", "stored_items"]
+
 _REDIS_TIMEOUT_MS: Final = 30_000
-
-
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
-    """What `daogou load` was asked for."""
-
-    source: str | None = None
-    mapping: str | None = None
-    items: Path | None = None
-    direct: bool = False
-    live: bool = False
-    wait: bool = True
-    window: Window = field(default_factory=Window)
 
 
 def load_command(
@@ -102,8 +88,8 @@ def load_command(
         KafkaAway, RedisAway: says how far it came.
     """
     request = LoadRequest(source, mapping, items, direct, live, wait, Window(since, until, limit, moved_to))
-    request = _checked(request)
-    _there(request)
+    request = checked(request)
+    require_files(request)
     if direct:
         make_usable(settings.data_dir)
     if json_file is not None and not json_file.absolute().parent.is_dir():
@@ -147,54 +133,6 @@ def load(settings: Settings, request: LoadRequest, phases: Phases, clock: Clock)
             with phases.phase("catalogue read", 0, "rows") as advance:
                 intake.read_catalogue(request.items, advance)
         return asyncio.run(_write(_Job(settings, request, phases, source, intake, lines_read, clock.now_ms())))
-
-
-@dataclass(frozen=True, slots=True)
-class LoadSource:
-    """The files of a request, and the ids that follow from them."""
-
-    mapping: SourceMapping | None
-    files: tuple[Path, ...]
-    load_id: str
-
-    @classmethod
-    def of(cls, request: LoadRequest) -> "LoadSource":
-        """The source that a request names.
-
-        Raises:
-            NotFound, BadInput: there is no such file or mapping.
-        """
-        items = () if request.items is None else (existing(request.items),)
-        if request.source is None:
-            return cls(None, (), f"load-{content_hash('items', items)}")
-        mapping = named(request.mapping or request.source)
-        files = files_of(request.source, mapping)
-        return cls(mapping, files, f"load-{content_hash(f'{mapping.name}/{mapping.version}', files)}")
-
-    def origin(self, settings: Settings, request: LoadRequest, clock: Clock) -> Origin:
-        """What every event of the load carries."""
-        return Origin(
-            files=self.files,
-            source=f"load-{self.mapping.name}" if self.mapping else "load",
-            tenant=settings.tenant,
-            received_at=instant(clock.now_ms()),
-            load_id=None if request.live else self.load_id,
-        )
-
-    def log(self, request: LoadRequest, settings: Settings, moved_days: int) -> str:
-        """The log that a direct load counts in: another one as soon as its events may be others."""
-        window = request.window
-        parts = (
-            settings.tenant,
-            settings.partition_count,
-            window.since,
-            window.until,
-            window.limit,
-            moved_days,
-        )
-        items = "" if request.items is None else content_hash("items", (request.items,))
-        digest = blake2b(repr((self.load_id, items, *parts)).encode(), digest_size=8)
-        return f"load-{digest.hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,51 +219,3 @@ def _report(job: _Job, ready: Ready, applied: dict[str, int], dead: dict[str, in
         dead_letters=dead,
         seconds=dict(job.phases.seconds),
     )
-
-
-def _there(request: LoadRequest) -> None:
-    """That mapping and files are there, all told at once, before a server is asked for.
-
-    Raises:
-        NotFound, BadInput: one of them is not.
-    """
-    wrong: list[BadInput] = []
-    if request.source is not None:
-        try:
-            files_of(request.source, named(request.mapping or request.source))
-        except BadInput as error:
-            wrong.append(error)
-            if error.reason == "unknown_mapping" and not Path(request.source).is_file():
-                wrong.append(NotFound(f"there is no file {request.source} either"))
-    if request.items is not None:
-        try:
-            existing(request.items)
-        except BadInput as error:
-            wrong.append(error)
-    if len(wrong) == 1:
-        raise wrong[0]
-    if wrong:
-        raise BadInput("; ".join(error.message for error in wrong), path=wrong[0].path, code=wrong[0].reason)
-
-
-def _checked(request: LoadRequest) -> LoadRequest:
-    window = request.window
-    if request.source is None and request.items is None:
-        raise BadInput("nothing to load: give a SOURCE, --items FILE, or both", path="source")
-    if request.source is not None and request.mapping is None:
-        if request.source not in PACKAGES:
-            readable = " | ".join(name for name in MAPPINGS if name not in PACKAGES)
-            raise BadInput(
-                f"say how {request.source} is read: --mapping {readable}; without one: {', '.join(PACKAGES)}",
-                path="mapping",
-                code="no_mapping",
-            )
-        request = replace(request, mapping=request.source)
-    if request.live and request.direct:
-        raise BadInput("--live needs the worker, --direct goes without: choose one", path="live")
-    if window.limit < 0:
-        raise BadInput("--limit is 0 (all) or more", path="limit")
-    for name, at in (("--from", window.since), ("--to", window.until)):
-        if at is not None and at.tzinfo is None:
-            raise BadInput(f"{name} needs an offset: 2017-12-01T00:00:00Z", path=name)
-    return request
