@@ -183,6 +183,22 @@ def test_when_it_all_happened_makes_no_difference_but_to_times(steps: Any, days:
         assert there[name] == (pytest.approx(value, rel=1e-9) if near else value)
 
 
+@given(steps_of(over_weeks))
+def test_weights_are_exactly_those_of_each_sum_by_itself(steps: Any) -> None:
+    state = folded(steps).state
+    values: Any = shopper_values(state)
+    now = state.newest
+    bought = [purchase_weight_at(state.purchased[item_id], now) for item_id in values["purchased_items"]]
+    assert values["purchased_weights"] == bought
+    for sums, names, weights in (
+        (state.categories, values["top_categories"], values["top_category_weights"]),
+        (state.brands, values["top_brands"], values["top_brand_weights"]),
+    ):
+        alone = {name: affinity_at(each, now) for name, each in sums.items() if each.value > 0}
+        assert names == sorted(alone, key=lambda name: (-alone[name], name))
+        assert weights == [alone[name] for name in names]
+
+
 def _rest(step: Any) -> Any:
     return (getattr(step, name) for name in step.__struct_fields__[1:])
 
