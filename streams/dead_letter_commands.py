@@ -6,6 +6,7 @@ Imported by the command line; what takes long to import comes in with the comman
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from infra.settings import Settings
     from streams.letters.box import LetterBox
     from streams.letters.census import LeftOut
+    from streams.letters.lateness import Old
     from streams.letters.letter import Letter, Wanted
     from streams.letters.marks import Mark
-    from streams.letters.requeue import Requeue, Send
+    from streams.letters.requeue import Done, Requeue, Send
 
 dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,6 +41,7 @@ Until = Annotated[str | None, typer.Option("--to", help="The end of the time of 
 By = Annotated[str | None, typer.Option("--by", help="Who does it; by default the name of the user.")]
 Yes = Annotated[bool, typer.Option("--yes", help=f"Do not ask, however many more than {ASK_ABOVE} there are.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write what became of it as JSON, too.")]
 
 
 @dead_letters_app.command("list", epilog="Example: daogou dead-letters list --reason unknown_version --from 2026-11-02")
@@ -95,16 +98,16 @@ def requeue(
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
+    json_file: Json = None,
     data_dir: DataDir = None,
 ) -> None:
     """Put records back where they came from, with their own bytes, each once: after a fix or an upgrade.
 
     What was requeued before is left out, so the same command again, after a crash too, is harmless. A record that
-    fails again makes a new letter that names the first.
+    fails again makes a new letter that names the first. Of two who requeue one letter at once, one does.
     """
-    _act(
-        "requeue", _wanted(ids, reason, topic, partition, tenant, since, until), by, data_dir, yes=yes, dry_run=dry_run
-    )
+    wanted = _wanted(ids, reason, topic, partition, tenant, since, until)
+    _act(_Order("requeue", wanted, by, yes, dry_run, json_file), data_dir)
 
 
 @dead_letters_app.command("discard", epilog="Example: daogou dead-letters discard --reason not_json --to 2026-11-02")
@@ -119,42 +122,69 @@ def discard(
     by: By = None,
     yes: Yes = False,
     dry_run: DryRun = False,
+    json_file: Json = None,
     data_dir: DataDir = None,
 ) -> None:
     """Write down that nothing will come of letters. They stay to be looked at, until their 90 days are over."""
-    _act(
-        "discard", _wanted(ids, reason, topic, partition, tenant, since, until), by, data_dir, yes=yes, dry_run=dry_run
-    )
+    wanted = _wanted(ids, reason, topic, partition, tenant, since, until)
+    _act(_Order("discard", wanted, by, yes, dry_run, json_file), data_dir)
 
 
-def _act(what: str, wanted: "Wanted", by: str | None, data_dir: Path | None, *, yes: bool, dry_run: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be done with which letters, as it was typed."""
+
+    what: str
+    wanted: "Wanted"
+    by: str | None
+    yes: bool
+    dry_run: bool
+    json_file: Path | None
+
+
+def _act(order: _Order, data_dir: Path | None) -> None:
     from streams.letters.census import take
     from streams.letters.choice import chosen
-    from streams.letters.told import census_lines
+    from streams.letters.lateness import warning
+    from streams.letters.told import census_lines, write_report
 
+    what, wanted = order.what, order.wanted
     if not wanted.anything:
         raise BadInput(f"say which letters to {what}: their ids, or --reason and the like", path="ID")
     settings, box = _opened(data_dir)
-    marks = box.marks()
+    marks, done = box.marks(), None
     with _read(box, wanted) as letters:
-        choice = chosen(what, letters, wanted, marks)
+        choice = chosen(what, letters, wanted, marks, _old(settings, what))
     for letter_id in sorted(wanted.ids - choice.found):
         say(f"{letter_id}: no such letter")
-    if dry_run:
+    if choice.old:
+        say(warning(choice.old, settings.lateness_h))
+    if order.dry_run:
         with _read(box, choice.wanted()) as letters:
             for line in census_lines(take(letters if choice.ids else iter(()), marks, 20)):
                 say(line)
         say(f"would {what} {len(choice.ids):,}")
     elif choice.ids:
-        _confirm(what, len(choice.ids), yes=yes)
+        _confirm(what, len(choice.ids), yes=order.yes)
         with _sender(settings) as send, _read(box, choice.wanted()) as letters:
-            _do(what, _requeue(settings, box, send, by), letters, marks, len(choice.ids))
+            done = _do(what, _requeue(settings, box, send, order.by), letters, marks, len(choice.ids))
     _say_left_out(choice.left_out)
-    if not dry_run and not choice.ids:
+    if not order.dry_run and not choice.ids:
         say(f"nothing to {what}")
+    if order.json_file is not None:
+        write_report(order.json_file, what, choice, done)
 
 
-def _do(what: str, work: "Requeue", letters: "Iterator[Letter]", marks: dict[str, "Mark"], total: int) -> None:
+def _old(settings: "Settings", what: str) -> "Old":
+    from infra.clock import clock_from
+    from streams.letters.lateness import never, older_than
+
+    if what == "discard":
+        return never
+    return older_than(settings.lateness_h * 3_600_000, clock_from(settings.clock_shift_file).now_ms())
+
+
+def _do(what: str, work: "Requeue", letters: "Iterator[Letter]", marks: dict[str, "Mark"], total: int) -> "Done":
     from streams.progress import Phases
 
     act = work.requeue if what == "requeue" else work.discard
@@ -165,6 +195,7 @@ def _do(what: str, work: "Requeue", letters: "Iterator[Letter]", marks: dict[str
         if count:
             say(f"{count:>12,} {name}")
     _say_left_out(done.left_out)
+    return done
 
 
 def _confirm(what: str, count: int, *, yes: bool) -> None:
@@ -219,7 +250,7 @@ def _read(box: "LetterBox", wanted: "Wanted") -> "Iterator[Generator[Letter]]":
     from streams.progress import Phases
 
     skipped = Skipped()
-    with Phases() as phases, phases.phase("read", box.count(wanted.partition), "letters") as advance:
+    with Phases() as phases, phases.phase("read", box.count(wanted), "letters") as advance:
         letters = box.letters(wanted, advance, skipped)
         try:
             yield letters
@@ -247,10 +278,11 @@ def _sender(settings: "Settings") -> "Iterator[Send]":
 def _requeue(settings: "Settings", box: "LetterBox", send: "Send", by: str | None) -> "Requeue":
     import getpass
     from datetime import UTC, datetime
+    from uuid import uuid4
 
     from streams.letters.requeue import Operator, Requeue
 
-    operator = Operator(by or getpass.getuser(), lambda: datetime.now(UTC))
+    operator = Operator(by or getpass.getuser(), lambda: datetime.now(UTC), uuid4().hex)
     return Requeue(box, send, settings.partition_count, operator)
 
 

@@ -7,9 +7,10 @@ from typing import Final
 from infra.brokers import Bootstrap
 from infra.errors import BadInput, KafkaAway
 from infra.kafka import Follower, Record, end_offsets, start_offsets
+from infra.kafka_admin import offsets_at
 from infra.topics import COMMANDS, DEAD_LETTERS
 from streams.letters.letter import Letter, Wanted, read_letter
-from streams.letters.marks import Mark, read_mark
+from streams.letters.marks import Mark, read_mark, stands
 
 _AT_ONCE: Final = 200
 _WAIT_S: Final = 0.5
@@ -32,14 +33,15 @@ class LetterBox:
     def __init__(self, bootstrap: Bootstrap, *, embedded: bool) -> None:
         self.bootstrap = bootstrap
         self.embedded = embedded
+        self._heard: dict[int, int] = {}  # the next offset of the commands, by partition
 
-    def count(self, partition: int | None = None) -> int:
+    def count(self, wanted: Wanted) -> int:
         """How many records reading will go through, about.
 
         Raises:
             KafkaAway, NotFound.
         """
-        return sum(end - start for start, end in self.span(DEAD_LETTERS, partition).values())
+        return sum(end - start for start, end in self._span_of(wanted).values())
 
     def letters(
         self, wanted: Wanted, advance: Advance = lambda _: None, skipped: Skipped | None = None
@@ -51,7 +53,7 @@ class LetterBox:
         """
         skipped = skipped or Skipped()
         seen: set[int] = set()  # of hashes: some bytes for each letter
-        for record in self.records(DEAD_LETTERS, self.span(DEAD_LETTERS, wanted.partition)):
+        for record in self.records(DEAD_LETTERS, self._span_of(wanted)):
             advance(1)
             try:
                 letter = read_letter(record)
@@ -67,13 +69,27 @@ class LetterBox:
                 yield letter
 
     def marks(self) -> dict[str, Mark]:
-        """The last word on each letter that anything was said about.
+        """What holds of each letter that anything was said about.
 
         Raises:
             KafkaAway, NotFound, Refused.
         """
-        marks = (read_mark(record) for record in self.records(COMMANDS, self.span(COMMANDS, None)))
-        return {mark.letter_id: mark for mark in marks if mark is not None}
+        self._heard, marks = {}, dict[str, Mark]()
+        self.hear(marks)
+        return marks
+
+    def hear(self, marks: dict[str, Mark]) -> None:
+        """Add what was said since this box was last asked. What was heard already changes nothing.
+
+        Raises:
+            KafkaAway, NotFound, Refused.
+        """
+        spans = {p: (max(start, self._heard.get(p, 0)), end) for p, (start, end) in self.span(COMMANDS, None).items()}
+        for record in self.records(COMMANDS, spans):
+            mark = read_mark(record)
+            if mark is not None:
+                marks[mark.letter_id] = stands(marks.get(mark.letter_id), mark)
+        self._heard = {partition: end for partition, (_, end) in spans.items()}
 
     def records(self, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Record]:
         """The records of each partition from an offset up to another, exclusive.
@@ -118,3 +134,11 @@ class LetterBox:
         if partition is not None and partition not in ends:
             raise BadInput(f"{topic} has the partitions 0 to {max(ends)}, not {partition}", path="--partition")
         return {p: (starts[p], end) for p, end in ends.items() if partition in (None, p)}
+
+    def _span_of(self, wanted: Wanted) -> dict[int, tuple[int, int]]:
+        """Where the wanted letters can be; an embedded broker, which is small, finds no offsets by time."""
+        spans = self.span(DEAD_LETTERS, wanted.partition)
+        if wanted.since_ms is None or self.embedded:
+            return spans
+        first = offsets_at(self.bootstrap, DEAD_LETTERS, wanted.since_ms)
+        return {p: (max(start, min(first[p], end)), end) for p, (start, end) in spans.items()}

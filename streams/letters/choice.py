@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from infra.topics import CATALOG
 from streams.letters.census import LeftOut
+from streams.letters.lateness import Old, never
 from streams.letters.letter import Letter, Wanted
 from streams.letters.marks import Mark, told
 from streams.letters.requeue import refusal
@@ -12,9 +13,10 @@ from streams.letters.requeue import refusal
 
 @dataclass(slots=True)
 class Choice:
-    """The ids of the letters to work on, those that there were, and why others were left out."""
+    """The ids of the letters to work on, how many of them are old, those that there were, why others were left out."""
 
     ids: set[str] = field(default_factory=set)
+    old: int = 0
     found: set[str] = field(default_factory=set)
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -23,7 +25,7 @@ class Choice:
         return Wanted(ids=frozenset(self.ids))
 
 
-def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[str, Mark]) -> Choice:
+def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[str, Mark], old: Old = never) -> Choice:
     """Go through the wanted letters; `what` is `requeue` or `discard`."""
     choice = Choice()
     for letter in letters:
@@ -32,6 +34,7 @@ def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[
         why = _against(what, letter, marks.get(letter.id), named=named)
         if why is None:
             choice.ids.add(letter.id)
+            choice.old += old(letter)
         else:
             choice.left_out.add(letter, why)
     return choice

@@ -1,9 +1,10 @@
 """What became of a dead letter: a record on `shop.commands.v1`, which is also the audit log.
 
-All records of one letter have one key, so they are in one partition and the last of them holds.
+All records of one letter have one key, so they are in one partition, and everybody who reads them agrees on which of
+them holds: of two operators who requeue a letter at the same moment, the one whose word came first.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -15,10 +16,13 @@ from infra.topics import COMMANDS
 State = Literal["requeuing", "requeued", "discarded"]
 _COMMAND: Final = "dead_letter"
 
+HELD: Final = timedelta(seconds=60)
+"""So long a letter is for the one alone who began to requeue it. Sending gives up after half of it."""
+
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`requeuing` is written before the record is put back on the log, at or after `from_offset` of partition
-    `to_partition`; so whoever goes on after a crash can look whether it is there.
+    `to_partition`; so whoever goes on after a crash can look whether it is there. `claim` is another in each run.
     """
 
     letter_id: str
@@ -30,6 +34,11 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     command: Literal["dead_letter"] = _COMMAND
     to_partition: int | None = None
     from_offset: int | None = None
+    claim: str = ""
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether somebody may just be requeuing it."""
+        return self.state == "requeuing" and now - self.at < HELD
 
 
 class _Command(msgspec.Struct):
@@ -44,6 +53,17 @@ _any_decoder: Final = msgspec.json.Decoder(_Command)
 def command_id(letter_id: str) -> str:
     """The key of everything that is said about a letter."""
     return f"{_COMMAND}:{letter_id}"
+
+
+def stands(before: Mark | None, new: Mark) -> Mark:
+    """Which holds, of what was said of a letter so far and what comes next on the log."""
+    if before is None or before.state == "discarded":
+        return new
+    if before.state == "requeued":
+        return before
+    if new.state == "requeuing":
+        return before if before.claim != new.claim and before.holds_at(new.at) else new
+    return new if new.state == "requeued" else before
 
 
 def told(mark: Mark) -> str:

@@ -1,8 +1,9 @@
 """Puts dead letters back where they came from, each once in effect, and writes down what became of them.
 
 For each letter: a mark that says from which offset on it will be, the record with its own bytes, and a mark
-that says it is done. Whoever goes on after a crash between the two looks on the log whether the record is
-there. Past that the fold itself knows an event by its id.
+that says it is done. The first mark is a claim: whose comes first on the log puts the record back, for a minute nobody
+else does. Whoever goes on after a crash between the two looks on the log whether the record is there. Past that the
+fold itself knows an event by its id.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 
 from features.catalog import decode_record
 from features.events import decode, home_of, record_key_of
-from infra.errors import BadInput
+from infra.errors import BadInput, KafkaAway
 from infra.kafka import Outgoing, end_offsets, start_offsets
 from infra.keys import partition_of, record_key
 from infra.topics import CATALOG, EVENTS
@@ -20,7 +21,7 @@ from streams.dead_letters import FIRST, REQUEUED_FROM
 from streams.letters.box import Advance, LetterBox
 from streams.letters.census import LeftOut
 from streams.letters.letter import Letter
-from streams.letters.marks import Mark, State, outgoing, told
+from streams.letters.marks import HELD, Mark, State, outgoing, told
 
 # Writes records and returns when each is acknowledged with acks=all.
 Send = Callable[[Sequence[Outgoing]], object]
@@ -31,10 +32,11 @@ _BYTES_AT_ONCE: Final = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who does it, and the time to write down."""
+    """Who does it, the time to write down, and what tells this run from any other."""
 
     by: str
     now: Callable[[], datetime]
+    claim: str
 
 
 @dataclass(slots=True)
@@ -90,22 +92,35 @@ class Requeue:
         done = Done()
         for chunk in _chunks(self._allowed(letters, marks, done)):
             there = self._there([letter for letter in chunk if _begun(marks.get(letter.id))], marks)
-            new = [letter for letter in chunk if letter.id not in there]
-            ends = {topic: end_offsets(self._box.bootstrap, topic) for topic in {one.topic for one in new}}
-            records = [self._record(letter) for letter in new]
-            self._tell(
-                marks,
-                (
-                    self._mark(letter, "requeuing", (record.partition, ends[letter.topic][record.partition]))
-                    for letter, record in zip(new, records, strict=True)
-                ),
-            )
-            self._send(records)
-            self._tell(marks, (self._mark(letter, "requeued") for letter in chunk))
-            done.requeued += len(new)
+            mine = self._claimed([letter for letter in chunk if letter.id not in there], marks, done)
+            self._send([self._record(letter) for letter in mine])
+            settled = [letter for letter in chunk if letter.id in there] + mine
+            self._tell(marks, (self._mark(letter, "requeued") for letter in settled))
+            done.requeued += len(mine)
             done.found += len(there)
             advance(len(chunk))
         return done
+
+    def _claimed(self, new: list[Letter], marks: dict[str, Mark], done: Done) -> list[Letter]:
+        """Those of the letters that are now for this run alone."""
+        ends = {topic: end_offsets(self._box.bootstrap, topic) for topic in {one.topic for one in new}}
+        places = [(letter, destination(letter, self._partitions)[0]) for letter in new]
+        begun = self._operator.now()
+        claims = [self._mark(letter, "requeuing", (p, ends[letter.topic][p])) for letter, p in places]
+        self._send([outgoing(mark, self._partitions) for mark in claims])
+        self._box.hear(marks)
+        mine = []
+        for letter in new:
+            if marks[letter.id].claim == self._operator.claim:
+                mine.append(letter)
+            else:
+                done.left_out.add(letter, _elsewhere(marks[letter.id]))
+        if mine and self._operator.now() - begun > HELD / 2:
+            raise KafkaAway(
+                f"Kafka at {self._box.bootstrap} took more than {HELD.seconds // 2} s to say whose these letters are; "
+                "nothing was put back: the same again, a minute later, goes on"
+            )
+        return mine
 
     def discard(self, letters: Iterable[Letter], marks: dict[str, Mark], advance: Advance) -> Done:
         """Write down that nothing will come of these letters.
@@ -122,14 +137,22 @@ class Requeue:
                     open_ones.append(letter)
                 else:
                     done.left_out.add(letter, told(mark))
-            self._tell(marks, (self._mark(letter, "discarded") for letter in open_ones))
-            done.discarded += len(open_ones)
+            self._send([outgoing(self._mark(letter, "discarded"), self._partitions) for letter in open_ones])
+            self._box.hear(marks)
+            for letter in open_ones:
+                if marks[letter.id].state == "discarded":
+                    done.discarded += 1
+                else:
+                    done.left_out.add(letter, _elsewhere(marks[letter.id]))
             advance(len(chunk))
         return done
 
     def _allowed(self, letters: Iterable[Letter], marks: dict[str, Mark], done: Done) -> Iterator[Letter]:
         for letter in letters:
-            why = refusal(letter, marks.get(letter.id))
+            mark = marks.get(letter.id)
+            why = refusal(letter, mark)
+            if why is None and mark is not None and mark.holds_at(self._operator.now()):
+                why = _elsewhere(mark)
             if why is None:
                 yield letter
             else:
@@ -174,12 +197,20 @@ class Requeue:
             topic=letter.topic,
             to_partition=to[0] if to else None,
             from_offset=to[1] if to else None,
+            claim=self._operator.claim if to else "",
         )
 
     def _tell(self, marks: dict[str, Mark], new: Iterable[Mark]) -> None:
         written = list(new)
         self._send([outgoing(mark, self._partitions) for mark in written])
         marks.update((mark.letter_id, mark) for mark in written)
+
+
+def _elsewhere(mark: Mark) -> str:
+    """Why a letter is left to another run."""
+    if mark.state != "requeuing":
+        return told(mark)
+    return f"{told(mark)}; if that broke off, the same again goes on after {mark.at + HELD:%H:%M:%S} UTC"
 
 
 def _begun(mark: Mark | None) -> bool:

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from streams.letters.census import Census
+from streams.letters.choice import Choice
 from streams.letters.letter import Letter
 from streams.letters.marks import Mark
+from streams.letters.requeue import Done
 from streams.letters.words import SHOWN, one_line, readable, to_do
 
 _STATES: Final = ("open", "requeuing", "requeued", "discarded")
@@ -45,6 +50,21 @@ def letter_lines(letter: Letter, mark: Mark | None, *, whole: bool) -> Iterator[
         return
     yield f"bytes      {len(letter.value):,}"
     yield readable(letter.value, len(letter.value) if whole else SHOWN)
+
+
+def write_report(file: Path, what: str, choice: Choice, done: Done | None) -> None:
+    """What was chosen, and what became of it (nothing, if nothing was done), as JSON."""
+    became = done or Done()
+    report = {
+        "what": what,
+        "chosen": len(choice.ids),
+        "older_than_lateness": choice.old,
+        "requeued": became.requeued,
+        "on_the_log_already": became.found,
+        "discarded": became.discarded,
+        "left_out": choice.left_out.count + became.left_out.count,
+    }
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 def _time(ms: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from features.events import Event, encode, record_key_of
 from infra.kafka import Outgoing, Producer, Record
@@ -60,8 +60,10 @@ def box_of(broker: str) -> LetterBox:
     return LetterBox(broker, embedded=True)
 
 
-def requeue_of(broker: str, send: Send, by: str = "olga") -> Requeue:
-    return Requeue(box_of(broker), send, PARTITIONS, Operator(by, lambda: NOW))
+def requeue_of(broker: str, send: Send, by: str = "olga", *, later_s: int = 0) -> Requeue:
+    """What an operator does, so many seconds after noon."""
+    now = NOW + timedelta(seconds=later_s)
+    return Requeue(box_of(broker), send, PARTITIONS, Operator(by, lambda: now, f"run of {by}, {later_s}"))
 
 
 def on_log(broker: str, topic: str = EVENTS) -> Sequence[Record]:

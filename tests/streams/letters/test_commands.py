@@ -1,5 +1,6 @@
 """`daogou dead-letters` as a person meets it, on a broker with a few letters."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -75,6 +76,17 @@ def test_requeue_and_discard_are_told_and_kept(run: Run, broker: str) -> None:
     assert re.search(r"^unknown_version +0 +0 +1 +0$", listed, re.M)
     assert "state      discarded by paul" in run("show", f"{LOG}/{HOME}/8").stdout
     assert {mark.by for mark in box_of(broker).marks().values()} == {"olga", "paul"}
+
+
+def test_what_may_come_too_late_is_said_before_and_in_the_report(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    told = run("requeue", "--reason", "unknown_version", "--dry-run", "--json", str(file))
+    assert "1 of them happened more than 24 h ago: where their shopper has come since, they are late" in told.stdout
+    report = json.loads(file.read_bytes())
+    assert (report["chosen"], report["older_than_lateness"], report["requeued"]) == (1, 1, 0)
+    run("requeue", "--reason", "unknown_version", "--json", str(file))
+    assert json.loads(file.read_bytes())["requeued"] == 1
+    assert "happened more than" not in run("discard", "--reason", "not_json").stdout
 
 
 def test_many_are_not_requeued_unasked(run: Run, broker: str) -> None:

@@ -1,8 +1,12 @@
 """Requeueing on a broker: each letter once, whatever is repeated or breaks off."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features import catalog
 from features.catalog import FacetRecord, Stock
@@ -14,8 +18,10 @@ from infra.topics import CATALOG, COMMANDS, DEAD_LETTERS, EVENTS, TRIGGERS
 from streams.dead_letters import FIRST, REQUEUED_FROM
 from streams.letters.census import take
 from streams.letters.choice import chosen
+from streams.letters.lateness import older_than
 from streams.letters.letter import Wanted
-from streams.letters.requeue import Send, destination, refusal
+from streams.letters.marks import Mark, stands
+from streams.letters.requeue import Done, Operator, Requeue, Send, destination, refusal
 from tests.streams.letters.made import ANN, HOME, NOW, box_of, letter, on_log, outgoing_letter, requeue_of, sender
 from tests.streams.shop import LOG, PARTITIONS, event
 
@@ -78,7 +84,7 @@ def test_a_crash_between_any_two_steps_doubles_nothing(broker: str, send: Send, 
     box = box_of(broker)
     with pytest.raises(KafkaAway):
         requeue_of(broker, breaking).requeue(box.letters(ALL), box.marks(), heard)
-    done = requeue_of(broker, send, by="paul").requeue(box.letters(ALL), box.marks(), lambda _: None)
+    done = requeue_of(broker, send, by="paul", later_s=60).requeue(box.letters(ALL), box.marks(), lambda _: None)
     assert {1: (12, 0, 0), 2: (0, 12, 0), 3: (0, 0, 12)}[breaks_at] == (
         done.requeued,
         done.found,
@@ -98,9 +104,100 @@ def test_a_record_that_was_produced_in_part_is_completed(broker: str, send: Send
     box = box_of(broker)
     with pytest.raises(KafkaAway):
         requeue_of(broker, half).requeue(box.letters(ALL), box.marks(), heard)
-    done = requeue_of(broker, send).requeue(box.letters(ALL), box.marks(), heard)
+    done = requeue_of(broker, send, later_s=60).requeue(box.letters(ALL), box.marks(), heard)
     assert (done.requeued, done.found) == (6, 6)
     assert len(on_log(broker)) == len({one.value for one in on_log(broker)}) == 12
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("after", [False, True])
+def test_of_two_operators_at_the_same_moment_one_puts_each_letter_back(
+    broker: str, send: Send, at: int, *, after: bool
+) -> None:
+    """Both have looked and found the letters open; all of what Paul does comes between two steps of Olga's."""
+    box = box_of(broker)
+    pauls, olgas = box.marks(), box.marks()
+    calls, of_paul = 0, list[Done]()
+
+    def interrupted(records: Sequence[Outgoing]) -> object:
+        nonlocal calls
+        calls += 1
+        if after:
+            send(records)
+        if calls == at:
+            of_paul.append(requeue_of(broker, send, by="paul").requeue(box.letters(ALL), pauls, lambda _: None))
+        return None if after else send(records)
+
+    of_olga = requeue_of(broker, interrupted).requeue(box.letters(ALL), olgas, lambda _: None)
+    [paul] = of_paul
+    assert {of_olga.requeued, paul.requeued} == {0, 12}
+    assert {of_olga.left_out.count, paul.left_out.count} == {0, 12}
+    assert len(on_log(broker)) == len({one.value for one in on_log(broker)}) == 12
+    assert {mark.state for mark in box.marks().values()} == {"requeued"}
+
+
+def test_who_is_at_it_is_named_and_when_to_try_again(broker: str, send: Send) -> None:
+    def breaking(records: Sequence[Outgoing]) -> object:
+        send(records)
+        raise KafkaAway("no answer")
+
+    box = box_of(broker)
+    with pytest.raises(KafkaAway):
+        requeue_of(broker, breaking).requeue(box.letters(ALL), box.marks(), heard)
+    early = requeue_of(broker, send, by="paul", later_s=59).requeue(box.letters(ALL), box.marks(), heard)
+    assert (early.requeued, early.left_out.count) == (0, 12)
+    assert early.left_out.examples[0][1] == (
+        "requeuing by olga at 2026-11-03 12:00; if that broke off, the same again goes on after 12:01:00 UTC"
+    )
+    assert on_log(broker) == []
+
+
+def test_whoever_waits_too_long_for_its_claim_puts_nothing_back(broker: str, send: Send) -> None:
+    times = iter(NOW + timedelta(seconds=10 * n) for n in range(100))
+    slow = Requeue(box_of(broker), send, PARTITIONS, Operator("olga", lambda: next(times), "slow"))
+    box = box_of(broker)
+    with pytest.raises(KafkaAway, match="took more than 30 s"):
+        slow.requeue(box.letters(ALL), box.marks(), heard)
+    assert on_log(broker) == []
+
+
+MARKS = st.lists(
+    st.builds(
+        Mark,
+        letter_id=st.just("x"),
+        state=st.sampled_from(["requeuing", "requeued", "discarded"]),
+        by=st.just("olga"),
+        at=st.integers(0, 200).map(lambda s: NOW + timedelta(seconds=s)),
+        reason=st.just("r"),
+        topic=st.just(EVENTS),
+        claim=st.sampled_from("abc"),
+    ),
+    max_size=8,
+)
+
+
+@given(MARKS)
+def test_what_was_heard_already_changes_nothing(marks: list[Mark]) -> None:
+    holds = None
+    for mark in marks:
+        holds = stands(holds, mark)
+    again = holds
+    for mark in marks:
+        again = stands(again, mark)
+    assert (again and again.state, again and again.claim) == (holds and holds.state, holds and holds.claim)
+
+
+def test_letters_whose_event_is_older_than_the_lateness_are_counted() -> None:
+    now_ms = round(NOW.timestamp() * 1000)
+    times = {hours: NOW - timedelta(hours=hours) for hours in (1, 23, 25, 300)}
+    letters = [
+        letter(id=str(hours), value=encode(msgspec.structs.replace(ANN, occurred_at=at, received_at=at)))
+        for hours, at in times.items()
+    ]
+    letters += [letter(id="poison", value=b"x"), letter(id="facet", topic=CATALOG)]
+    assert [one.id for one in letters if older_than(24 * 3_600_000, now_ms)(one)] == ["25", "300"]
+    choice = chosen("requeue", letters, ALL, {}, older_than(24 * 3_600_000, now_ms))
+    assert (len(choice.ids), choice.old) == (5, 2)
 
 
 def test_what_became_of_letters_is_on_the_commands_topic(broker: str, send: Send) -> None:
