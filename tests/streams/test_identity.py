@@ -28,10 +28,10 @@ from streams.pipeline import Pipeline, build_pipeline
 from streams.replay.store import ReplayStore
 from tests.features.people import MINUTE, alone, event, login
 from tests.features.steps import LATENESS, T
+from tests.streams.marketing.till import stocked_pipeline, turn
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, Log
 from tests.streams.shop import event as event_of
-from tests.streams.test_marketing import stocked_pipeline, turn
 
 PHONE, ANN = "phone", "ann"
 BEFORE = (

@@ -23,9 +23,9 @@ from streams.holds import Hold
 from streams.marketing.firing import Firing
 from streams.outbox import Outbox
 from streams.pausing import Gate, Pause, Pauses
+from tests.streams.marketing.till import stocked_pipeline
 from tests.streams.shop import T0, Log, event
 from tests.streams.test_applying import Loop, chunk
-from tests.streams.test_marketing import stocked_pipeline
 
 PAUSE = Pause(since_ms=1_000, by="ann", why="Redis moves")
 
