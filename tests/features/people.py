@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from features.events import Event, EventItem, EventName, decode, encode, shopper_id
-from features.identity import fold_entries, linked_of
+from features.identity import fold_entries, linked_of, unlinked
 from features.links import Whose, entry_of, time_of
 from features.shoppers import Row, empty
 from features.shoppers import decode as unpack
@@ -12,6 +12,8 @@ from features.shoppers import encode as pack
 from tests.features.steps import LATENESS, T
 
 MINUTE = 60_000
+DAY = 24 * 60  # minutes
+PHONE, ANN, BOB, CAT = "phone", "ann", "bob", "cat"
 
 
 def event(
@@ -38,6 +40,18 @@ def event(
 def login(device: str, user: str, minute: float) -> Event:
     """A login on a device."""
     return event("identify", minute=minute, anonymous_id=device, user_id=user)
+
+
+def seen(*items: str, minute: float, user: str | None = None, device: str | None = PHONE) -> Event:
+    """Somebody looks at items on a device."""
+    return event(
+        "view_item", *items, minute=minute, anonymous_id=device, user_id=user, event_id=f"{items[0][:40]}-{minute}"
+    )
+
+
+def undo(device: str, user: str, minute: float) -> Event:
+    """An operator undoes a link."""
+    return unlinked("default", device, user, T + round(minute * MINUTE))
 
 
 @dataclass
