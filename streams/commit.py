@@ -212,6 +212,26 @@ class PartitionStore:
             answers = await pipe.execute()
         return _placed(places, len(refs), answers[: len(places)]), answers[len(places) :]
 
+    def questions(self, owned: Mapping[int, Claimed], log: str) -> list[tuple[str, ...]]:
+        """Commands that ask how far Redis is in these partitions; `compare` reads the answers."""
+        asked: list[tuple[str, ...]] = []
+        for keys in map(self.keys, owned):
+            asked += [("GET", keys.epoch), ("HGET", keys.fence, log)]
+        return asked
+
+    def compare(self, owned: Mapping[int, Claimed], log: str, answers: Sequence[bytes | None]) -> None:
+        """Whether what was read with `questions` is what this writer left, or newer, which `commit` says more of.
+
+        Raises:
+            WentBack: it is older.
+        """
+        for (partition, mine), epoch, fence in zip(owned.items(), answers[::2], answers[1::2], strict=True):
+            write = PartitionWrite(partition, log, mine.epoch, mine.fence, mine.fence)
+            if int(epoch or 0) < mine.epoch:
+                raise _lost(write, _EPOCH, epoch or b"0")
+            if int(fence or NO_FENCE) < mine.fence:
+                raise _lost(write, _FENCE, fence or str(NO_FENCE).encode())
+
     async def scan_rows(self, cursor: int, about: int) -> tuple[int, list[RowRef]]:
         """Shoppers with a row, some at a time and perhaps twice, of all partitions: from cursor 0 until it is 0 again.
 

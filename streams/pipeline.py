@@ -110,7 +110,11 @@ class Pipeline:
         stage.ended("decode")
         visits = [(share, visit) for share in shares for visit in share.visits]
         items = {share.batch.partition: share.items for share in shares if share.items}
-        rows, known = await self.statistics.read([visit.ref for _, visit in visits], items)
+        mine = {share.batch.partition: self.owned[share.batch.partition] for share in shares}
+        asked = self.store.questions(mine, self.log)
+        rows, known, held = await self.statistics.read([visit.ref for _, visit in visits], items, asked)
+        # Features go out before the commit, and would stay: none may be made of rows of a Redis that went back.
+        self.store.compare(mine, self.log, held)
         await self._hearing.hear([share for share in shares if share.news], counts)
         stage.ended("read")
         for (share, visit), raw in zip(visits, rows, strict=True):

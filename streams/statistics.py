@@ -108,9 +108,10 @@ class ItemStatistics:
         self._kept, self._bytes = {}, 0
 
     async def read(
-        self, refs: Sequence[RowRef], items: Mapping[int, Iterable[str]]
-    ) -> tuple[list[bytes | None], dict[int, Known]]:
-        """The packed rows, and of each partition in `items` what is known of these (by record key): one round trip.
+        self, refs: Sequence[RowRef], items: Mapping[int, Iterable[str]], also: Sequence[tuple[str, ...]] = ()
+    ) -> tuple[list[bytes | None], dict[int, Known], list[bytes | None]]:
+        """The packed rows, of each partition in `items` what is known of these (by record key), and the answers to
+        other commands: one round trip.
 
         Raises:
             RedisAway.
@@ -130,13 +131,13 @@ class ItemStatistics:
             commands.append(("HLEN", key))
             if partition in missing:
                 commands.append(("HMGET", key, *missing[partition]))
-        rows, found = await self._store.rows_and(refs, commands)
+        rows, found = await self._store.rows_and(refs, [*commands, *also])
         answers = iter(found)
         for partition, of_it in known.items():
             of_it.count = int(next(answers))
             if partition in missing:
                 of_it.packed.update(zip(missing[partition], next(answers), strict=True))
-        return rows, known
+        return rows, known, [*answers]
 
     async def complete(self, partition: int, known: Known) -> None:
         """Learn the worth of all other items of the partition, if the batch can go beyond the bound.

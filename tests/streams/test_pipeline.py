@@ -180,6 +180,20 @@ async def test_redis_from_the_past_ends_the_writer(settings: Settings, redis: Re
         await pipeline.apply(log.batches(start=2))
 
 
+async def test_no_features_are_made_of_rows_from_the_past(settings: Settings, redis: Redis) -> None:
+    """They would stay: they say that they come from a record that the rows made anew come to only once more."""
+    pipeline, log = await pipeline_of(settings, redis), visits()
+    await pipeline.apply(log.batches(stop=2))
+    await redis.flushall()
+    with pytest.raises(WentBack):
+        await pipeline.apply(log.batches(start=2))
+    assert [key async for key in redis.scan_iter("*")] == []
+    again = await pipeline_of(settings, redis)
+    await again.apply(log.batches())
+    [found] = await OnlineReader(redis, feast_project(LIVE)).read(SHOPPER_BEHAVIOUR, ["default|u-ann"], ["views"])
+    assert found == {"views": 12}
+
+
 async def test_shelves_are_written_with_the_rows(settings: Settings, redis: Redis) -> None:
     pipeline, log = await pipeline_of(settings, redis), Log()
     log.append(event("ann", "view_item", "tea"))
