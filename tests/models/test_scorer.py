@@ -176,6 +176,23 @@ def test_equal_states_give_equal_lists_alone_and_in_company() -> None:
     assert [one.score for one in alone] == pytest.approx([one.score for one in first], abs=1e-5)
 
 
+def test_many_get_each_their_own_list_in_the_order_asked() -> None:
+    scorer = loud()
+    draws = np.random.default_rng(5)
+    states = [met(*draws.choice([*IDS, "hat"], draws.integers(0, 51)).tolist()) for _ in range(70)]
+    states = [msgspec.structs.replace(state, purchased=bought(jar=n + 1.0).purchased) for n, state in enumerate(states)]
+    together, parts = scorer.score(states, 4, NOW), scorer.parts(states, NOW)
+    for row, state in enumerate(states):
+        alone = by_id(scorer.score([state], 4, NOW)[0])
+        assert by_id(together[row]).keys() == alone.keys()
+        for one in together[row]:
+            assert one.score == pytest.approx(alone[one.item_id].score, abs=1e-4)
+            assert one.repeat_score == pytest.approx(alone[one.item_id].repeat_score, abs=1e-4)
+            assert one.because == alone[one.item_id].because
+        for name, part in scorer.parts([state], NOW).items():
+            assert parts[name][row] == pytest.approx(part[0], abs=1e-4)
+
+
 def test_nobody_gets_no_lists() -> None:
     assert loud().score([], 4, NOW) == []
 
