@@ -12,6 +12,7 @@ from features.catalog import FacetRecord, Item
 from features.catalog_changes import Telling
 from features.events import encode
 from infra import keys
+from infra.errors import WentBack
 from infra.logs import logger
 
 _log = logger(__name__)
@@ -48,6 +49,14 @@ return redis.call('LLEN', KEYS[1])
 """
 
 
+def catalogue_went_back(partition: int, found: int, left: int) -> WentBack:
+    """The error of who finds older items in Redis than those left there."""
+    return WentBack(
+        f"catalogue partition {partition}: Redis holds position {found}, this worker left {left}; start again to read "
+        "on from it"
+    )
+
+
 class CatalogStore:
     """Writer and reader of the families `items`, `items_at`, `changes` and `began`.
 
@@ -69,13 +78,19 @@ class CatalogStore:
         *,
         at_ms: int = 0,
         telling: Telling | None = None,
+        after: int = -1,
     ) -> bool:
         """Put records of one partition, up to `offset` of `log`, into the items: all of them or none.
+
+        `after` is an offset that the items are at least at already.
 
         With `telling`, what of it is told goes to the changes that wait, in the same step. `at_ms` is when the first
         of the records was written.
 
         False if the partition is at or beyond that offset already: nothing was done.
+
+        Raises:
+            WentBack: the items are not at `after`: a position would say that they have what they lack.
         """
         at = keys.items_at(partition)
         tenants = sorted({record.tenant for record in records})
@@ -85,6 +100,8 @@ class CatalogStore:
             reached, writes = await self._fields(at, f"{_LOG}{log}", "writes")
             if reached is not None and int(reached) >= offset:
                 return False
+            if int(-1 if reached is None else reached) < after:
+                raise catalogue_went_back(partition, int(-1 if reached is None else reached), after)
             items = await self._items(hashes, records)
             merged = _merged(items, records)
             told = [] if telling is None else [encode(event) for event in telling.events(items, merged, began)]

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from features.aggregates import ITEM_CONTENT
 from features.catalog import FacetRecord, decode_record
 from features.catalog_archive import Facet, contents
 from features.catalog_changes import LOW_STOCK, Place, Telling
-from features.catalog_store import CatalogStore
+from features.catalog_store import CatalogStore, catalogue_went_back
 from features.online import OnlineRow, OnlineWriter
 from infra import metrics
-from infra.errors import BadInput, TooLarge, WentBack
+from infra.errors import BadInput, TooLarge
 from infra.kafka import Producer
 from infra.keys import partition_of, record_key
 from infra.logs import logger
@@ -122,6 +122,7 @@ class CatalogueKeeper:
 
         Raises:
             RedisAway, KafkaAway: the same call again is harmless.
+            WentBack: Redis holds older items than this process left there; nothing was written.
             Refused: with these too many records would be bad, where `bad_stop` is set; none of them is taken.
         """
         async with self._lock:
@@ -149,7 +150,11 @@ class CatalogueKeeper:
                 # The features first: after a crash in between they come again, for the position has not
                 # moved.
                 offset = new[-1].offset
-                await write_contents(self._store, self._online, facets, self._partitions)
+
+                async def still_there() -> None:
+                    await self._compare([batch.partition])
+
+                await write_contents(self._store, self._online, facets, self._partitions, still_there)
                 await self._apply(batch.partition, batch.log, facets, offset)
             self._reached[batch.partition] = offset
             if self.bad_stop is not None:
@@ -161,15 +166,18 @@ class CatalogueKeeper:
         news_from = self._news_from.get(partition, 0)
         old = [facet for facet in facets if facet.offset < news_from]
         new = facets[len(old) :]
+        after = self._reached[partition]
         if old:
             through = old[-1].offset if new else offset
-            await self._store.apply(partition, [one.record for one in old], log, through, at_ms=old[0].at_ms)
+            await self._store.apply(
+                partition, [one.record for one in old], log, through, at_ms=old[0].at_ms, after=after
+            )
         if new or not old:
             last = {(one.record.tenant, one.record.item_id): Place(one.offset, one.at_ms) for one in new}
             telling = Telling(log, partition, self._low_stock, last)
             at_ms = new[0].at_ms if new else 0
             records = [one.record for one in new]
-            await self._store.apply(partition, records, log, offset, at_ms=at_ms, telling=telling)
+            await self._store.apply(partition, records, log, offset, at_ms=at_ms, telling=telling, after=after)
 
     async def check(self) -> None:
         """Compare the positions in Redis with what this process applied.
@@ -179,13 +187,13 @@ class CatalogueKeeper:
             RedisAway.
         """
         async with self._lock:
-            found = await self._positions(list(self._reached))
-            for partition, reached in self._reached.items():
-                if found.get(partition, -1) < reached:
-                    raise WentBack(
-                        f"catalogue partition {partition}: Redis holds position {found.get(partition, -1)}, "
-                        f"this worker left {reached}; start again to read on from it"
-                    )
+            await self._compare(list(self._reached))
+
+    async def _compare(self, partitions: Sequence[int]) -> None:
+        found = await self._positions(partitions)
+        for partition in partitions:
+            if found.get(partition, -1) < self._reached[partition]:
+                raise catalogue_went_back(partition, found.get(partition, -1), self._reached[partition])
 
     def _read(self, partition: int, key: bytes | None, value: bytes | None) -> FacetRecord:
         if value is not None and len(value) > MAX_RECORD:
@@ -202,8 +210,17 @@ class CatalogueKeeper:
         return {partition: offset for partition, (_, offset) in found.items()}
 
 
-async def write_contents(store: CatalogStore, online: OnlineWriter, facets: Sequence[Facet], partitions: int) -> None:
-    """Write the features of items as they will be when these facets, of one log and in its order, are applied."""
+async def write_contents(
+    store: CatalogStore,
+    online: OnlineWriter,
+    facets: Sequence[Facet],
+    partitions: int,
+    still_there: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Write the features of items as they will be when these facets, of one log and in its order, are applied.
+
+    `still_there` is asked once the items are read, and raises where they are not what was left in Redis.
+    """
     of: dict[str, list[str]] = {}
     for facet in facets:
         of.setdefault(facet.record.tenant, []).append(facet.record.item_id)
@@ -212,6 +229,8 @@ async def write_contents(store: CatalogStore, online: OnlineWriter, facets: Sequ
         for tenant, item_ids in of.items()
         for item_id, item in (await store.get(tenant, list(dict.fromkeys(item_ids)), partitions)).items()
     }
+    if still_there is not None:
+        await still_there()
     last = {row.key: row for row in contents(facets, before)}
     rows = [OnlineRow(*row, facets[-1].log, facets[-1].offset) for row in last.values()]
     await online.write(ITEM_CONTENT, rows)

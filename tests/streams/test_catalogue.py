@@ -112,6 +112,20 @@ async def test_a_redis_from_the_past_is_noticed(redis: Redis, keeper: CatalogueK
         await keeper.check()
 
 
+async def test_nothing_is_put_into_a_redis_from_the_past(redis: Redis, keeper: CatalogueKeeper) -> None:
+    """Its position would say that all before is there: nobody would read it again."""
+    await keeper.begin([HOME], LOG)
+    await keeper.apply(batch(CONTENT), Metrics())
+    await redis.flushall()
+    with pytest.raises(WentBack):
+        await keeper.apply(batch(PRICE, start=1), Metrics())
+    assert await position(redis) == -1
+    assert await features(redis) == {"category": None, "price": None, "available": None}
+    assert await keeper.begin([HOME], LOG) == {HOME: -1}
+    await keeper.apply(batch(CONTENT, PRICE), Metrics())
+    assert await features(redis) == {"category": "drinks", "price": 3.2, "available": True}
+
+
 async def position(redis: Redis) -> int:
     found = await CatalogStore(redis).positions([HOME], LOG)
     return found[HOME][1] if found else -1
