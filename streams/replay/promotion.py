@@ -26,8 +26,10 @@ from streams.interruption import step_done
 from streams.marketing.timers import CART_ABANDONED
 from streams.patience import patiently
 from streams.pipeline import Pipeline
+from streams.replay.code import code_of_rows, refuse_other
 from streams.replay.lacking import lacks, refusal
-from streams.replay.live import all_fences
+from streams.replay.live import all_fences, served_before
+from streams.replay.records import Records
 from streams.replay.store import ReplayStore
 from streams.replay.swapping import Swap, lapse, swap
 from streams.replay.wishes import Wish, Wishes
@@ -80,6 +82,7 @@ class Promotion:
         self._clock = clock
         self._beside = beside or Standstill()
         self._wishes = Wishes(redis, live.store.where)
+        self._code = code_of_rows()  # now: the files may be others before the process ends
 
     async def run(self) -> None:
         """Look for wishes until cancelled.
@@ -139,6 +142,7 @@ class _Chase:
         await store.open([self._partition])
         claimed = await self._pipeline.claim([self._partition], self._of._followed.log)
         if not self._wish.force:
+            await self._refuse_other_code()
             await self._refuse_lacking()
         position = claimed[self._partition].fence + 1
         follower = await asyncio.to_thread(self._follow, position)
@@ -156,6 +160,14 @@ class _Chase:
             return False
         finally:
             await asyncio.to_thread(follower.close)
+
+    async def _refuse_other_code(self) -> None:
+        """What was served before is let be: upgraded workers had gone on with it, too."""
+        of, where = self._of, self._of._live.store.where
+        before = await served_before(of._redis, [self._partition], where)
+        replay = await Records(of._redis, where).get(self._wish.namespace)
+        if replay is not None and before[self._partition] != self._wish.namespace:
+            refuse_other(self._wish.namespace, replay.code, of._code)
 
     async def _refuse_lacking(self) -> None:
         of, wanted = self._of, self._wish.namespace

@@ -48,6 +48,7 @@ class Replay(msgspec.Struct, kw_only=True):
     wanted: Wanted
     windows: list[Window]
     order: str = ""
+    code: str = ""  # that made it, as `code_of_rows` tells it
     missing: int = 0  # offsets of the windows that the archive does not hold
     state: str = RUNNING
     started_ms: int

@@ -22,6 +22,7 @@ from streams.interruption import step_done
 from streams.patience import patiently
 from streams.pipeline import Pipeline, build_pipeline
 from streams.progress import Phases
+from streams.replay.code import code_of_rows, differs
 from streams.replay.pace import Rate
 from streams.replay.ranges import Found
 from streams.replay.records import DONE, RUNNING, SCORING, Records, Replay, Wanted
@@ -46,6 +47,7 @@ class Replayer:
         self._clock = clock
         self._records = Records(redis, where)
         self._store = ReplayStore(redis, name, where=where)
+        self._code = code_of_rows()
         self.pipeline = replay_pipeline(settings, redis, name)
         self._held = Held(Hold(redis, name, uuid4().hex, alone=True, where=where))
 
@@ -74,7 +76,7 @@ class Replayer:
         """Take the replay up: a new one, whose windows `found` gives, or one that was begun.
 
         Raises:
-            Conflict: it was begun with other parameters (`other_replay`).
+            Conflict: it was begun with other parameters (`other_replay`), or by other code (`other_code`).
             Refused: there is nothing to replay (`nothing_there`); it is live (`namespace_live`).
             RedisAway.
         """
@@ -88,6 +90,7 @@ class Replayer:
                 wanted=wanted,
                 windows=what.windows,
                 order=what.said,
+                code=self._code,
                 missing=what.missing,
                 started_ms=self._clock.now_ms(),
             )
@@ -97,6 +100,14 @@ class Replayer:
                 f"name, or drop it: daogou replay drop {self._name}",
                 path="into",
                 code="other_replay",
+            )
+        elif differs(replay.code, self._code):
+            raise Conflict(
+                f"the replay {self._name!r} was begun by other code of features/ ({replay.code}, not {self._code}): "
+                "its rows would be of two kinds. Go on with the code that began it, take another name, or drop it: "
+                f"daogou replay drop {self._name}",
+                path="into",
+                code="other_code",
             )
         if replay.state != DONE:
             await self._store.open(range(self._settings.partition_count))

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from streams.commit import RowRef
+from streams.replay.code import code_of_rows, differs
 from streams.replay.live import all_fences, served, served_before
 from streams.replay.ranges import moment, spoken
 from streams.replay.records import DONE, Records, Replay
@@ -59,7 +60,8 @@ async def _lines(
     lines = [
         f"{name}: {state}, begun {moment(replay.started_ms)}"
         + (f", ended {moment(replay.ended_ms)}" if replay.ended_ms else ""),
-        f"        source {wanted.source}{span}{f', code {wanted.code_label}' if wanted.code_label else ''}",
+        f"        source {wanted.source}{span}{f', code {wanted.code_label}' if wanted.code_label else ''}"
+        + (", made by other code than this" if differs(replay.code, code_of_rows()) else ""),
         f"        {done:,} of {replay.total:,} records ({spoken(replay.windows)}); {behind:,} behind live",
         f"        applied {replay.applied:,}, duplicates {replay.duplicates:,}, late {replay.late:,}, "
         f"dead {replay.dead:,}{f' ({_reasons(replay)})' if replay.reasons else ''}",

@@ -228,6 +228,27 @@ async def test_a_namespace_that_lacks_a_load_is_not_served_unless_forced(
     assert await shop.served() == {"again"}
 
 
+async def test_a_namespace_by_other_code_is_served_only_by_force_or_again(
+    settings: Settings, redis: Redis, broker: str
+) -> None:
+    shop = RunningShop(settings, redis, broker)
+    shop.produce(1, 60)
+    await shop.replay("doubled")
+    by_other = msgspec.structs.replace(REPLAY, code="another")
+    await Records(redis, "Redis").put(by_other)
+    async with shop.running():
+        await shop.caught_up()
+        await shop.wish("doubled", [0])
+        assert await shop.promotion.turn() == 0
+        assert "was made by other code of features/ (another)" in (await shop.wishes.of([0]))[0].refused
+        await shop.wishes.put({0: Wish("doubled", "ask", force=True)})
+        await shop.promoted(1)
+        await shop.wish("live", [0])
+        await shop.promoted(1)
+        await shop.wish("doubled", [0])  # back to what was served before
+        await shop.promoted(1)
+
+
 async def test_what_an_ended_embedded_log_held_is_not_lost_unseen(settings: Settings, redis: Redis) -> None:
     past = made(11, 60, "embedded-old")
     archive(settings, past)

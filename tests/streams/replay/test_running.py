@@ -127,6 +127,16 @@ async def test_other_parameters_are_refused_with_what_differs(settings: Settings
         await run(settings.model_copy(update={"lateness_h": 1}), redis)
 
 
+async def test_what_other_code_began_is_not_gone_on_with(settings: Settings, redis: Redis) -> None:
+    archive(settings, made(5, 40))
+    done = await run(settings, redis)
+    done.code = "another"
+    await Records(redis, "Redis").put(done)
+    with pytest.raises(Conflict, match="other code of features") as error:
+        await run(settings, redis)
+    assert error.value.reason == "other_code"
+
+
 @pytest.mark.parametrize("name", ["live", "", "a b", "a:b", "_", "-x", "ä", "x" * 41, "{p1}", "a\n"])
 async def test_names_that_no_namespace_may_have(settings: Settings, redis: Redis, name: str) -> None:
     with pytest.raises(BadInput) as error:
