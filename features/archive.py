@@ -2,9 +2,13 @@
 
 A file is written once and never changed. Its name tells the log and, for each partition in it, the first and
 last offset: `LOG@PARTITION.FIRST-LAST@….parquet`; one row group per partition, in the order of the name. A
-file comes into sight whole, by a rename, and a partition's files are written in the order of its offsets: so
+file comes into sight whole (`infra.places`), and a partition's files are written in the order of its offsets: so
 the names alone tell how far the archive reaches, and a crash leaves nothing that looks complete and is not. Its
 footer holds counts and checksums (`features.archive_seal`).
+
+One process writes at a time; where nothing can enforce that (S3), a late one does no harm. What a file says of an
+offset follows from the log, and each writer goes on where the files ended when it looked: so two can only have written
+the same records twice, under one name or under names that overlap, and whoever reads takes each offset once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +21,12 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from features import archive_seal as seals
 from features.events import Event, event_time_ms, received, shopper_id, to_ms
-from features.whole_files import HALF_WRITTEN, put_whole
 from infra.errors import BadInput
+from infra.places import Place, place_of
+from infra.whole_files import HALF_WRITTEN
 
 SCHEMA: Final = pa.schema(
     [
@@ -94,18 +98,23 @@ def event_row(position: tuple[str, int, int], event: Event, key: bytes | None, v
 
 
 class EventArchive:
-    """The archive below one folder. One process writes it at a time; any number read."""
+    """The archive at one place. One process writes it at a time; any number read.
 
-    def __init__(self, root: Path | str, filesystem: fs.FileSystem | None = None) -> None:
-        self._root = str(root)
-        self._files: Any = filesystem or fs.LocalFileSystem()
-        self._local = filesystem is None
+    Whatever touches a place behind S3's protocol:
+
+    Raises:
+        ArchiveAway: the store does not answer.
+        Refused: it says no (`infra.places.Place`).
+    """
+
+    def __init__(self, at: Place | Path) -> None:
+        self._place = place_of(at)
         self._reached: dict[str, dict[int, int]] = {}
 
     def write(self, rows: Iterable[ArchiveRow]) -> int:
         """Add rows, in any order; those at or before what is archived of their partition are passed over.
 
-        Returns how many were added. They are safe on disk when this returns.
+        Returns how many were added. They are safe when this returns.
         """
         runs: list[tuple[int, str, list[ArchiveRow]]] = []  # (number of the run in its partition, day, rows)
         ordered = sorted(rows, key=lambda row: row[:3])
@@ -118,7 +127,7 @@ class EventArchive:
         # A file holds runs of one number, day and log: a later run of a partition comes into sight later.
         for (_, day, log), alike in groupby(runs, key=lambda run: (run[0], run[1], run[2][0].log)):
             for name, shares in _named(log, [run for _, _, run in alike]):
-                self._put(day, name, shares)
+                self._place.put(f"{day}/{name}", _parquet(shares))
                 self._reached_by(log).update({share[0].partition: share[-1].offset for share in shares})
         return sum(len(run) for _, _, run in runs)
 
@@ -147,11 +156,10 @@ class EventArchive:
         for segment in sorted(self._segments(from_ms, to_ms, log)):
             if segment[:2] != share:
                 reached, share = -1, segment[:2]
-            with pq.ParquetFile(self._files.open_input_file(segment.path)) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[segment.row_group], columns=read):
-                    wanted = _within(batch, from_ms, to_ms, reached)
-                    if wanted.num_rows:
-                        yield wanted.select(names)
+            for batch in self.read(segment, read):
+                wanted = _within(batch, from_ms, to_ms, reached)
+                if wanted.num_rows:
+                    yield wanted.select(names)
             reached = max(reached, segment.last)
 
     def segments(self, log: str | None = None) -> list[Segment]:
@@ -160,7 +168,7 @@ class EventArchive:
 
     def read(self, segment: Segment, columns: Sequence[str]) -> Iterator[Any]:
         """Record batches of one segment, in the order of its offsets."""
-        with pq.ParquetFile(self._files.open_input_file(segment.path)) as file:
+        with self._place.told(), pq.ParquetFile(self._place.open(segment.path)) as file:
             yield from file.iter_batches(_BATCH_ROWS, row_groups=[segment.row_group], columns=list(columns))
 
     def events(self, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Event]:
@@ -192,16 +200,16 @@ class EventArchive:
         Raises:
             OSError, pyarrow.ArrowException, msgspec.DecodeError: the file is damaged.
         """
-        with self._files.open_input_file(path) as file:
+        with self._place.told(), self._place.open(path) as file:
             return seals.unpack(pq.read_metadata(file).metadata)
 
     def size(self, path: str) -> int:
         """The bytes of a file."""
-        return int(self._files.get_file_info(path).size or 0)
+        return self._place.size(path)
 
     def half_written(self) -> list[str]:
         """What a crash left behind: never read, written anew, may be deleted."""
-        return [file.path for file in self._list(f"{self._root}/{HALF_WRITTEN}")]
+        return [file.path for file in (self._place / HALF_WRITTEN).files()]
 
     def _reached_by(self, log: str) -> dict[int, int]:
         if log not in self._reached:
@@ -211,25 +219,8 @@ class EventArchive:
     def _segments(self, from_ms: int | None, to_ms: int | None, log: str | None) -> Iterator[Segment]:
         first = "" if from_ms is None else _day(from_ms)
         last = "~" if to_ms is None else _day(to_ms - 1)
-        for day in self._list(self._root):
-            if day.base_name.startswith("day=") and first <= day.base_name <= last:
-                for file in self._list(day.path):
-                    yield from (part for part in _segments_of(file) if log in (None, part.log))
-
-    def _list(self, folder: str) -> list[Any]:
-        found: list[Any] = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-        return found
-
-    def _put(self, day: str, name: str, shares: list[list[ArchiveRow]]) -> None:
-        """Make one file, whole or not at all. Object stores show an object only when it is complete."""
-        buffer = _parquet(shares)
-        target = f"{self._root}/{day}/{name}"
-        if self._local:
-            put_whole(Path(self._root), Path(target), buffer)
-        else:
-            self._files.create_dir(f"{self._root}/{day}", recursive=True)
-            with self._files.open_output_stream(target) as stream:
-                stream.write(buffer)
+        for file in self._place.inside(lambda name: name.startswith("day=") and first <= name <= last):
+            yield from (part for part in _segments_of(file) if log in (None, part.log))
 
 
 def _day(at_ms: int) -> str:

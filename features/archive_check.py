@@ -10,6 +10,7 @@ from features.archive import EventArchive, Segment
 from features.archive_seal import Sealed, Share, merged, share
 
 _READ: Final = ("log", "partition", "offset", "received_at", "key", "value")
+_UNREADABLE: Final = (pa.ArrowException, OSError, msgspec.DecodeError, ValueError)
 
 
 class Fault(NamedTuple):
@@ -44,7 +45,7 @@ def look(archive: EventArchive) -> Iterator[Looked]:
     for path, segments in archive.files():
         try:
             yield _look(archive, path, segments)
-        except (pa.ArrowException, OSError, msgspec.DecodeError, ValueError) as error:
+        except _UNREADABLE as error:
             said = str(error).partition("\n")[0][:200]
             why = f"it cannot be read ({said}): bring it back from a copy; it is not archived anew"
             yield Looked(path, 0, False, [Fault("unreadable", path, why)])
@@ -56,16 +57,38 @@ def gaps(archive: EventArchive) -> Iterator[tuple[str, int, int, int]]:
         yield from ((log, partition, *hole) for hole in merged(spans)[0])
 
 
-def doubles(archive: EventArchive) -> Iterator[Fault]:
-    """Offsets that more than one file has. Readers take them once, so they harm nothing, and should not be."""
+class Twice(NamedTuple):
+    """Offsets that more than one file has, and the first of which they do not say the same (None: of all they do)."""
+
+    log: str
+    partition: int
+    first: int
+    last: int
+    differs_at: int | None
+
+
+def doubles(archive: EventArchive) -> Iterator[Twice]:
+    """Offsets in more than one file, as two archivers leave them that overlapped; an unreadable file says nothing."""
     for (log, partition), spans in archive.spans().items():
         for first, last in merged(spans)[1]:
-            where = f"{log} partition {partition}"
-            yield Fault(
-                "double",
-                where,
-                f"the offsets {first} to {last} are in more than one file; readers take them once, leave both",
-            )
+            its = (one for one in archive.segments(log) if one.partition == partition)
+            both = [one for one in its if one.first <= last and one.last >= first]
+            yield Twice(log, partition, first, last, _differing(archive, both, first, last))
+
+
+def _differing(archive: EventArchive, segments: list[Segment], first: int, last: int) -> int | None:
+    """An offset of these of which two files say different things; one may lack it, where a log is compacted."""
+    said: dict[int, str] = {}
+    for segment in segments:
+        try:
+            for record in _records(archive, segment):
+                if first <= record[0] <= last:
+                    checksum = share(segment.partition, [record]).checksum
+                    if said.setdefault(record[0], checksum) != checksum:
+                        return record[0]
+        except _UNREADABLE:
+            continue  # `look` tells of it
+    return None
 
 
 def days(archive: EventArchive) -> list[Day]:

@@ -3,11 +3,14 @@
 Beside the days lies a folder `order` with one small file for each time that a log began to be applied, or was taken
 up again: the log, and for each partition how far the other logs were at that moment. Only one log advances at a time
 (a direct load has the namespace for itself), so these entries give back the order, whatever was interrupted. A file
-comes into sight whole and is never changed.
+comes into sight whole and is never changed: on a folder of this machine it takes a number that nobody has; elsewhere
+nothing says who was first, so its name has a mark of its content, too, and two of one number say the same or stand
+side by side.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -15,11 +18,14 @@ from uuid import uuid4
 import msgspec
 
 from infra.errors import Refused
+from infra.places import Place, place_of
 
 FOLDER: Final = "order"
 _EMBEDDED: Final = "embedded-"  # such a log ends for good when the next one begins
 _LOAD: Final = "load-"
 _END: Final = 1 << 62
+_ENDING: Final = ".json"
+_MARK_BYTES: Final = 6
 
 # The last offset applied, by log.
 Fences = Mapping[str, int]
@@ -44,8 +50,8 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
 class ArchiveOrder:
     """The order of one archive: workers write it, and direct loads."""
 
-    def __init__(self, root: Path) -> None:
-        self._folder = root / FOLDER
+    def __init__(self, archive: Place | Path) -> None:
+        self._place = place_of(archive) / FOLDER
 
     def begin(self, log: str, fences: Mapping[int, Fences]) -> None:
         """Note that `log` is applied from here on, unless the last entry says the same already.
@@ -56,29 +62,13 @@ class ArchiveOrder:
         """
         entry = Begun(log, {partition: dict(of_it) for partition, of_it in fences.items() if of_it})
         files = self._files()
-        if files and _same(entry, _read(files[-1])):
+        if files and _same(entry, self._read(files[-1])):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        aside = self._folder / f"{uuid4().hex}.new"  # never one that a crash has left, which may be an entry by now
-        with aside.open("xb") as file:
-            file.write(msgspec.json.encode(entry))
-            file.flush()
-            os.fsync(file.fileno())
-        self._put(aside, int(files[-1].stem) + 1 if files else 1)
-        handle = os.open(self._folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-
-    def _put(self, aside: Path, number: int) -> None:
-        """Give it the next number that is free: another process may just have taken one."""
-        while True:
-            try:
-                os.link(aside, self._folder / f"{number:06}.json")
-            except FileExistsError:
-                number += 1
-            else:
-                aside.unlink()
-                return
+        number, packed = _number(files[-1]) + 1 if files else 1, msgspec.json.encode(entry)
+        if self._place.folder is not None:
+            _link_next(self._place.folder, number, packed)
+        else:
+            self._place.put(f"{number:06}-{blake2b(packed, digest_size=_MARK_BYTES).hexdigest()}{_ENDING}", packed)
 
     def knows(self, log: str) -> bool:
         """Whether an entry says that this log began."""
@@ -90,10 +80,47 @@ class ArchiveOrder:
         Raises:
             Refused: an entry cannot be read (`order_broken`).
         """
-        return [_read(file) for file in self._files()]
+        return [self._read(path) for path in self._files()]
 
-    def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.json"))
+    def _files(self) -> list[str]:
+        return sorted(file.path for file in self._place.files() if file.base_name.endswith(_ENDING))
+
+    def _read(self, path: str) -> Begun:
+        with self._place.told(), self._place.open(path) as file:
+            raw = file.read()
+        try:
+            return msgspec.json.decode(raw, type=Begun)
+        except msgspec.MsgspecError as error:
+            raise Refused(
+                f"{path}, which says in what order logs were applied, cannot be read ({error}); put a copy back, or "
+                "remove it: the order is then guessed where it is not noted",
+                code="order_broken",
+            ) from None
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].removesuffix(_ENDING).partition("-")[0])
+
+
+def _link_next(folder: Path, number: int, packed: bytes) -> None:
+    """Make a file of the next number that is free: another process may just have taken one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f"{uuid4().hex}.new"  # never one that a crash has left, which may be an entry by now
+    with aside.open("xb") as file:
+        file.write(packed)
+        file.flush()
+        os.fsync(file.fileno())
+    while True:
+        try:
+            os.link(aside, folder / f"{number:06}{_ENDING}")
+        except FileExistsError:
+            number += 1
+        else:
+            break
+    aside.unlink()
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
 
 
 def in_order(windows: Sequence[Window], entries: Sequence[Begun], others: Sequence[str]) -> Iterator[Window]:
@@ -147,14 +174,3 @@ def _same(one: Begun, other: Begun) -> bool:
 def _without(entry: Begun) -> dict[int, dict[str, int]]:
     others = {p: {log: at for log, at in of_it.items() if log != entry.log} for p, of_it in entry.fences.items()}
     return {partition: of_it for partition, of_it in others.items() if of_it}
-
-
-def _read(file: Path) -> Begun:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Begun)
-    except msgspec.MsgspecError as error:
-        raise Refused(
-            f"{file}, which says in what order logs were applied, cannot be read ({error}); put a copy back, or remove "
-            "it: the order is then guessed where it is not noted",
-            code="order_broken",
-        ) from None

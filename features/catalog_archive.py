@@ -17,6 +17,7 @@ from features.archive import ArchiveRow, EventArchive
 from features.catalog import FacetRecord, Item
 from infra.errors import BadInput
 from infra.keys import record_key
+from infra.places import Place, place_of
 
 FOLDER: Final = "catalogue"
 
@@ -34,11 +35,12 @@ class Facet(NamedTuple):
 class CatalogArchive:
     """The catalogue's part of an archive. One process writes it at a time; any number read."""
 
-    def __init__(self, archive_dir: Path) -> None:
-        self._rows = EventArchive(archive_dir / FOLDER)
+    def __init__(self, archive: Place | Path) -> None:
+        """`archive` is where the event archive lies."""
+        self._rows = EventArchive(place_of(archive) / FOLDER)
 
     def write(self, facets: Iterable[Facet]) -> int:
-        """Add facets; how many were new. They are safe on disk when this returns."""
+        """Add facets; how many were new. They are safe when this returns."""
         return self._rows.write(map(_row, facets))
 
     def facets(self) -> list[Facet]:

@@ -15,18 +15,19 @@ from features.catalog_archive import CatalogArchive, contents
 from features.feature_log import FeatureLog, replaced
 from features.history import Counts, History
 from features.item_statistics import ItemCounter
+from infra.places import Place
 
 
-def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Callable[[int], None]) -> Counts:
+def build(archive_at: Place | Path, offline_dir: Path, lateness_ms: int, progress: Callable[[int], None]) -> Counts:
     """Fold the whole archive into a new build of the offline log, which then takes the place of the one in use.
 
     Args:
-        archive_dir: the event archive.
-        offline_dir: of the offline log.
+        archive_at: where the event archive lies.
+        offline_dir: of the offline log, a folder of this machine, as Feast reads it.
         lateness_ms: how late an event may be, as the worker has it.
         progress: hears how many more events are done.
     """
-    archive = EventArchive(archive_dir)
+    archive = EventArchive(archive_at)
     items = ItemCounter()
     told = 0
 
@@ -45,7 +46,7 @@ def build(archive_dir: Path, offline_dir: Path, lateness_ms: int, progress: Call
                 at_us = snapshots.at_ms * 1000
                 statistics.add_columns([snapshots.keys, at_us, at_us, *snapshots.values.values()])
         with FeatureLog(folder, ITEM_CONTENT) as content:
-            for key, at_ms, values in contents(CatalogArchive(archive_dir).facets()):
+            for key, at_ms, values in contents(CatalogArchive(archive_at).facets()):
                 content.add(key, at_ms, at_ms * 1000, values)
     tell(history.counts.events)
     history.counts.item_rows = len(snapshots.keys)

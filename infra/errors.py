@@ -12,7 +12,8 @@
     │   └── ArtifactBroken  a model artifact is incomplete or altered
     ├── Unavailable         a service is away; retried, 503
     │   ├── KafkaAway
-    │   └── RedisAway
+    │   ├── RedisAway
+    │   └── ArchiveAway
     └── OwnershipLost       this worker must end: somebody else owns the partition, or Redis went back
         ├── Fenced
         └── WentBack
@@ -116,6 +117,12 @@ class RedisAway(Unavailable):
     """Redis does not answer."""
 
     code = "redis_away"
+
+
+class ArchiveAway(Unavailable):
+    """The store of the archive does not answer."""
+
+    code = "archive_away"
 
 
 class OwnershipLost(DaogouError):

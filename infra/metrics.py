@@ -108,6 +108,9 @@ CATALOG_UNREADABLE: Final = Metric(
 )
 CATALOG_ITEMS: Final = Metric("daogou_catalog_items", "gauge", "items in this process's catalogue")
 ARCHIVED_EVENTS: Final = Metric("daogou_archived_events_total", "counter", "events written to the archive")
+ARCHIVE_AWAY: Final = Metric(
+    "daogou_archive_away_total", "counter", "times that the archive's store did not answer; records wait meanwhile"
+)
 MODEL_RELEASED: Final = Metric(
     "daogou_model_released", "gauge", "1 for the version that this process scores with", ("version",)
 )
@@ -153,6 +156,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     CATALOG_ITEMS,
     CATALOG_UNREADABLE,
     ARCHIVED_EVENTS,
+    ARCHIVE_AWAY,
     MODEL_RELEASED,
     MODEL_WAITS,
     HTTP_SECONDS,

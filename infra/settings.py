@@ -13,11 +13,15 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from infra.archive_uri import checked as checked_archive
+from infra.archive_uri import place as archive_place
 from infra.brokers import Brokers, Mechanism, Security
 from infra.errors import SettingWrong
+from infra.places import Place
 
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_PLAIN_URI: Final = re.compile(r"[^@?]*")  # what is misplaced in the others may be a key
 _MOST_PORT: Final = 65_535
 _ONE_OF: Final = re.compile(r"\^\((?P<words>[A-Za-z|]+)\)\$")
 _BOUNDS: Final = ("ge", "gt", "le")
@@ -79,6 +83,11 @@ class Settings(BaseSettings):
         SecretStr(""), description="Redis URL, `redis://[:password@]host:port/db`; empty: embedded"
     )
     data_dir: Path = Field(Path(".daogou"), description="archive, offline features, models, embedded Redis data")
+    archive: Annotated[str, AfterValidator(checked_archive)] = Field(
+        "",
+        description="where the archive lies: `file:///folder` or "
+        "`s3://bucket/prefix[?endpoint_override=host:port&region=name&scheme=https]`; empty: in DAOGOU_DATA_DIR",
+    )
     embedded_log: str = Field("", description="id of the embedded broker's log; set by the process that starts it")
 
     # Identity of the data.
@@ -203,8 +212,13 @@ class Settings(BaseSettings):
         return self.data_dir / "models" / self.tenant
 
     @property
+    def archive_at(self) -> Place:
+        """Where the event archive of the tenant lies."""
+        return archive_place(self.archive, self.data_dir / "archive", self.tenant)
+
+    @property
     def archive_dir(self) -> Path:
-        """The event archive of the tenant."""
+        """The folder that it lies in unless DAOGOU_ARCHIVE names another place."""
         return self.data_dir / "archive" / self.tenant
 
     @property
@@ -229,7 +243,8 @@ def read_settings(**given: object) -> Settings:
         name = str(first["loc"][0])
         secret = "SecretStr" in str(Settings.model_fields[name].annotation)
         why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-        raise _wrong(name, "(secret)" if secret else repr(first["input"]), why) from None
+        hidden = secret or (name == "archive" and not _PLAIN_URI.fullmatch(str(first["input"])))
+        raise _wrong(name, "(secret)" if hidden else repr(first["input"]), why) from None
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -16,6 +16,7 @@ from features.offline import StoreAt
 from features.shoppers import Decayed, Interaction, Purchased, State
 from features.training_frames import training_frame
 from infra.errors import BadInput
+from infra.places import Place
 from models.interactions import Interactions
 
 HISTORY: Final = (
@@ -31,7 +32,7 @@ BEHAVIOUR: Final = (*HISTORY, "purchased_items", "purchased_weights", "purchased
 class Sources:
     """Where training reads: the archive, the offline store of the tenant."""
 
-    archive_dir: Path
+    archive_dir: Place | Path
     store: StoreAt
     tenant: str
 

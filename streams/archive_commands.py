@@ -25,7 +25,7 @@ def archive_list(data_dir: DataDir = None) -> None:
     for topic, day in found:
         say(f"{day.day}  {topic:<16} {day.records:>12,} records {day.files:>6,} files {day.size:>14,} bytes  {day.log}")
     if not found:
-        say(f"nothing in {settings.archive_dir}")
+        say(f"nothing in {settings.archive_at}")
 
 
 @archive_app.command("verify", epilog="Example: daogou archive verify --against-log")

@@ -36,7 +36,7 @@ class Verified:
 
 def archives(settings: Settings) -> dict[str, EventArchive]:
     """The archives of both logs, by topic."""
-    return {EVENTS: EventArchive(settings.archive_dir), CATALOG: EventArchive(settings.archive_dir / FOLDER)}
+    return {EVENTS: EventArchive(settings.archive_at), CATALOG: EventArchive(settings.archive_at / FOLDER)}
 
 
 def listed(settings: Settings) -> list[tuple[str, Day]]:
@@ -60,7 +60,7 @@ def verify(settings: Settings, phases: Phases, *, against_log: bool) -> Verified
                 verified.unsealed += not looked.sealed and not looked.faults
                 verified.faults += looked.faults
                 advance(1)
-        verified.faults += doubles(archive)
+        _twice(archive, verified)
         left = archive.half_written()
         if left:
             verified.told.append(f"{topic}: {len(left)} half-written files are left of a crash; nobody reads them")
@@ -70,6 +70,20 @@ def verify(settings: Settings, phases: Phases, *, against_log: bool) -> Verified
     if verified.unsealed:
         verified.told.append(f"{verified.unsealed} files have no checksum: an earlier version wrote them")
     return verified
+
+
+def _twice(archive: EventArchive, verified: Verified) -> None:
+    for one in doubles(archive):
+        where = f"{one.log} partition {one.partition}"
+        twice = f"the offsets {one.first} to {one.last} are in more than one file"
+        if one.differs_at is None:
+            verified.told.append(f"{where}: {twice}, which say the same: two archivers overlapped; each is read once")
+            continue
+        why = (
+            f"{twice}, and of {one.differs_at} they say different things: --against-log says what is right while Kafka "
+            "has it; else bring a copy back"
+        )
+        verified.faults.append(Fault("double_differs", where, why))
 
 
 def _holes(topic: str, archive: EventArchive, verified: Verified) -> None:

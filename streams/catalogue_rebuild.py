@@ -70,7 +70,7 @@ def rebuild(settings: Settings, phases: Phases) -> Rebuilt:
 
 
 def _read(settings: Settings) -> _Read:
-    archive = CatalogArchive(settings.archive_dir)
+    archive = CatalogArchive(settings.archive_at)
     facets = archive.facets()
     reached = archive.reached(dict.fromkeys(facet.log for facet in facets))
     if settings.kafka:

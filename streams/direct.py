@@ -83,8 +83,8 @@ class DirectLoad:
         self._log = log
         self._phases = phases
         self._where = address(settings.redis)
-        self._archive = EventArchive(settings.archive_dir)
-        self._catalogue_archive = CatalogArchive(settings.archive_dir)
+        self._archive = EventArchive(settings.archive_at)
+        self._catalogue_archive = CatalogArchive(settings.archive_at)
         self._held = Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=self._where))
 
     async def run(self, records: Sequence[FacetRecord], events: Iterable[Event], total: int) -> Written:

@@ -83,6 +83,8 @@ def findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
         yield _kernels()
     yield from _unknown_settings()
     yield _data_dir(settings.data_dir)
+    if settings.archive:
+        yield _archive(settings)
     found = running(settings)
     yield from _kafka(settings, found)
     yield from _redis(settings, found)
@@ -145,6 +147,16 @@ def _data_dir(folder: Path) -> Finding:
     if free < _LOW_SPACE:
         return Finding("data folder", "hint", f"{said}: less than {_LOW_SPACE / 1e9:.0f} GB may not last")
     return Finding("data folder", "ok", said)
+
+
+def _archive(settings: Settings) -> Finding:
+    """Where the setting puts it; otherwise it lies in the data folder."""
+    at = settings.archive_at
+    try:
+        at.probe()
+    except DaogouError as error:
+        return Finding("archive", "broken", error.message)
+    return Finding("archive", "ok", f"{at}, listed, written to and read")
 
 
 def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:

@@ -10,4 +10,4 @@ from streams.progress import Phases
 def build_features(settings: Settings, phases: Phases) -> Counts:
     """Fold the tenant's archive into a new build of the offline log; what became of the events."""
     with phases.phase("features", 0, "records") as advance:
-        return build(settings.archive_dir, settings.offline_dir, settings.lateness_h * HOUR_MS, advance)
+        return build(settings.archive_at, settings.offline_dir, settings.lateness_h * HOUR_MS, advance)

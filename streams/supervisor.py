@@ -218,6 +218,8 @@ def kept(settings: Settings) -> list[str]:
         f"{what} ({folder / name}, {_size(folder / name)})" for name, what in parts.items() if (folder / name).is_dir()
     ]
     lines = [f"kept    {'; '.join(found)}" if found else f"kept    nothing in {folder} yet"]
+    if settings.archive:
+        lines.append(f"        events and catalogue are in {settings.archive_at}")
     if settings.redis.get_secret_value():
         lines.append(f"        shopper rows, lists and features are in Redis at {address(settings.redis)}")
     if not settings.kafka:

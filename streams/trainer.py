@@ -121,7 +121,7 @@ def write_report(report: Report) -> bytes:
 def sources_of(settings: Settings) -> Sources:
     """Where training reads."""
     registry = settings.data_dir / "feast" / f"{settings.tenant}.db"
-    return Sources(settings.archive_dir, StoreAt(settings.offline_dir, registry), settings.tenant)
+    return Sources(settings.archive_at, StoreAt(settings.offline_dir, registry), settings.tenant)
 
 
 def _manifest(settings: Settings, options: Options, trained: Trained, made_at: datetime) -> Manifest:

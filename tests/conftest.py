@@ -1,18 +1,24 @@
 """The outside of the tests: a real Redis and librdkafka's broker, embedded, once per run."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from infra.archive_uri import place
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.redis_server import EmbeddedRedis
+from infra.places import Place
 from infra.redis import connect
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.stores import Server
 
 PARTITIONS = 8
 EMBEDDED_LOG = "embedded-tests"
@@ -65,3 +71,33 @@ def settings(redis_url: str, kafka: str, tmp_path: Path) -> Settings:
         tenant="default",
         partitions=PARTITIONS,
     )
+
+
+@pytest.fixture(scope="session")
+def store() -> "Iterator[Server]":
+    """A server of S3's protocol; moto takes a second to import."""
+    from tests.stores import running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["folder", "s3"])
+def new_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Gives the URI of an empty place for archives, of each kind that there is."""
+    if request.param == "folder":
+        return lambda: f"file://{tmp_path_factory.mktemp('archive')}"
+    server: Server = request.getfixturevalue("store")
+    return lambda: server.uri(server.make())
+
+
+@pytest.fixture(scope="session")
+def new_place(new_uri: Callable[[], str]) -> Callable[[], Place]:
+    """Gives an empty place for an archive, of each kind that there is."""
+    return lambda: place(new_uri(), Path("/nowhere"), "default")
+
+
+@pytest.fixture
+def at(new_place: Callable[[], Place]) -> Place:
+    """An empty place for an archive."""
+    return new_place()

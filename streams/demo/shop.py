@@ -215,7 +215,7 @@ def _await_archive(settings: Settings) -> None:
     ends = end_offsets(settings.brokers, EVENTS)
 
     def behind() -> int:
-        through = EventArchive(settings.archive_dir).through(log)
+        through = EventArchive(settings.archive_at).through(log)
         return sum(max(0, end - 1 - through.get(partition, -1)) for partition, end in ends.items())
 
     _await(lambda: behind() == 0, "the archive does not catch up with the log")

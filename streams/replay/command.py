@@ -97,11 +97,11 @@ class _Kafka:
 class _Archive:
     def __init__(self, settings: Settings, of: Range) -> None:
         self._settings, self._of = settings, of
-        self._archive = EventArchive(settings.archive_dir)
+        self._archive = EventArchive(settings.archive_at)
         self.name = ARCHIVE
 
     async def found(self, redis: Redis) -> Found:
-        order = ArchiveOrder(self._settings.archive_dir)
+        order = ArchiveOrder(self._settings.archive_at)
         live = await live_fences(redis, self._settings)
         return await asyncio.to_thread(in_archive, self._archive, order, self._of, live)
 

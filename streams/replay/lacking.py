@@ -60,7 +60,7 @@ async def refuse_lacking(settings: Settings, redis: Redis, wanted: Mapping[int, 
 
 def _ended(settings: Settings, followed: str) -> list[tuple[str, int, int]]:
     """(log, partition, last offset) of the embedded logs in the archive that have ended."""
-    segments = EventArchive(settings.archive_dir).segments()
+    segments = EventArchive(settings.archive_at).segments()
     return [
         (one.log, one.partition, one.last)
         for one in segments

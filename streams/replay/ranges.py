@@ -126,7 +126,7 @@ def _firsts(settings: Settings, since: Bound, starts: Mapping[int, int]) -> dict
 
 
 def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping[int, int], by_offset: bool) -> Refused:
-    held = _held(EventArchive(settings.archive_dir), log)
+    held = _held(EventArchive(settings.archive_at), log)
     partition, first = min(gone.items())
     archived = all(
         (log, p) in held and held[log, p].first <= at and held[log, p].last >= starts[p] - 1 for p, at in gone.items()
@@ -134,7 +134,7 @@ def _gone(settings: Settings, log: str, gone: Mapping[int, int], starts: Mapping
     way = (
         "the archive holds it: --source archive"
         if archived
-        else f"the archive ({settings.archive_dir}) does not hold all of it either"
+        else f"the archive ({settings.archive_at}) does not hold all of it either"
     )
     what = f"{first} to {starts[partition] - 1}" if by_offset else "records of that time before it"
     return Refused(

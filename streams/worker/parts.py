@@ -25,7 +25,8 @@ from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 from models.release import released
 from streams.applying import Applying, Around, Pace
-from streams.archiver import Archiver, Filing, Source
+from streams.archive_turns import HOLD as ARCHIVE_HOLD
+from streams.archiver import Source, archiver_at
 from streams.bad_share import BadShare
 from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch
@@ -105,16 +106,19 @@ class Parts:
             self._rescoring.sweep,
             measured,
         )
-        self._archiver = Archiver(
-            Source(logs.bootstrap, logs.events, logs.embedded), settings.archive_dir, Filing(), measured
+        self._archiver = archiver_at(
+            settings.archive_at,
+            Source(logs.bootstrap, logs.events, logs.embedded),
+            Hold(redis, ARCHIVE_HOLD, token, alone=True, where=where),
+            measured,
         )
         self._ends = EndOffsets(logs.bootstrap, EVENTS)
         self._began: dict[int, int] = {}
         self._items_began: dict[int, int] = {}
-        self._items_archiver = Archiver(
+        self._items_archiver = archiver_at(
+            settings.archive_at / CATALOGUE_ARCHIVE,
             Source(logs.bootstrap, logs.catalogue, logs.embedded, CATALOG),
-            settings.archive_dir / CATALOGUE_ARCHIVE,
-            Filing(),
+            Hold(redis, f"{ARCHIVE_HOLD}-catalogue", token, alone=True, where=where),
             measured,
         )
         ends = Ends(

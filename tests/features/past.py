@@ -13,6 +13,7 @@ from features.events import Event, EventItem, EventName, encode, event_time_ms, 
 from features.history import Counts
 from features.offline import StoreAt
 from features.offline_build import build
+from infra.places import Place
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 LATENESS_MS = 86_400_000
@@ -69,7 +70,7 @@ def made_events(count: int, seed: int, days: int = 12) -> list[Event]:
     return [made_event(n, START + timedelta(minutes=5 * step), choose) for n, step in enumerate(steps)]
 
 
-def archived(root: Path, events: Iterable[Event | bytes], log: str = "kafka", partitions: int = 4) -> None:
+def archived(root: Place | Path, events: Iterable[Event | bytes], log: str = "kafka", partitions: int = 4) -> None:
     """Put events on a log, each shopper's in one partition, and the log into the archive."""
     offsets = [0] * partitions
     rows: list[ArchiveRow] = []

@@ -1,10 +1,9 @@
 """A file that is not what was written is found, whatever was done to it; one that is, is not."""
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,24 +15,36 @@ from hypothesis import strategies as st
 from features.archive import SCHEMA, ArchiveRow, EventArchive
 from features.archive_check import days, doubles, gaps, look
 from features.archive_seal import merged, share
+from infra.places import Place
 from tests.features.test_archive import DAY, START, row
 
-
-def codes(root: Path) -> list[str]:
-    return [fault.code for looked in look(EventArchive(root)) for fault in looked.faults]
+NewPlace = Callable[[], Place]
 
 
-def written(root: Path, rows: Sequence[ArchiveRow]) -> Path:
-    EventArchive(root).write(rows)
-    [file] = root.rglob("*.parquet")
+def codes(at: Place | Path) -> list[str]:
+    return [fault.code for looked in look(EventArchive(at)) for fault in looked.faults]
+
+
+def files(at: Place) -> dict[str, bytes]:
+    """What there is by name, below the place."""
+    found = {}
+    for file in at.inside(lambda name: name.startswith("day=")):
+        with at.open(file.path) as stream:
+            found["/".join(file.path.split("/")[-2:])] = stream.read()
+    return dict(sorted(found.items()))
+
+
+def written(at: Place, rows: Sequence[ArchiveRow]) -> tuple[str, bytes]:
+    EventArchive(at).write(rows)
+    [file] = files(at).items()
     return file
 
 
-def test_what_was_written_is_sound_and_sealed(tmp_path: Path) -> None:
-    EventArchive(tmp_path).write([row(0, 0), row(0, 1), row(1, 7), row(0, 2, START + DAY), row(3, 1, log="load")])
-    found = list(look(EventArchive(tmp_path)))
+def test_what_was_written_is_sound_and_sealed(at: Place) -> None:
+    EventArchive(at).write([row(0, 0), row(0, 1), row(1, 7), row(0, 2, START + DAY), row(3, 1, log="load")])
+    found = list(look(EventArchive(at)))
     assert [(one.records, one.sealed, one.faults) for one in found] == [(1, True, []), (3, True, []), (1, True, [])]
-    assert [(day.day, day.log, day.files, day.records) for day in days(EventArchive(tmp_path))] == [
+    assert [(day.day, day.log, day.files, day.records) for day in days(EventArchive(at))] == [
         ("2026-05-01", "load", 1, 1),
         ("2026-05-01", "log", 1, 3),
         ("2026-05-02", "log", 1, 1),
@@ -42,61 +53,72 @@ def test_what_was_written_is_sound_and_sealed(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_no_altered_byte_gives_other_records_unseen(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_no_altered_byte_gives_other_records_unseen(new_place: Callable[[], Place], data: st.DataObject) -> None:
     """Either it is found, or (padding, statistics that nobody reads) the records are what they were."""
-    root = tmp_path_factory.mktemp("archive")
-    file = written(root, [row(0, n) for n in range(3)])
+    root = new_place()
+    name, before_it = written(root, [row(0, n) for n in range(3)])
     before = [batch.to_pylist() for batch in EventArchive(root).scan()]
-    raw = bytearray(file.read_bytes())
+    raw = bytearray(before_it)
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
-    file.write_bytes(raw)
+    root.put(name, bytes(raw))
     if not codes(root):
         kept = ("offset", "received_at", "key", "value")
         after = [batch.to_pylist() for batch in EventArchive(root).scan(columns=kept)]
         assert after == [[{name: one[name] for name in kept} for one in batch] for batch in before]
 
 
-def rewritten(file: Path, keep: int, *, seal: bool = True) -> None:
-    """The same file with fewer records, and the old footer."""
-    table = pq.read_table(file, partitioning=None)
-    metadata = pq.read_metadata(file).metadata or {}
-    plain = pa.table(table.slice(0, keep).columns, schema=SCHEMA)
-    with pq.ParquetWriter(file, SCHEMA) as writer:
+def rewritten(at: Place, rows: Sequence[ArchiveRow], keep: int, *, seal: bool = True) -> None:
+    """Write them, then the same file with fewer records and the old footer."""
+    name, raw = written(at, rows)
+    table = pq.read_table(pa.BufferReader(raw))
+    metadata = pq.read_metadata(pa.BufferReader(raw)).metadata or {}
+    plain, sink = pa.table(table.slice(0, keep).columns, schema=SCHEMA), pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, SCHEMA) as writer:
         if seal:
             writer.add_key_value_metadata({b"daogou": metadata[b"daogou"]})
         writer.write_table(plain)
+    at.put(name, sink.getvalue())
 
 
-def test_records_that_are_gone_are_counted(tmp_path: Path) -> None:
-    rewritten(written(tmp_path, [row(0, n) for n in range(3)]), 2)
-    assert codes(tmp_path) == ["name_differs", "count_differs"]
+def test_records_that_are_gone_are_counted(at: Place) -> None:
+    rewritten(at, [row(0, n) for n in range(3)], 2)
+    assert codes(at) == ["name_differs", "count_differs"]
 
 
-def test_a_file_of_an_earlier_version_is_told_and_not_blamed(tmp_path: Path) -> None:
-    rewritten(written(tmp_path, [row(0, n) for n in range(3)]), 3, seal=False)
-    [looked] = look(EventArchive(tmp_path))
+def test_a_file_of_an_earlier_version_is_told_and_not_blamed(at: Place) -> None:
+    rewritten(at, [row(0, n) for n in range(3)], 3, seal=False)
+    [looked] = look(EventArchive(at))
     assert (looked.records, looked.sealed, looked.faults) == (3, False, [])
-    assert [day.records for day in days(EventArchive(tmp_path))] == [3]
+    assert [day.records for day in days(EventArchive(at))] == [3]
 
 
-def test_a_file_cut_short_cannot_be_read(tmp_path: Path) -> None:
-    file = written(tmp_path, [row(0, n) for n in range(3)])
-    file.write_bytes(file.read_bytes()[:-9])
-    assert codes(tmp_path) == ["unreadable"]
+@pytest.mark.parametrize("left", [-9, 4, 0])
+def test_a_file_cut_short_cannot_be_read(at: Place, left: int) -> None:
+    name, raw = written(at, [row(0, n) for n in range(3)])
+    at.put(name, raw[:left])
+    assert codes(at) == ["unreadable"]
 
 
-def test_a_file_that_is_gone_leaves_a_hole_and_one_that_is_copied_a_double(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_leaves_a_hole_and_one_that_is_copied_a_double(at: Place, new_place: NewPlace) -> None:
     for start in (0, 3, 6):
-        EventArchive(tmp_path).write([row(0, n) for n in range(start, start + 3)])
-    first, middle, _ = sorted(tmp_path.rglob("*.parquet"))
-    shutil.copy(first, first.with_name("log@0.1-2.parquet"))
-    middle.unlink()
-    assert list(gaps(EventArchive(tmp_path))) == [("log", 0, 3, 5)]
-    assert [(one.code, one.path) for one in doubles(EventArchive(tmp_path))] == [("double", "log partition 0")]
-    assert codes(tmp_path) == ["name_differs"]
+        EventArchive(at).write([row(0, n) for n in range(start, start + 3)])
+    first, _, last = files(at).items()
+    without = new_place()
+    for name, raw in (first, last, ("day=2026-05-01/log@0.1-2.parquet", first[1])):
+        without.put(name, raw)
+    assert list(gaps(EventArchive(without))) == [("log", 0, 3, 5)]
+    assert list(doubles(EventArchive(without))) == [("log", 0, 1, 2, None)]
+    assert codes(without) == ["name_differs"]
+
+
+def test_two_files_that_say_different_things_of_one_offset_are_found(at: Place) -> None:
+    late = EventArchive(at)
+    assert late.through("log") == {}
+    EventArchive(at).write([row(0, n) for n in range(4)])
+    late.write([row(0, n)._replace(value=b"other" if n == 1 else row(0, n).value) for n in range(3)])
+    assert list(doubles(EventArchive(at))) == [("log", 0, 0, 2, 1)]
+    assert codes(at) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=8))

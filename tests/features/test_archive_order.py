@@ -1,6 +1,6 @@
 """The order in which logs were applied: whatever was interrupted, the entries give it back."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from features.archive_order import ArchiveOrder, Begun, Window, in_order
 from infra.errors import Refused
+from infra.places import Place
 
 WHOLE = [Window(0, "k", 0, 9), Window(0, "load-a", 0, 4), Window(0, "load-b", 0, 4)]
 
@@ -91,26 +92,56 @@ def test_any_story_is_given_back(story: list[tuple[str, int]], first: int) -> No
     assert told == [(log, offset) for log, offset in applied if offset >= first]
 
 
-def test_entries_are_kept_in_order_and_the_same_one_only_once(tmp_path: Path) -> None:
-    order = ArchiveOrder(tmp_path)
+def test_entries_are_kept_in_order_and_the_same_one_only_once(at: Place) -> None:
+    order = ArchiveOrder(at)
     order.begin("load-a", {0: {}})
     order.begin("load-a", {0: {"load-a": 3}})
     order.begin("k", {0: {"load-a": 4}})
     order.begin("load-a", {0: {"load-a": 4, "k": 1}})
-    assert [(one.log, one.fences) for one in ArchiveOrder(tmp_path).entries()] == [
+    assert [(one.log, one.fences) for one in ArchiveOrder(at).entries()] == [
         ("load-a", {}),
         ("k", {0: {"load-a": 4}}),
         ("load-a", {0: {"load-a": 4, "k": 1}}),
     ]
     assert order.knows("k")
     assert not order.knows("x")
-    assert not list(tmp_path.glob("order/*.new"))
+    assert len((at / "order").files()) == 3, "nothing is left of writing them"
 
 
-def test_an_entry_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    order = ArchiveOrder(tmp_path)
+def test_two_who_note_at_the_same_moment_are_both_kept(at: Place) -> None:
+    """Neither sees the other's entry: in a folder the second takes the next number, elsewhere both have one number."""
+    order = ArchiveOrder(at)
+    order.begin("load-a", {})
+    for log in ("k", "k", "load-b"):
+        blind = ArchiveOrder(_Blind(at, behind=1))
+        blind.begin(log, {0: {"load-a": 4}})
+    assert sorted({one.log for one in order.entries()}) == ["k", "load-a", "load-b"]
+    assert order.entries()[0].log == "load-a"
+    order.begin("load-c", {0: {"load-a": 4}})
+    assert order.entries()[-1].log == "load-c"
+
+
+class _Blind:
+    """A place as one sees it who looked before others wrote."""
+
+    def __init__(self, at: Place, behind: int) -> None:
+        self._at, self._behind = at, behind
+
+    def __truediv__(self, name: str) -> "_Blind":
+        return _Blind(self._at / name, self._behind)
+
+    def files(self) -> list[Any]:
+        return sorted(self._at.files(), key=lambda file: str(file.path))[: self._behind]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._at, name)
+
+
+def test_an_entry_that_cannot_be_read_is_named(at: Place) -> None:
+    order = ArchiveOrder(at)
     order.begin("k", {0: {}})
-    (tmp_path / "order" / "000001.json").write_bytes(b"{")
-    with pytest.raises(Refused, match=r"order/000001\.json") as error:
+    [file] = (at / "order").files()
+    (at / "order").put(file.base_name, b"{")
+    with pytest.raises(Refused, match=r"order/000001.*\.json") as error:
         order.entries()
     assert error.value.reason == "order_broken"

@@ -19,6 +19,7 @@ from features.offline import StoreAt
 from features.offline_build import build
 from features.training_frames import training_frame
 from infra.keys import record_key
+from infra.places import Place
 from tests.features.past import LATENESS_MS, archived, made_events, moment
 
 NOW = 1_790_000_000_000
@@ -35,25 +36,25 @@ def facet(record: FacetRecord, at_ms: int, offset: int, log: str = "load-1", par
     return Facet(at_ms, log, partition, offset, record)
 
 
-def test_what_is_written_is_read_once_in_the_order_of_time(tmp_path: Path) -> None:
-    archive = CatalogArchive(tmp_path)
+def test_what_is_written_is_read_once_in_the_order_of_time(at: Place) -> None:
+    archive = CatalogArchive(at)
     second = [facet(price("3"), NOW + DAY, 0, log="kafka"), facet(price("4"), NOW + 2 * DAY, 1, log="kafka")]
     first = [facet(CONTENT, NOW, 0), facet(price("2"), NOW, 1)]
     assert archive.write(second) == 2
     assert archive.write(first) == 2
     assert archive.facets() == [*first, *second]
-    assert CatalogArchive(tmp_path).write(first + second) == 0, "loaded again, nothing is added"
-    assert CatalogArchive(tmp_path).facets() == [*first, *second]
-    days = sorted(folder.name for folder in (tmp_path / FOLDER).glob("day=*"))
+    assert CatalogArchive(at).write(first + second) == 0, "loaded again, nothing is added"
+    assert CatalogArchive(at).facets() == [*first, *second]
+    days = {file.path.split("/")[-2] for file in (at / FOLDER).inside(lambda name: name.startswith("day="))}
     assert len(days) == 3
 
 
-def test_the_events_beside_it_are_none_of_its_business(tmp_path: Path) -> None:
+def test_the_events_beside_it_are_none_of_its_business(at: Place) -> None:
     events = made_events(20, seed=1)
-    archived(tmp_path, events)
-    CatalogArchive(tmp_path).write([facet(CONTENT, NOW, 0)])
-    assert len(list(EventArchive(tmp_path).events())) == 20
-    assert len(CatalogArchive(tmp_path).facets()) == 1
+    archived(at, events)
+    CatalogArchive(at).write([facet(CONTENT, NOW, 0)])
+    assert len(list(EventArchive(at).events())) == 20
+    assert len(CatalogArchive(at).facets()) == 1
 
 
 def test_a_clock_that_goes_back_does_not_turn_a_log_round() -> None:
@@ -76,8 +77,8 @@ def test_each_moment_is_a_row_with_what_was_known_from_then_on() -> None:
     ]
 
 
-def test_the_offline_log_holds_the_items_beside_the_shoppers(tmp_path: Path) -> None:
-    archive, offline = tmp_path / "archive", tmp_path / "offline"
+def test_the_offline_log_holds_the_items_beside_the_shoppers(at: Place, tmp_path: Path) -> None:
+    archive, offline = at, tmp_path / "offline"
     archived(archive, made_events(10, seed=2))
     CatalogArchive(archive).write([facet(CONTENT, NOW, 0), facet(price("2"), NOW, 1), facet(price("3"), NOW + DAY, 2)])
     build(archive, offline, LATENESS_MS, lambda _: None)

@@ -18,6 +18,7 @@ DEFAULTS = {
     "kafka_ca_file": None,
     "redis": SecretStr(""),
     "data_dir": Path(".daogou"),
+    "archive": "",
     "embedded_log": "",
     "tenant": "default",
     "partitions": 0,

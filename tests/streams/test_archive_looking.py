@@ -35,7 +35,7 @@ def here(broker: str, empty: Redis, redis_url: str, tmp_path: Path) -> Settings:
 
 def archived(settings: Settings, offsets: list[int], values: dict[int, bytes | None] | None = None) -> None:
     log = log_id(settings.brokers, EVENTS, settings.embedded_log)
-    EventArchive(settings.archive_dir).write(
+    EventArchive(settings.archive_at).write(
         archive_row((log, HOME, n), 1, SENT[n].key.encode(), (values or {}).get(n, SENT[n].value)) for n in offsets
     )
 
@@ -62,6 +62,24 @@ def test_a_record_that_is_another_than_on_the_log_is_found(here: Settings) -> No
     archived(here, [0, 1, 2, 3, 4, 5], {3: SENT[2].value})
     assert looked(here, against_log=False) == ([], 0, [])
     assert looked(here) == (["differs_from_log"], 6, [])
+
+
+def test_what_two_archivers_wrote_is_told_and_blamed_only_where_they_differ(here: Settings) -> None:
+    log = log_id(here.brokers, EVENTS, here.embedded_log)
+    late = EventArchive(here.archive_at)
+    assert late.through(log) == {}
+    archived(here, [0, 1, 2, 3, 4, 5])
+    rows = [archive_row((log, HOME, n), 1, SENT[n].key.encode(), SENT[n].value) for n in (0, 1, 2)]
+    late.write(rows)
+    [told] = looked(here)[2]
+    assert "offsets 0 to 2 are in more than one file, which say the same" in told
+    assert looked(here)[:2] == ([], 6)
+    other = here.model_copy(update={"data_dir": here.data_dir / "other"})
+    late = EventArchive(other.archive_at)
+    assert late.through(log) == {}
+    archived(other, [0, 1, 2, 3, 4, 5])
+    late.write([rows[0], rows[1]._replace(value=b"other")])
+    assert looked(other, against_log=False)[0] == ["double_differs"]
 
 
 def test_the_commands_say_what_there_is_and_what_is_wrong(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,27 @@
 """The archiver: every record of the log once, whatever ends it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
-from features.archive import EventArchive
+from features.archive import EventArchive, archive_row
+from features.archive_check import doubles, look
 from features.catalog import Content, FacetRecord, encode_record, key_of, record_keys
 from features.catalog_archive import FOLDER, CatalogArchive
 from infra.errors import Refused
 from infra.kafka import Outgoing, Record
 from infra.keys import partition_of, record_key
 from infra.metrics import Metrics
+from infra.places import Place
 from infra.topics import CATALOG, EVENTS
+from streams.archive_turns import HOLD, HeldTurn, Turn
 from streams.archiver import Archiver, Filing, Following, Source
+from streams.holds import Hold
 from tests.bulk import BulkProducer
 from tests.streams.shop import LOG, PARTITIONS, event, outgoing, partition_of_event
 
@@ -28,37 +34,57 @@ def produce(bootstrap: str, start: int, stop: int) -> None:
     bulk.close()
 
 
-async def archive(bootstrap: str, folder: Path, through: int, filing: Filing) -> None:
-    """Archive until that offset is read, then end as a worker that is asked to."""
-    archiver = Archiver(Source(bootstrap, LOG, True), folder, filing, Metrics())
+Turns = Callable[[Place], Turn | None]
+
+
+@pytest.fixture
+def turns(redis: Redis) -> Turns:
+    """The turn of another archiver of a place at each call, as a worker takes it."""
+    return lambda at: None if at.folder else HeldTurn(Hold(redis, HOLD, uuid4().hex, alone=True))
+
+
+async def reading(archiver: Archiver, through: int) -> asyncio.Task[None]:
+    """An archiver that runs and has read that offset."""
     running = asyncio.create_task(archiver.run())
-    while not folder.exists() or archiver.reached(HOME) < through:
+    while archiver.reached(HOME) < through:
         await asyncio.wait({running}, timeout=0.01)
         assert not running.done()
+    return running
+
+
+async def ended(running: asyncio.Task[None]) -> None:
+    """As a worker that is asked to end."""
     running.cancel()
     await asyncio.wait({running})
 
 
-def offsets(folder: Path) -> list[int]:
-    scanned = EventArchive(folder).scan(columns=["partition", "offset"])
+async def archive(archiver: Archiver, through: int) -> None:
+    """Archive until that offset is read, then end."""
+    await ended(await reading(archiver, through))
+
+
+def offsets(at: Place | Path) -> list[int]:
+    scanned = EventArchive(at).scan(columns=["partition", "offset"])
     return [row["offset"] for batch in scanned for row in batch.to_pylist() if row["partition"] == HOME]
 
 
-async def test_each_record_once_over_several_archivers(broker: str, tmp_path: Path) -> None:
-    folder = tmp_path / "archive"
+async def test_each_record_once_over_several_archivers(broker: str, at: Place, turns: Turns) -> None:
+    source = Source(broker, LOG, True)
     produce(broker, 0, 5)
-    await archive(broker, folder, 4, Filing(records=2))
-    assert offsets(folder) == list(range(5))
+    await archive(Archiver(source, at, Filing(records=2), Metrics(), turns(at)), 4)
+    assert offsets(at) == list(range(5))
     produce(broker, 5, 9)
     bulk = BulkProducer(broker, embedded=True)
     bulk.send_all([Outgoing(EVENTS, HOME, "k", b"\xff no event")])
     bulk.close()
-    await archive(broker, folder, 9, Filing())
-    assert offsets(folder) == list(range(10))
-    assert len(list(EventArchive(folder).events())) == 9
+    await archive(Archiver(source, at, Filing(), Metrics(), turns(at)), 9)
+    assert offsets(at) == list(range(10))
+    assert len(list(EventArchive(at).events())) == 9
+    assert [fault for one in look(EventArchive(at)) for fault in one.faults] == []
+    assert list(doubles(EventArchive(at))) == []
 
 
-async def test_the_catalogues_log_is_archived_in_a_folder_of_its_own(broker: str, tmp_path: Path) -> None:
+async def test_the_catalogues_log_is_archived_in_a_folder_of_its_own(broker: str, at: Place, turns: Turns) -> None:
     """Facets and tombstones come back as they were; what is neither is in the file and in no catalogue."""
     tea = FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea"))
     home = partition_of(record_key("default", "tea"), PARTITIONS)
@@ -66,36 +92,77 @@ async def test_the_catalogues_log_is_archived_in_a_folder_of_its_own(broker: str
     bulk = BulkProducer(broker, embedded=True)
     bulk.send_all([Outgoing(CATALOG, home, key, value) for key, value in sent])
     bulk.close()
-    folder = tmp_path / FOLDER
-    archiver = Archiver(Source(broker, LOG, True, CATALOG), folder, Filing(), Metrics())
+    archiver = Archiver(Source(broker, LOG, True, CATALOG), at / FOLDER, Filing(), Metrics(), turns(at))
     running = asyncio.create_task(archiver.run())
     while archiver.reached(home) < 2:
         await asyncio.wait({running}, timeout=0.01)
         assert not running.done()
-    running.cancel()
-    await asyncio.wait({running})
-    found = CatalogArchive(tmp_path).facets()
+    await ended(running)
+    found = CatalogArchive(at).facets()
     assert [(one.log, one.offset, one.record) for one in found] == [
         (LOG, 0, tea),
         (LOG, 2, FacetRecord(tenant="default", item_id="tea")),
     ]
 
 
-async def test_a_second_archiver_of_a_folder_waits_for_the_first_to_end(broker: str, tmp_path: Path) -> None:
+async def test_a_second_archiver_waits_for_the_first_to_end(broker: str, at: Place, turns: Turns) -> None:
     produce(broker, 0, 3)
-    one, two = (Archiver(Source(broker, LOG, True), tmp_path, Filing(), Metrics()) for _ in range(2))
-    first = asyncio.create_task(one.run())
-    while one.reached(HOME) < 2:
-        await asyncio.wait({first}, timeout=0.01)
+    one, two = (Archiver(Source(broker, LOG, True), at, Filing(), Metrics(), turns(at)) for _ in range(2))
+    first = await reading(one, 2)
     second = asyncio.create_task(two.run())
     await two.until_read({HOME: 100}, behind=0)  # no brake on a worker whose archiver does not archive
     await asyncio.wait({second}, timeout=0.1)
     assert two.reached(HOME) == -1
-    first.cancel()
-    await asyncio.wait({first})
-    assert offsets(tmp_path) == [0, 1, 2]
-    second.cancel()
-    await asyncio.wait({second})
+    await ended(first)
+    assert offsets(at) == [0, 1, 2]
+    while two.reached(HOME) < 2:  # where the files end: there is nothing to read again
+        await asyncio.wait({second}, timeout=0.01)
+        assert not second.done()
+    await ended(second)
+    assert offsets(at) == [0, 1, 2]
+
+
+class Given:
+    """A turn that is ours or not, as a test says."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.given_back = 0
+
+    async def take(self) -> bool:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def give_back(self) -> None:
+        self.given_back += 1
+
+
+async def test_one_whose_turn_is_over_drops_what_it_read_and_reads_it_again(broker: str, at: Place) -> None:
+    """What it has not filed is the next one's to read; its own next turn begins where the files end then."""
+    produce(broker, 0, 3)
+    turn = Given(True)
+    archiver = Archiver(Source(broker, LOG, True), at, Filing(), Metrics(), turn)
+    running = await reading(archiver, 2)
+    turn.answers = [False]
+    async with asyncio.timeout(30):
+        while not turn.given_back:
+            await asyncio.wait({running}, timeout=0.01)
+            assert not running.done()
+    assert offsets(at) == []
+    EventArchive(at).write(archive_row((LOG, HOME, n), 0, *rows(n)) for n in (0, 1))
+    turn.answers = [True]
+    produce(broker, 3, 4)
+    async with asyncio.timeout(30):
+        while archiver.reached(HOME) < 3:
+            await asyncio.wait({running}, timeout=0.01)
+            assert not running.done()
+    await ended(running)
+    assert offsets(at) == [0, 1, 2, 3]
+    assert list(doubles(EventArchive(at))) == []
+
+
+def rows(offset: int) -> tuple[bytes, bytes | None]:
+    one = outgoing(event("ann", "view_item", f"i{offset}", minute=offset))
+    return one.key.encode(), one.value
 
 
 @dataclass(frozen=True)

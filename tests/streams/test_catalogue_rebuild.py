@@ -118,7 +118,7 @@ def test_items_that_only_redis_has_are_not_thrown_away(shop: Settings, empty: Re
     assert caught.value.reason == "not_archived"
     assert stored(shop) == before
     loaded(elsewhere, tmp_path / "a.csv")
-    assert CatalogArchive(elsewhere.archive_dir).facets()
+    assert CatalogArchive(elsewhere.archive_at).facets()
     rebuilt(elsewhere)
     assert stored(shop) == before
 

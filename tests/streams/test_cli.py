@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,20 @@ def test_doctor_sees_a_folder_that_cannot_be_used() -> None:
     found = {one.what: one for one in findings(broken, quick=True)}["data folder"]
     assert found.state == "broken"
     assert "/proc/x" in found.said
+
+
+def test_doctor_tries_the_archive_where_the_setting_puts_it(settings: Settings, new_uri: Callable[[], str]) -> None:
+    def found(uri: str) -> tuple[str, str]:
+        there = settings.model_copy(update={"archive": uri})
+        return next((one.state, one.said) for one in findings(there, quick=True) if one.what == "archive")
+
+    assert not [one for one in findings(settings, quick=True) if one.what == "archive"]
+    uri = new_uri()
+    at = settings.model_copy(update={"archive": uri}).archive_at
+    assert found(uri) == ("ok", f"{at}, listed, written to and read")
+    state, said = found("file:///proc/x" if at.folder else uri.replace("://t-", "://no-"))
+    assert state == "broken"
+    assert said.startswith("DAOGOU_ARCHIVE: ")
 
 
 def test_doctor_ends_with_status_1_when_something_is_broken() -> None:

@@ -76,11 +76,11 @@ def test_the_catalogue_is_in_the_archive_before_it_is_in_redis(settings: Setting
     """The plug is pulled at the first facet that Redis has: the archive has them all, and holds each once for good."""
     with pytest.raises(PlugPulledError):
         run(settings, direct(retail), Plug("catalogue", 1))
-    facets = CatalogArchive(settings.archive_dir).facets()
+    facets = CatalogArchive(settings.archive_at).facets()
     assert len(facets) == 10, "name and price of five items"
     run(settings, direct(retail))
     run(settings, direct(retail))
-    assert CatalogArchive(settings.archive_dir).facets() == facets
+    assert CatalogArchive(settings.archive_at).facets() == facets
 
 
 async def test_an_items_features_are_the_same_online_and_offline(

@@ -33,7 +33,7 @@ def test_a_load_and_the_same_again(settings: Settings, empty: Redis, retail: Pat
     assert rows(empty) == held
     assert (again.applied["applied"], again.applied["archived"]) == (0, 0)
     assert again.applied["applied before"] == 40
-    assert len(list(EventArchive(settings.archive_dir).events())) == 40
+    assert len(list(EventArchive(settings.archive_at).events())) == 40
 
 
 def test_overlapping_loads_of_one_file_are_one(settings: Settings, empty: Redis, retail: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_window_counts_what_it_leaves_out(settings: Settings, empty: Redis, re
     assert report.events == 3
     assert report.moved_days == 5725
     assert report.lines_taken + report.lines_left_out == 120
-    archived = list(EventArchive(settings.archive_dir).events())
+    archived = list(EventArchive(settings.archive_at).events())
     assert {event.occurred_at.date() for event in archived} == {date(2026, 11, 2)}
 
 
@@ -136,7 +136,7 @@ def test_events_are_completed_from_the_catalogue(settings: Settings, empty: Redi
     )
     assert run(settings, LoadRequest(items=catalogue, direct=True)).items == 1
     run(settings, LoadRequest(str(written(tmp_path, "a.jsonl", view)), "jsonlines", direct=True))
-    [event] = EventArchive(settings.archive_dir).events()
+    [event] = EventArchive(settings.archive_at).events()
     assert (event.items[0].category, event.items[0].brand, str(event.items[0].price)) == ("Tea", "Leaf", "3")
     assert event_time_ms(event) == to_ms(datetime(2020, 1, 1, tzinfo=UTC))
 
@@ -154,7 +154,7 @@ def test_a_catalogue_of_one_item_leaves_the_stored_ones_known(settings: Settings
     brought = written(tmp_path, "one.csv", header, "k1,Cup,Cups,Clay,2 EUR", "p1,Large pot,Large pots,Clay,")
     report = run(settings, LoadRequest(events, "jsonlines", items=brought, direct=True))
     assert report.items == 2
-    [event] = EventArchive(settings.archive_dir).events()
+    [event] = EventArchive(settings.archive_at).events()
     told = [(line.category, line.brand, str(line.price)) for line in event.items]
     assert told == [("Tea", "Leaf", "3"), ("Large pots", "Clay", "9"), ("Cups", "Clay", "2")]
 

@@ -49,7 +49,7 @@ class Here:
         return sum(0 if raw is None else int(raw) + 1 for raw in found)
 
     def archived(self) -> Counter[tuple[int, int]]:
-        batches = EventArchive(self.settings.archive_dir).scan(columns=["partition", "offset"])
+        batches = EventArchive(self.settings.archive_at).scan(columns=["partition", "offset"])
         return Counter((row["partition"], row["offset"]) for batch in batches for row in batch.to_pylist())
 
 

@@ -48,7 +48,7 @@ def _event(rng: random.Random, number: int, seed: int, load_id: str | None, shop
 
 def archive(settings: Settings, *logs: Log) -> None:
     """Write logs into the archive, in small files."""
-    into = EventArchive(settings.archive_dir)
+    into = EventArchive(settings.archive_at)
     for log in logs:
         rows = [
             archive_row((log.name, partition, one.offset), one.timestamp, one.key, one.value)

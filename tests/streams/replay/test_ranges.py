@@ -122,7 +122,7 @@ def test_times_in_the_archive_give_windows_without_holes(settings: Settings) -> 
     log = made(2, 100, shoppers=1)
     [(partition, records)] = [(p, one) for p, one in log.records.items() if len(one) > 2]
     archive(settings, log)
-    store, order = EventArchive(settings.archive_dir), ArchiveOrder(settings.archive_dir)
+    store, order = EventArchive(settings.archive_at), ArchiveOrder(settings.archive_dir)
     times: dict[int, int] = {}
     for segment in store.segments():
         for batch in store.read(segment, ("offset", "received_at")):
@@ -141,7 +141,7 @@ def test_an_archive_that_begins_late_or_has_holes(settings: Settings) -> None:
     for records in log.records.values():
         del records[:2]
     archive(settings, log)
-    store, order = EventArchive(settings.archive_dir), ArchiveOrder(settings.archive_dir)
+    store, order = EventArchive(settings.archive_at), ArchiveOrder(settings.archive_dir)
     with pytest.raises(Refused, match="begins at offset 2 of partition"):
         in_archive(store, order, Range(), {})
     assert in_archive(store, order, Range(since=Bound(earliest=True)), {}).windows[0].first == 2
@@ -181,7 +181,7 @@ async def test_what_comes_after_its_start_is_not_replayed(settings: Settings, re
     past = made(4, 120)
     await apply_live(settings, redis, past)
     archive(settings, past)
-    store, order = EventArchive(settings.archive_dir), ArchiveOrder(settings.archive_dir)
+    store, order = EventArchive(settings.archive_at), ArchiveOrder(settings.archive_dir)
     windows = in_archive(store, order, Range(), {}).windows
     done = await run(settings, ASKED)
     assert done.windows == windows

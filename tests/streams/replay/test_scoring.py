@@ -22,11 +22,11 @@ from tests.streams.replay.past import CLOCK, archive, made, outside, quietly
 
 async def test_every_row_gets_its_list_and_nothing_else_does(settings: Settings, redis: Redis) -> None:
     archive(settings, made(1, 150))
-    store = EventArchive(settings.archive_dir)
+    store = EventArchive(settings.archive_at)
     replayer = Replayer(settings, redis, "again", quietly(), CLOCK)
 
     async def found() -> Found:
-        return in_archive(store, ArchiveOrder(settings.archive_dir), Range(), {})
+        return in_archive(store, ArchiveOrder(settings.archive_at), Range(), {})
 
     rules = replayer.pipeline.rules
     wanted = wanted_of("archive", rules, mapping="", since="", until="", code_label="")

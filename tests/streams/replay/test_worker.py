@@ -68,5 +68,5 @@ def test_promoted_and_rolled_back_by_a_worker(worker: Worker, own: Settings, emp
     until_applied(worker, empty, "live", 3, log)
     replay(own, ReplayRequest("all", "kafka", score=False), quietly(), CLOCK)
     assert diff(own, "live", "all").equal
-    assert [one.log for one in ArchiveOrder(own.archive_dir).entries()] == [log]
+    assert [one.log for one in ArchiveOrder(own.archive_at).entries()] == [log]
     assert worker.stop() == 0
