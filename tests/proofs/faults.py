@@ -6,6 +6,7 @@ end        a worker is asked to end in the middle of its work, and ends well wit
 empty      a worker on topics without a record is ready and ends well
 retention  records are gone before they were applied, while no worker ran: told, counted, the rest is applied
 behind     the same under a worker that is paused and then goes on
+marks      a producer writes in transactions: a mark at the end holds no timer up, what was taken back is not applied
 deleted    the topic is deleted under a running worker: it ends and says what to do; on a new one it begins anew
 
 Needs Java 17 and Maven, unless --kafka names a Kafka whose topics may be deleted. Prints a line for each and ends with
@@ -24,9 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from features.events import EventName
 from infra.clock import SystemClock
 from infra.embedded.redis_server import free_port
 from infra.kafka_admin import end_offsets, log_id
@@ -85,6 +87,16 @@ class Shop:
             for n in range(count)
         )
         bulk.close()
+
+    def in_transaction(self, name: EventName, item: str, *, minute: float, commit: bool) -> None:
+        """One event of ann's, in a transaction of its own."""
+        record = outgoing(event("ann", name, item, minute=minute))
+        writer = Producer(client_config(self.settings.brokers) | {"transactional.id": f"faults-{self.rng.random()}"})
+        writer.init_transactions(_WAIT_S)
+        writer.begin_transaction()
+        writer.produce(record.topic, record.value, record.key, record.partition)
+        writer.flush(_WAIT_S)
+        (writer.commit_transaction if commit else writer.abort_transaction)(_WAIT_S)
 
     def applied(self) -> dict[int, int]:
         """The next offset to apply, by partition."""
@@ -178,6 +190,19 @@ def behind(shop: Shop) -> str:
     return f"{lost:.0f} records lost and told, {applied:.0f} applied (the client had fetched some before)"
 
 
+def marks(shop: Shop) -> str:
+    worker = shop.worker()
+    shop.in_transaction("add_to_cart", "tea", minute=0, commit=True)
+    shop.until(worker, lambda: worker.sum_of("daogou_triggers_decided_total") == 1, "a mark holds no timer up")
+    shop.in_transaction("view_item", "taken-back", minute=1, commit=False)
+    shop.in_transaction("view_item", "cup", minute=2, commit=True)
+    home = partition_of_event(event("ann", "page_view"))
+    shop.until(worker, lambda: shop.applied()[home] == 5, "the last record, behind four offsets, is applied")
+    applied = worker.sum_of("daogou_events_applied_total")
+    expect(applied == 2, f"{applied:.0f} events were applied, 2 were committed")
+    return "the timer behind a mark was decided; 2 committed events applied, the one taken back was not"
+
+
 def deleted(shop: Shop) -> str:
     shop.produce(100)
     worker = shop.worker()
@@ -199,7 +224,7 @@ def deleted(shop: Shop) -> str:
     return f"ended with a sentence after {took:.0f} s; on the new topic 50 of 50 applied"
 
 
-FAULTS: Final = (end, empty, retention, behind, deleted)
+FAULTS: Final = (end, empty, retention, behind, marks, deleted)
 
 
 def main() -> int:
