@@ -26,6 +26,7 @@ from streams.commit import Due, PartitionFire, RowRef
 from streams.draining import Drainer
 from streams.marketing.backlog import Backlog, LogEnds
 from streams.marketing.decision import cart_abandoned
+from streams.marketing.stocked import Stocked
 from streams.marketing.timers import CART_ABANDONED, split_member
 from streams.marketing.told import told
 from streams.outbox import pack
@@ -52,14 +53,18 @@ class Firing:
         clock: Clock,
         log_ends: LogEnds,
         paused: Callable[[], bool] = lambda: False,
+        stock: tuple[Stocked, LogEnds] | None = None,
     ) -> None:
-        """While `paused`, no timer fires."""
+        """While `paused`, no timer fires, nor while `stock` (how far the catalogue is, and where its log ends) says
+        that items may be missing.
+        """
         self._pipeline = pipeline
         self._catalogue = catalogue
         self._drainer = drainer
         self._clock = clock
         self._backlog = Backlog(log_ends)
         self._paused = paused
+        self._stock = stock
         self._answer_lost = False
 
     async def run(self, measured: Metrics) -> None:
@@ -94,6 +99,8 @@ class Firing:
             return Counter()
         try:
             await self._backlog.look(due, owned, now_ms)
+            if self._stock is not None:
+                await self._stock[0].look(self._stock[1], now_ms)
         except KafkaAway as error:
             _log.warning("messages wait: nobody says where the log ends", why=error.message)
             return Counter()
@@ -105,6 +112,9 @@ class Firing:
 
     async def _fire(self, timers: Sequence[Due], now_ms: int) -> Counter[str]:
         decisions = await self._decisions(timers, now_ms)
+        if self._stock is not None and (behind := await self._stock[0].behind()):  # asked after the items were read
+            _log.warning("messages wait for the catalogue", partitions=behind)
+            return Counter()
         fires: dict[int, list[tuple[Due, bytes | None]]] = {}
         reasons: dict[int, list[str]] = {}
         for timer, decision in zip(timers, decisions, strict=True):

@@ -38,6 +38,7 @@ from streams.holds import Hold
 from streams.in_service import ReleaseFollower, Releases
 from streams.inbox import Inbox
 from streams.marketing.firing import Firing
+from streams.marketing.stocked import Stocked
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pausing import Gate, Pauses
@@ -127,7 +128,16 @@ class Parts:
             lambda: {partition: it.fence + 1 for partition, it in self.pipeline.owned.items()},
             partial(next_or_end, logs, EVENTS),
         )
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed)
+        stocked = Stocked(catalogue, logs.catalogue, settings.partition_count, where)
+        items_ends = EndOffsets(logs.bootstrap, CATALOG)
+        ends_of_items = Ends(
+            lambda partitions: asyncio.to_thread(items_ends.of, partitions),
+            dict,
+            lambda: stocked.after,
+            partial(next_or_end, logs, CATALOG),
+        )
+        stock = stocked, ends_of_items.of
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed, stock)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._teller = Teller(catalogue, producer, settings.partition_count, measured, where)
         self._keeper = CatalogueKeeper(

@@ -19,7 +19,9 @@ from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import TRIGGERS
 from streams.draining import Drainer
+from streams.marketing.backlog import LogEnds
 from streams.marketing.firing import Firing
+from streams.marketing.stocked import Stocked
 from streams.outbox import Outbox, unpack
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.shop import LOG, PARTITIONS, T0, event, partition_of_event
@@ -49,13 +51,21 @@ async def stocked_pipeline(settings: Settings, redis: Redis) -> Pipeline:
 class Till:
     """Fires timers at a minute after T0; `ends` are those of the log, `asked` how often they were asked for."""
 
-    def __init__(self, pipeline: Pipeline, redis: Redis, settings: Settings) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        redis: Redis,
+        settings: Settings,
+        stock: tuple[Stocked, LogEnds] | None = None,
+    ) -> None:
         self.ends: dict[int, int] = {}
         self.asked: list[list[int]] = []
         self.away = False
         self.drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 1, Metrics())
         self._clock = ManualClock(to_ms(T0))
-        self._firing = Firing(pipeline, CatalogStore(redis), self.drainer, self._clock, self._log_ends)
+        self._firing = Firing(
+            pipeline, CatalogStore(redis), self.drainer, self._clock, self._log_ends, lambda: False, stock
+        )
 
     async def turn(self, minutes: float) -> Counter[str]:
         self._clock.move_ms(to_ms(T0) + int(minutes * 60_000) - self._clock.now_ms())
