@@ -1,6 +1,6 @@
 """Sums that halve with time, as of the time of their last change."""
 
-from math import exp2
+from math import exp2, inf
 
 from features.shopper_state import (
     AFFINITY_HALF_LIFE_MS,
@@ -34,6 +34,16 @@ def raise_sum(sums: dict[str, Decayed], key: str, weight: float, at: int) -> Non
     elif len(sums) < MAX_AFFINITIES:
         sums[key] = Decayed(weight, at)
     elif weight > 0:
-        worth, _, least = min((affinity_at(sum_, at), sum_.at, name) for name, sum_ in sums.items())
-        del sums[least]
+        least = _least(sums, at)
+        worth = affinity_at(sums.pop(least), at)
         sums[key] = Decayed(max(worth, 0.0) + weight, at)
+
+
+def _least(sums: dict[str, Decayed], at: int) -> str:
+    """Of those that are worth least the one that changed first, by name if need be; written for speed."""
+    least, worth = "", inf
+    for name, sum_ in sums.items():
+        now = sum_.value * exp2((sum_.at - at) / AFFINITY_HALF_LIFE_MS)
+        if now < worth or (now == worth and (sum_.at, name) < (sums[least].at, least)):
+            least, worth = name, now
+    return least

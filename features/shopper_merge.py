@@ -46,7 +46,7 @@ from features.shopper_state import (
     Step,
 )
 from features.shopper_step import advance, copied, drop_least
-from features.shoppers import Row, packed, unpacked
+from features.shoppers import Row, packed, settling_of, unpacked
 
 _T = TypeVar("_T")
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -75,7 +75,7 @@ def merge_rows(one: Row, other: Row) -> Row:
     if len(recent) > MAX_RECENT:
         floor = max(floor, recent[-MAX_RECENT - 1].at)
     settled = merged([low_settled, high_settled])
-    settling = bisect_right([step.at for step in recent], floor)
+    settling = settling_of([step.at for step in recent], floor)
     return packed(settled, recent[:settling], floor, recent[settling:], one.known)
 
 

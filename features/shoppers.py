@@ -1,10 +1,10 @@
 """The shopper row and its pure fold: `(row, event) -> row`.
 
-A row is `settled` (the state after all events older than the allowed lateness, folded in event-time order),
-`recent` (the events since, sorted, which are also the ids that duplicates are found by) and `state` (settled
-with recent folded on top). A late event is put in its place among `recent` and the state is folded anew from
-`settled`: the order of arrival cannot change the result, to the last bit. Nothing here depends on offsets or
-on the hour of processing.
+A row is `settled` (the state after events older than the allowed lateness, folded in event-time order), `recent` (the
+events since, sorted, which are also the ids that duplicates are found by) and `state` (settled with recent folded on
+top). Events settle by quarters of a day: one by one, each would have the settled state unpacked and packed again. A
+late event is put in its place among `recent` and the state is folded anew from `settled`: the order of arrival cannot
+change the result, to the last bit. Nothing here depends on offsets or on the hour of processing.
 """
 
 from bisect import bisect_right, insort
@@ -37,6 +37,7 @@ from features.shopper_state import (
 )
 from features.shopper_step import advance, copied
 from features.steps import step_of
+from infra.clock import HOUR_MS
 
 __all__ = [
     "AFFINITY_HALF_LIFE_MS",
@@ -51,6 +52,7 @@ __all__ = [
     "MAX_WISHES",
     "PURCHASE_HALF_LIFE_MS",
     "SESSION_GAP_MS",
+    "SETTLES_MS",
     "CartLine",
     "Decayed",
     "Folded",
@@ -68,9 +70,13 @@ __all__ = [
     "fold",
     "packed",
     "purchase_weight_at",
+    "settling_of",
     "step_of",
     "unpacked",
 ]
+
+
+SETTLES_MS: Final = 6 * HOUR_MS
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -183,6 +189,17 @@ def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:
     return Folded(changed, len(admitted), duplicates, late, arrived)
 
 
+def settling_of(times: Sequence[int], floor: int) -> int:
+    """How many of the steps with these times, which are sorted, settle: those up to the last quarter of a day below the
+    floor, and all that are as old as one beyond `MAX_RECENT`. How far that is follows from the steps alone, and only
+    grows: the batches make no difference.
+    """
+    until = floor - floor % SETTLES_MS
+    if len(times) > MAX_RECENT:
+        until = max(until, times[-MAX_RECENT - 1])
+    return bisect_right(times, until)
+
+
 def _order(step: Step | _Key) -> tuple[int, str, str]:
     return step.at, step.source, step.event_id
 
@@ -217,12 +234,12 @@ def _fold_on(row: Row, keys: list[_Key], steps: list[Step], floor: int) -> Row:
     for step in steps:
         advance(state, step)
     recent: list[msgspec.Raw | Step] = [*_raws_decoder.decode(row.recent), *steps]
-    settling = bisect_right([*(key.at for key in keys), *(step.at for step in steps)], floor)
+    settling = settling_of([*(key.at for key in keys), *(step.at for step in steps)], floor)
     settled = row.settled
     if settling:
         settled_state = _state_decoder.decode(settled)
-        for packed in recent[:settling]:
-            advance(settled_state, packed if isinstance(packed, Step) else _step_decoder.decode(packed))
+        for one in recent[:settling]:
+            advance(settled_state, one if isinstance(one, Step) else _step_decoder.decode(one))
         settled = msgspec.Raw(_encoder.encode(settled_state))
     return Row(state, floor, msgspec.Raw(_encoder.encode(recent[settling:])), settled, row.known)
 
@@ -230,7 +247,7 @@ def _fold_on(row: Row, keys: list[_Key], steps: list[Step], floor: int) -> Row:
 def _fold_anew(row: Row, steps: list[Step], floor: int) -> Row:
     """A step belongs among the recent ones: the state is made again from `settled` in event-time order."""
     recent = sorted([*_steps_decoder.decode(row.recent), *steps], key=_order)
-    settling = bisect_right([step.at for step in recent], floor)
+    settling = settling_of([step.at for step in recent], floor)
     state = _state_decoder.decode(row.settled)
     settled = row.settled
     if settling:

@@ -71,15 +71,20 @@ class Timetable:
     def watch_lists(self, seconds: float, every: int) -> Seen:
         """Send, and look for the list of each `every`-th event until it is there."""
         seen, waiting, asked = Seen(), list[_Waits](), 0.0
-        for number, due in self._due(seconds):
+
+        def look() -> None:
+            nonlocal waiting, asked
+            if time.monotonic() - asked > _ASK_S:
+                asked = time.monotonic()
+                waiting = self._looked(waiting, seen)
+
+        for number, due in self._due(seconds, look):
             seen.late_s = max(seen.late_s, time.monotonic() - due)
             wait = self._send(due, watched=number % every == 0)
             if wait is not None:
                 waiting.append(wait)
             seen.sent += 1
-            if time.monotonic() - asked > _ASK_S:
-                asked = time.monotonic()
-                waiting = self._looked(waiting, seen)
+            look()
         until = time.monotonic() + _WITHIN_S
         while waiting and time.monotonic() < until:
             self._producer.poll(_ASK_S)
@@ -96,8 +101,8 @@ class Timetable:
             self._send(due, watched=False)
         self._producer.flush(_WITHIN_S)
 
-    def _due(self, seconds: float) -> Iterator[tuple[int, float]]:
-        """Each event's number and moment, once it has come."""
+    def _due(self, seconds: float, meanwhile: Callable[[], None] | None = None) -> Iterator[tuple[int, float]]:
+        """Each event's number and moment, once it has come; `meanwhile` is called again and again while it has not."""
         begin = time.monotonic()
         for number in count():
             due = begin + number / self._rate
@@ -105,6 +110,8 @@ class Timetable:
                 return
             while (ahead := due - time.monotonic()) > 0:
                 self._producer.poll(min(ahead, _TICK_S))
+                if meanwhile is not None:
+                    meanwhile()
             self._producer.poll(0)
             yield number, due
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from features.events import Event, EventItem, EventName, encode
 from features.links import MAX_PARTS, MAX_SOURCES, MAX_SPANS, known_of
+from features.shoppers import SETTLES_MS
 from tests.features.people import ANN, BOB, DAY, MINUTE, PHONE, People, alone, event, login, seen, undo
 from tests.features.steps import LATENESS
 
@@ -42,7 +43,7 @@ def test_no_history_is_too_large_for_the_records_of_a_login() -> None:
             items = map(wide, range(first, first + 500))
             people.tell(event(kind, *items, minute=minute, anonymous_id=PHONE, event_id=f"{kind}-{first}"))
             minute += 1
-    later = minute + LATENESS / MINUTE + 60
+    later = minute + (LATENESS + SETTLES_MS) / MINUTE + 60
     full = [EventItem(item_id=wide(n), category=f"{n:03}" + "茶" * 61, brand="b" * 98) for n in range(500)]
     for n in range(3):
         people.tell(replace(event("add_to_wishlist", "x", minute=later + n, anonymous_id=PHONE), items=tuple(full)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features import shoppers
 from features.events import EVENT_NAMES
-from features.shoppers import Row, Step, decode, empty, encode, fold
+from features.shoppers import SETTLES_MS, Row, Step, decode, empty, encode, fold
 from tests.features.steps import DAY, HOUR, LATENESS, T, steps_of
 
 # Whole hours, so that many events are at the same one; and minutes, so that visits go on, end and begin.
@@ -153,11 +153,12 @@ def test_the_row_given_is_not_changed(steps: list[Step], more: list[Step]) -> No
 def test_the_state_is_settled_with_recent_on_top(steps: list[Step]) -> None:
     row = fold(empty(), steps, LATENESS).row
     settled, recent = shoppers.unpacked(row)
-    assert all(step.at > row.floor for step in recent)
-    assert settled.newest <= row.floor or not settled.newest
+    until = row.floor - row.floor % SETTLES_MS
+    assert all(step.at > until for step in recent)
+    assert settled.newest <= until or not settled.newest
     assert recent == sorted(recent, key=order)
-    anew = Row(settled, row.floor, empty().recent, row.settled)
-    # The floor of `anew` lets all of `recent` in again.
+    # With the floor where the settled state ends, all of `recent` is let in again.
+    anew = Row(settled, until, empty().recent, row.settled)
     assert fold(anew, recent, LATENESS).row.state == row.state
 
 

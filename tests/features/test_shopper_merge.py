@@ -97,9 +97,10 @@ def test_a_merged_row_is_a_row(one: list[Step], other: list[Step]) -> None:
     row = merge_rows(row_of(one), row_of(other))
     settled, recent = unpacked(row)
     assert recent == sorted(recent, key=order)
-    assert all(step.at > row.floor for step in recent)
-    assert settled.newest <= row.floor or not settled.newest
-    anew = Row(settled, row.floor, empty().recent, row.settled)
+    until = row.floor - row.floor % shoppers.SETTLES_MS
+    assert all(step.at > until for step in recent)
+    assert settled.newest <= until or not settled.newest
+    anew = Row(settled, until, empty().recent, row.settled)
     assert fold(anew, recent, LATENESS).row.state == row.state
     assert encode(decode(encode(row))) == encode(row)
 
