@@ -4,7 +4,8 @@
 
 A made log of 300,000 records (--quick: 20,000) goes through a Kafka of three nodes while workers, brokers and Redis
 are struck by a schedule of faults that follows from the seed. Then a truth that imports nothing of the project reads
-the log, and every row, timer, dead letter and archived record is compared with it. The last line says what came of it.
+the log, and every row, timer, message, hand-over of a login, item statistic, Feast row, dead letter and archived record
+is compared with it. The last line says what came of it.
 
 Status 0: nothing differs. 1: something does. With --without-fence the workers' commits do not compare the fence: then
 events are expected to be lost or doubled, and status 0 says that they were.
@@ -29,10 +30,14 @@ from infra.topics import EVENTS
 from streams import lua
 from streams.terminal import sigterm_as_ctrl_c
 from tests.kafka import Cluster
-from tests.proofs.chaos.compare import Found, compare
+from tests.proofs.chaos.catalogue_made import put_on_log
+from tests.proofs.chaos.compare import compare
+from tests.proofs.chaos.compare_feast import items_differing
+from tests.proofs.chaos.compare_statistics import Merged, merged_differing
 from tests.proofs.chaos.conductor import Conductor, World
 from tests.proofs.chaos.crew import Crew
 from tests.proofs.chaos.feeder import Feeder
+from tests.proofs.chaos.found import Found
 from tests.proofs.chaos.made_log import Recipe, records
 from tests.proofs.chaos.redis_node import RedisNode
 from tests.proofs.chaos.schedule import WORKERS_AT_START, Fault, schedule
@@ -41,9 +46,13 @@ from tests.proofs.chaos.unfenced import without_fence
 
 PARTITIONS: Final = 8
 LATENESS_H: Final = 2
-# The carts stay abandoned for longer than the run lasts: pending timers are what is compared.
-CART_ABANDONED_S: Final = 29 * 86_400
+# Longer ago than the log begins: but for the carts that are made to come due, all timers outlast the run.
+CART_ABANDONED_S: Final = 14 * 86_400
 _DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+# Feast's rows and the merged statistics of items, seconds between merges.
+_STATISTICS_S: Final = 2
+_MERGED_WITHIN_S: Final = 300.0  # a merge takes no more than a twentieth of the time
 _LOG_BEGINS_DAYS_AGO: Final = 12
 _REPLICATION: Final = 3
 _FEED_S: Final = {True: 60, False: 150}
@@ -85,10 +94,14 @@ def _proved(
     stack.callback(node.stop)
     node.start()
     settings = _settings(folder, bootstrap, node.url)
-    today_ms = int(time.time() * 1000) // _DAY_MS * _DAY_MS
-    begin_ms = options.begin or today_ms - _LOG_BEGINS_DAYS_AGO * _DAY_MS
-    recipe = Recipe(options.events, options.seed, begin_ms, LATENESS_H * 3_600_000, PARTITIONS)
+    began_ms = int(time.time() * 1000)
+    begin_ms = options.begin or began_ms // _HOUR_MS * _HOUR_MS - _LOG_BEGINS_DAYS_AGO * _DAY_MS
+    due_ms = began_ms if not options.begin else options.begin + _LOG_BEGINS_DAYS_AGO * _DAY_MS
+    recipe = Recipe(
+        options.events, options.seed, begin_ms, LATENESS_H * _HOUR_MS, PARTITIONS, due_ms, CART_ABANDONED_S * 1000
+    )
     print(f"the log begins at {begin_ms} (--begin makes the same one again); Kafka {bootstrap}", flush=True)
+    put_on_log(bootstrap, PARTITIONS)
     feeder = Feeder(bootstrap, records(recipe), options.events // _FEED_S[options.quick])
     stack.callback(feeder.close)
     module = "tests.proofs.chaos.unfenced" if options.without_fence else "streams.cli"
@@ -101,9 +114,13 @@ def _proved(
     conductor = Conductor(world, options.seed)
     stack.callback(conductor.close)
     conductor.run(faults, options.events)
-    statuses = crew.stop()
     print("made: " + " ".join(f"{kind}={count}" for kind, count in sorted(recipe.made.items())), flush=True)
-    found = _compared(settings, node, world)
+    found = _found(settings, node, world, began_ms)
+    stack.callback(found.client.close)
+    sums = Merged([*found.truth.statistics.values()])
+    conductor.until(lambda: not merged_differing(found, sums) and not items_differing(found), _MERGED_WITHIN_S)
+    statuses = crew.stop()
+    compare(found)
     seen = conductor.seen
     ends = "/".join(f"{count}x{status}" for status, count in sorted(crew.ends.items()))
     said = {**found.said, "faults": len(faults), "ends": ends or "none", "cut_back": seen.cut_back}
@@ -115,12 +132,12 @@ def _proved(
     return said, wrong
 
 
-def _compared(settings: Settings, node: RedisNode, world: World) -> Found:
-    truth = truth_of(read_log(settings.kafka, EVENTS), PARTITIONS, LATENESS_H * 3_600_000)
-    with redis.Redis.from_url(node.url) as client:
-        found = Found(truth, client, settings, world.log)
-        found.said |= truth.counts()
-        return compare(found)
+def _found(settings: Settings, node: RedisNode, world: World, began_ms: int) -> Found:
+    truth = truth_of(read_log(settings.kafka, EVENTS), PARTITIONS, LATENESS_H * _HOUR_MS)
+    client = redis.Redis.from_url(node.url)
+    found = Found(truth, client, settings, world.log, began_ms, int(time.time() * 1000))
+    found.said |= truth.counts()
+    return found
 
 
 def _settings(folder: Path, bootstrap: str, url: str) -> Settings:
@@ -133,6 +150,7 @@ def _settings(folder: Path, bootstrap: str, url: str) -> Settings:
         group="chaos",
         lateness_h=LATENESS_H,
         cart_abandoned_s=CART_ABANDONED_S,
+        statistics_s=_STATISTICS_S,
     )
 
 

@@ -19,10 +19,10 @@ def differences(truth: Admission, raw: bytes | None) -> dict[str, tuple[Any, Any
     row = shoppers.decode(raw)
     _, recent = shoppers.unpacked(row)
     wanted: dict[str, Any] = _wanted(person(truth.admitted))
-    wanted |= {"floor": truth.floor, "recent": truth.recent()}
+    wanted |= {"floor": truth.floor, "recent": truth.recent(), "newest": truth.newest}
     found: dict[str, Any] = _found(row.state)
     found |= {"floor": row.floor, "recent": [(step.at, step.source, step.event_id) for step in recent]}
-    return {name: (value, found[name]) for name, value in wanted.items() if not _same(value, found[name])}
+    return {name: (value, found[name]) for name, value in wanted.items() if not same(value, found[name])}
 
 
 def excess(differing: dict[str, tuple[Any, Any]]) -> int:
@@ -67,12 +67,12 @@ def _bought(bought: Bought) -> tuple[Any, ...]:
     return tuple(asdict(bought).values())
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Equal, floats within the tolerance."""
     if isinstance(one, float) and isinstance(other, float):
         return isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)

@@ -12,8 +12,8 @@ from redis.retry import Retry
 
 from features.archive import EventArchive
 from infra.kafka_admin import end_offsets
-from infra.keys import ShardKeys
-from infra.topics import EVENTS
+from infra.keys import ShardKeys, items_at
+from infra.topics import CATALOG, EVENTS
 from streams import lua
 from tests.kafka import Cluster
 from tests.proofs.chaos.crew import Crew, Member
@@ -28,6 +28,7 @@ _RECOVERED_WITHIN_S: Final = 180.0
 _APPLIED_WITHIN_S: Final = 600.0
 _LEAVE_WITHIN_S: Final = 15.0
 _SETTLED_S: Final = 2.0  # with the seconds before a fault it is more than what is cut off
+_DUE_IN_RUN_MS: Final = 3_600_000  # whatever is due so soon is to fire before the end
 _LOOK_S: Final = 0.25
 _POLL_S: Final = 0.05
 
@@ -74,6 +75,7 @@ class Conductor:
         """
         crew, feeder = self._world.crew, self._world.feeder
         self.wait(lambda: crew.ready, _RECOVERED_WITHIN_S, "the workers are ready")
+        self.wait(self._catalogue_applied, _RECOVERED_WITHIN_S, "the catalogue is applied")
         feeder.start()
         for fault in faults:
             if fault.alone:
@@ -87,13 +89,14 @@ class Conductor:
             self._strike(fault)
         feeder.allow(2 * records)
         self.wait(lambda: feeder.done, _APPLIED_WITHIN_S, "all records are on the log")
-        ends = end_offsets(self._world.cluster.bootstrap, EVENTS)
-        wanted = {partition: end - 1 for partition, end in ends.items() if end}
-        self.wait(lambda: self._fences() == wanted, _APPLIED_WITHIN_S, "all records are applied")
-        self.wait(self._outboxes_empty, _RECOVERED_WITHIN_S, "the outboxes are empty")
+        self.wait(self._catalogue_applied, _APPLIED_WITHIN_S, "the catalogue is applied")
+        self.wait(self._all_applied, _APPLIED_WITHIN_S, "all records are applied and what came of them is out")
+        self.wait(self._nothing_due, _RECOVERED_WITHIN_S, "all timers that were due have fired")
+        self.wait(self._all_applied, _RECOVERED_WITHIN_S, "what the timers said is out")
+        wanted = self._fences()
         archive = EventArchive(self._world.crew.settings.archive_dir)
         self.wait(lambda: archive.through(self._world.log) == wanted, _RECOVERED_WITHIN_S, "all records are archived")
-        self._say(f"everything is applied and archived: {sum(ends.values()):,} records")
+        self._say(f"everything is applied and archived: {sum(wanted.values()) + len(wanted):,} records")
 
     def wait(self, enough: Callable[[], bool], within_s: float, what: str) -> None:
         """Wait and keep the workers running.
@@ -110,6 +113,13 @@ class Conductor:
                 words = "\n".join(map(self._world.crew.last_words, self._world.crew.members))
                 raise SystemExit(f"after {within_s:g} s it is not so that {what}; the workers say: {words}")
             time.sleep(_POLL_S)
+
+    def until(self, enough: Callable[[], bool], within_s: float) -> None:
+        """Wait so long at most, and keep the workers running; whether it was enough is for others to judge."""
+        until = time.monotonic() + within_s
+        while not enough() and time.monotonic() < until:
+            self._world.crew.look()
+            time.sleep(_LOOK_S)
 
     def applied(self) -> int:
         """Records at or below the fences; 0 while Redis is away."""
@@ -249,8 +259,24 @@ class Conductor:
         keys = [shard.epoch.encode() for shard in self._shards()]
         return {key: int(raw or 0) for key, raw in zip(keys, self._client.mget(keys), strict=True)}
 
-    def _outboxes_empty(self) -> bool:
-        return not any(self._client.llen(keys.outbox) for keys in self._shards())
+    def _catalogue_applied(self) -> bool:
+        """A message needs the items' names: all of them are known before the first event."""
+        at = {p: self._client.hget(items_at(p), "offset") for p in range(self._world.partitions)}
+        ends = end_offsets(self._world.cluster.bootstrap, CATALOG)
+        return all(end == int(at[partition] or -1) + 1 for partition, end in ends.items())
+
+    def _nothing_due(self) -> bool:
+        now_ms = int(time.time() * 1000)
+        soon_ms = now_ms + _DUE_IN_RUN_MS
+        due = [self._client.zcount(keys.timers, "-inf", soon_ms) for keys in self._shards()]
+        return not any(due)
+
+    def _all_applied(self) -> bool:
+        """Up to the ends as they are now: what leaves the outboxes may be more events."""
+        if any(self._client.llen(keys.outbox) for keys in self._shards()):
+            return False
+        ends = end_offsets(self._world.cluster.bootstrap, EVENTS)
+        return self._fences() == {partition: end - 1 for partition, end in ends.items() if end}
 
     def _say(self, line: str) -> None:
         print(f"{time.monotonic() - self._began_s:6.1f} s  {line}", flush=True)

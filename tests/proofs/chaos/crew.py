@@ -95,6 +95,8 @@ class Crew:
                     raise SystemExit(f"worker {member.number} does not come up: {self.last_words(member)}")
             elif now_s >= member.due_s:
                 member.due_s = 0.0
+                while member.listener.heard(0.0):  # from the one before
+                    pass
                 member.process = self._process(member.number, member.listener)
 
     @property

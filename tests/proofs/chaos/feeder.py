@@ -9,7 +9,6 @@ from typing import Final
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.proofs.chaos.made_log import Made
-from tests.proofs.chaos.truth import EVENTS
 
 _EVERY_S: Final = 0.05
 _FLUSH_WITHIN_S: Final = 120.0
@@ -77,7 +76,7 @@ class Feeder(threading.Thread):
         while True:
             try:
                 self._producer.produce(
-                    EVENTS, record.value, record.key, partition=record.partition, on_delivery=self._delivered
+                    record.topic, record.value, record.key, partition=record.partition, on_delivery=self._delivered
                 )
                 return
             except BufferError:

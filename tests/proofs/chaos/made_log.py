@@ -1,8 +1,9 @@
 """The log that the proof writes: visits of several thousand shoppers, with everything that goes wrong on the way.
 
-Records come twice (soon after, and long after), late within the allowed lateness, too late, out of order; some
-are no events, of unknown names or versions, or in another shopper's partition. The same seed and the same begin
-give the same records. Nothing of the project is imported.
+Beside them are the plots of `made_people`: logins, and carts that are left alone. Records come twice (soon after, and
+long after), late within the allowed lateness, too late, out of order; some are no events, of unknown names or versions,
+or in another shopper's partition. The same seed and the same times give the same records. Nothing of the project is
+imported.
 """
 
 import json
@@ -14,8 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from tests.proofs.chaos.catalogue_made import CATALOG, changed_price
+from tests.proofs.chaos.made_people import People
 from tests.proofs.chaos.shoppers_made import Shopper, event, written
 
+EVENTS: Final = "shop.events.v1"
 EVENTS_PER_HOUR: Final = 1250
 _HOUR_MS: Final = 3_600_000
 _VISITORS: Final = 60
@@ -30,17 +34,20 @@ class Made(NamedTuple):
     partition: int
     key: bytes
     value: bytes | None
+    topic: str = EVENTS
 
 
 @dataclass
 class Recipe:
-    """What the log is made of; times in ms."""
+    """What the log is made of; times in ms. About `due_ms` timers are to be due, `abandoned_ms` after their carts."""
 
     count: int
     seed: int
     begin_ms: int
     lateness_ms: int
     partitions: int
+    due_ms: int
+    abandoned_ms: int
     made: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -50,7 +57,7 @@ class Recipe:
 
 
 def records(recipe: Recipe) -> Iterator[Made]:
-    """At least `recipe.count` records, in the order of the log; `recipe.made` counts the kinds."""
+    """At least `recipe.count` events, in the order of the log, some of the catalogue; `recipe.made` counts kinds."""
     return _Maker(recipe).records()
 
 
@@ -64,6 +71,7 @@ class _Maker:
         self._visits = self._events = 0
         self._soon: deque[tuple[int, Made]] = deque()
         self._past: list[Made] = []
+        self._people = People(rng, recipe.made, recipe.due_ms, recipe.abandoned_ms)
 
     def records(self) -> Iterator[Made]:
         count, rng = self._recipe.count, self._rng
@@ -79,9 +87,15 @@ class _Maker:
                 one = self._event(self._heavy, at_ms, now_ms + 2 * _HOUR_MS)
             else:
                 one = self._event(self._visitor(), now_ms, now_ms)
-            for record in (one, *self._beside(one, number)):
+            self._people.begin(now_ms)
+            if rng.random() < 0.01:
+                self._recipe.made["catalogue"] += 1
+                yield Made(*changed_price(rng, self._recipe.partitions), topic=CATALOG)
+            plots = map(self._told, self._people.due(now_ms))
+            for record in (one, *self._beside(one, number), *plots):
                 number += 1
                 yield record
+        yield from map(self._told, self._people.due(None))
 
     def _visitor(self) -> Shopper:
         rng = self._rng
@@ -112,10 +126,11 @@ class _Maker:
         who.newest_ms = max(newest, at_ms)
         self._events += 1
         self._recipe.made[kind] += 1
-        return self._record(who, event(who, self._events, at_ms, received_ms, rng))
+        return self._told(event(who, self._events, at_ms, received_ms, rng))
 
-    def _record(self, who: Shopper, made: dict[str, Any]) -> Made:
-        key = f"default|{quote(who.id, safe='')}".encode()
+    def _told(self, made: dict[str, Any]) -> Made:
+        who = f"u-{made['user_id']}" if "user_id" in made else f"a-{made['anonymous_id']}"
+        key = f"default|{quote(who, safe='')}".encode()
         value = json.dumps(made, ensure_ascii=self._rng.random() < 0.5).encode()
         return Made(zlib.crc32(key) % self._recipe.partitions, key, value)
 

@@ -1,52 +1,108 @@
 """The truth and the fold read the design alike; what the proof compares with can tell a damaged row."""
 
+import json
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from features import shoppers
+from infra.keys import split_record_key
 from infra.settings import Settings
 from tests.proofs.chaos.compare_rows import differences, excess
+from tests.proofs.chaos.compare_statistics import partial_differing
 from tests.proofs.chaos.made_log import Recipe, records
 from tests.proofs.chaos.schedule import FAULTS, WORKERS_AT_START, schedule
-from tests.proofs.chaos.truth import Record, Truth, truth_of
-from tests.proofs.chaos.undisturbed import folded_alone
+from tests.proofs.chaos.truth import EVENTS, Record, Truth, truth_of
+from tests.proofs.chaos.truth_fold import DAY_MS, cart_due, person
+from tests.proofs.chaos.truth_triggers import message
+from tests.proofs.chaos.undisturbed import Alone, folded_alone
 
 PARTITIONS, LATENESS_H = 4, 2
 BEGIN_MS = 1_794_441_600_000
 
 
-def log(count: int, seed: int) -> Iterator[Record]:
+def log(count: int, seed: int) -> list[Record]:
+    recipe = Recipe(count, seed, BEGIN_MS, LATENESS_H * 3_600_000, PARTITIONS, BEGIN_MS + 12 * DAY_MS, 14 * DAY_MS)
+    return numbered((made.partition, made.key, made.value) for made in records(recipe) if made.topic == EVENTS)
+
+
+def numbered(made: Iterable[tuple[int, bytes, bytes | None]]) -> list[Record]:
     offsets: Counter[int] = Counter()
-    recipe = Recipe(count, seed, BEGIN_MS, LATENESS_H * 3_600_000, PARTITIONS)
-    for made in records(recipe):
-        yield Record(made.partition, offsets[made.partition], made.key, made.value, {}, BEGIN_MS + 30 * 86_400_000)
-        offsets[made.partition] += 1
+    found = []
+    for partition, key, value in made:
+        found.append(Record(partition, offsets[partition], key, value, {}, BEGIN_MS + 30 * DAY_MS))
+        offsets[partition] += 1
+    return found
 
 
-def truth(count: int, seed: int) -> Truth:
-    return truth_of(log(count, seed), PARTITIONS, LATENESS_H * 3_600_000)
+def handed_over(base: list[Record], seed: int, folder: Path) -> list[Record]:
+    """The log with the events that its devices hand over, in their order, somewhere among the users' own."""
+    coming = [(one.partition, one.key.encode(), one.value) for one in folded(base, folder).effects]
+    places = sorted(random.Random(seed).randrange(len(base) + 1) for _ in coming)
+    made: list[tuple[int, bytes, bytes | None]] = [(one.partition, one.key or b"", one.value) for one in base]
+    for place, one in reversed([*zip(places, coming, strict=True)]):
+        made.insert(place, one)
+    return numbered(made)
 
 
-def rows(count: int, seed: int, folder: Path) -> dict[tuple[int, str, str], bytes]:
+def truth(log: list[Record]) -> Truth:
+    return truth_of(iter(log), PARTITIONS, LATENESS_H * 3_600_000)
+
+
+def folded(log: list[Record], folder: Path) -> Alone:
     settings = Settings(data_dir=folder, partitions=PARTITIONS, lateness_h=LATENESS_H)
-    return folded_alone(log(count, seed), settings)
+    return folded_alone(iter(log), settings)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_an_undisturbed_fold_makes_the_rows_of_the_truth(seed: int, tmp_path: Path) -> None:
-    wanted, found = truth(6000, seed), rows(6000, seed, tmp_path)
+    whole = handed_over(log(8000, seed), seed, tmp_path)
+    wanted, found = truth(whole), folded(whole, tmp_path)
     counts = wanted.counts()
-    assert min(counts["applied"], counts["duplicates"], counts["late"], counts["dead"]) > 0
-    assert found.keys() == {who for who, one in wanted.shoppers.items() if one.admitted}
-    assert {who: differences(wanted.shoppers[who], raw) for who, raw in found.items()} == {who: {} for who in found}
+    assert min(count for name, count in counts.items() if name != "news") > 0
+    assert found.rows.keys() == {who for who, one in wanted.shoppers.items() if one.admitted or one.told}
+    differing = {who: differences(wanted.shoppers[who], raw) for who, raw in found.rows.items()}
+    assert {who: it for who, it in differing.items() if it} == {}
+    assert {json.loads(one.value or b"")["event_id"] for one in found.effects} == wanted.handed.keys()
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_an_undisturbed_fold_makes_the_statistics_of_the_truth(seed: int, tmp_path: Path) -> None:
+    whole = handed_over(log(12_000, seed), seed, tmp_path)
+    wanted, found = truth(whole).statistics, folded(whole, tmp_path).partials
+    assert any(sums.most > 50 for items in wanted.values() for sums in items.values())
+    for partition, items in found.items():
+        there = {split_record_key(key)[1]: raw for key, raw in items.items() if raw is not None}
+        assert there.keys() == wanted[partition, "default"].keys()
+        differing = {
+            item: partial_differing(sums, msgspec.msgpack.decode(there[item]))
+            for item, sums in wanted[partition, "default"].items()
+        }
+        assert {item: it for item, it in differing.items() if it} == {}
+
+
+def test_the_made_carts_have_every_outcome() -> None:
+    whole = truth(log(12_000, 1))
+    said: Counter[str] = Counter()
+    for (_, _, shopper), admission in whole.shoppers.items():
+        who = person(admission.admitted)
+        due = cart_due(who, 14 * DAY_MS)
+        if due is not None and due <= BEGIN_MS + 12 * DAY_MS + 100_000:
+            assert shopper[2] == "c"
+            said["fired"] += 1
+            said["told"] += message(shopper, who, 14 * DAY_MS, BEGIN_MS + 12 * DAY_MS) is not None
+        elif shopper[2] == "c":
+            said["none"] += 1
+    assert said["fired"] > said["told"] > 0
+    assert said["none"] > 0
 
 
 def test_an_event_lost_or_doubled_is_seen(tmp_path: Path) -> None:
-    wanted, found = truth(2000, 1), rows(2000, 1, tmp_path)
+    wanted, found = truth(log(2000, 1)), folded(log(2000, 1), tmp_path).rows
     who = next(who for who, raw in found.items() if shoppers.decode_state(raw).views > 1)
     row = shoppers.decode(found[who])
     for change in (-1, 1):

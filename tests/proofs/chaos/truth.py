@@ -17,6 +17,8 @@ from urllib.parse import quote
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from tests.proofs.chaos.truth_fold import DAY_MS, MAX_QUANTITY, Admission, Happened
+from tests.proofs.chaos.truth_identity import Device, Entry, HandedOver, Linked, Tally, User
+from tests.proofs.chaos.truth_statistics import Change, Sums, sums_of
 
 EVENTS: Final = "shop.events.v1"
 DEAD_LETTERS: Final = "shop.dead-letters.v1"
@@ -40,7 +42,8 @@ _WITH_DETAILS: Final = frozenset(
 )
 _WITH_LINES: Final = _WITH_DETAILS | {"remove_from_cart", "refund", "remove_from_wishlist"}
 _NEED_ITEMS: Final = (_WITH_LINES | {"review_item"}) - _WITHOUT_ITEMS
-_NAMES: Final = _WITHOUT_ITEMS | _NEED_ITEMS
+_IDENTITY: Final = ("identity_linked", "shopper_absorbed")
+_NAMES: Final = _WITHOUT_ITEMS | _NEED_ITEMS | set(_IDENTITY)
 _MAX_AGE_MS: Final = 30 * DAY_MS
 _EARLIEST_MS, _LATEST_MS = DAY_MS, 7_258_118_400_000
 
@@ -60,45 +63,66 @@ class Record(NamedTuple):
     timestamp_ms: int
 
 
+Who = tuple[int, str, str]
+
+
 @dataclass
 class Truth:
-    """What the log comes to: shoppers by (partition, tenant, id), dead records by position with their reason."""
+    """What the log comes to: shoppers by (partition, tenant, id), dead records by position with their reason.
 
-    shoppers: dict[tuple[int, str, str], Admission] = field(default_factory=dict)
+    `handed` is what devices hand over, by the id of its record; `statistics` are by partition, tenant and item.
+    """
+
+    shoppers: dict[Who, Admission] = field(default_factory=dict)
     dead: dict[tuple[int, int], str] = field(default_factory=dict)
+    handed: dict[str, HandedOver] = field(default_factory=dict)
+    statistics: dict[tuple[int, str], dict[str, Sums]] = field(default_factory=dict)
+    became: Counter[str] = field(default_factory=Counter)
     records: int = 0
 
     def counts(self) -> dict[str, int]:
         """What became of the records; they add up."""
-        applied = sum(len(one.admitted) for one in self.shoppers.values())
-        duplicates = sum(one.duplicates for one in self.shoppers.values())
-        late = sum(one.late for one in self.shoppers.values())
         dead = len(self.dead)
-        assert applied + duplicates + late + dead == self.records, "the truth does not add up"
-        return {
-            "records": self.records,
-            "shoppers": len(self.shoppers),
-            "applied": applied,
-            "duplicates": duplicates,
-            "late": late,
-            "dead": dead,
-        }
+        assert self.became.total() + dead == self.records, "the truth does not add up"
+        names = ("applied", "duplicates", "late", "links", "handed_on", "absorbed", "news")
+        became = {name: self.became[name] for name in names}
+        return {"records": self.records, "shoppers": len(self.shoppers), **became, "dead": dead}
 
 
 def truth_of(log: Iterator[Record], partitions: int, lateness_ms: int) -> Truth:
     """Read a log; within a partition its records come in order."""
     truth = Truth()
+    entries: dict[Who, list[Entry]] = {}
     for record in log:
         truth.records += 1
+        if record.value is not None and b'"event_name":"items_changed"' in record.value:
+            truth.became["news"] += 1  # of the catalogue: nothing of a shopper follows from it here
+            continue
         try:
-            tenant, shopper, event = _read(record, partitions)
+            tenant, shopper, entry = _read(record, partitions)
         except Refused as refused:
             truth.dead[record.partition, record.offset] = str(refused)
             continue
-        where = (record.partition, tenant, shopper)
-        if where not in truth.shoppers:
-            truth.shoppers[where] = Admission(lateness_ms)
-        truth.shoppers[where].meet(event)
+        entries.setdefault((record.partition, tenant, shopper), []).append(entry)
+    counted: dict[tuple[int, str], list[tuple[int, Change]]] = {}
+    for who in sorted(entries, key=lambda who: who[2].startswith("u-")):  # devices hand over to users
+        tally = Tally()
+        if who[2].startswith("u-"):
+            user = User(lateness_ms, Admission(lateness_ms))
+            for entry in entries[who]:
+                user.hear(entry, truth.handed, tally)
+            truth.shoppers[who] = user.row
+        else:
+            device = Device(lateness_ms, Admission(lateness_ms))
+            for entry in entries[who]:
+                device.hear(entry, tally)
+            truth.shoppers[who] = device.row
+            truth.handed.update(device.handed)
+        truth.became += tally.became
+        counted.setdefault(who[:2], []).extend(tally.changes)
+    for place, changes in counted.items():
+        changes.sort(key=lambda one: one[0])
+        truth.statistics[place] = sums_of(change for _, change in changes)
     return truth
 
 
@@ -127,19 +151,8 @@ def read_log(bootstrap: str, topic: str) -> Iterator[Record]:
         consumer.close()
 
 
-def _read(record: Record, partitions: int) -> tuple[str, str, Happened]:
-    if record.value is None:
-        raise Refused("empty")
-    try:
-        told = json.loads(record.value.decode(), parse_float=Decimal)
-    except ValueError:
-        raise Refused("not_json") from None
-    if not isinstance(told, dict):
-        raise Refused("wrong_type")
-    if told.get("schema_version", 1) != 1:
-        raise Refused("unknown_version")
-    if told["event_name"] not in _NAMES:
-        raise Refused("unknown_event")
+def _read(record: Record, partitions: int) -> tuple[str, str, Entry]:
+    told = _told(record)
     user, anonymous = told.get("user_id"), told.get("anonymous_id")
     if user is None and anonymous is None:
         raise Refused("shopper_required")
@@ -153,7 +166,28 @@ def _read(record: Record, partitions: int) -> tuple[str, str, Happened]:
     key = f"{quote(tenant, safe='')}|{quote(shopper, safe='')}".encode()
     if zlib.crc32(key) % partitions != record.partition:
         raise Refused("wrong_partition")
-    return tenant, shopper, _happened(told, _event_time(times, loaded="load_id" in told))
+    link = told.get("link")
+    linked = Linked(link["link_id"], link["user_id"], _ms(link["since"])) if link else None
+    name, event = told["event_name"], None
+    if name not in _IDENTITY:
+        event = _happened(told, _event_time(times, loaded="load_id" in told))
+    return tenant, shopper, Entry(record.offset, name, told["event_id"], event, linked)
+
+
+def _told(record: Record) -> dict[str, Any]:
+    if record.value is None:
+        raise Refused("empty")
+    try:
+        told = json.loads(record.value.decode(), parse_float=Decimal)
+    except ValueError:
+        raise Refused("not_json") from None
+    if not isinstance(told, dict):
+        raise Refused("wrong_type")
+    if told.get("schema_version", 1) != 1:
+        raise Refused("unknown_version")
+    if told["event_name"] not in _NAMES:
+        raise Refused("unknown_event")
+    return told
 
 
 def _event_time(times: dict[str, int], *, loaded: bool) -> int:
@@ -180,6 +214,8 @@ def _happened(told: dict[str, Any], at: int) -> Happened:
         search_term=told.get("search_term"),
         consent=told.get("consent") or {},
         context=told.get("context") or {},
+        rating=told.get("rating") if told["event_name"] == "review_item" else None,
+        rated=tuple(dict.fromkeys(item["item_id"] for item in told.get("items", ()))),
     )
 
 

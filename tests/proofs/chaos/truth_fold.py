@@ -14,6 +14,7 @@ MAX_INTERACTIONS: Final = 50
 MAX_RECENT: Final = 2048
 MAX_CART, MAX_WISHES, MAX_PURCHASED, MAX_DISLIKED, MAX_AFFINITIES = 100, 200, 200, 200, 10
 MAX_QUANTITY: Final = 1_000_000
+SETTLES_MS: Final = DAY_MS // 4
 SESSION_GAP_MS: Final = 30 * 60 * 1000
 AFFINITY_HALF_LIFE_MS: Final = 30 * DAY_MS
 PURCHASE_HALF_LIFE_MS: Final = 90 * DAY_MS
@@ -36,38 +37,61 @@ class Happened:
     search_term: str | None
     consent: dict[str, bool]
     context: dict[str, Any]
+    rating: int | None = None
+    rated: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """What events are put in order by."""
+        return self.at, self.source, self.event_id
 
 
 @dataclass
 class Admission:
-    """The rule of duplicates and lateness, applied in the order of the log."""
+    """The rule of duplicates and lateness, applied in the order of the log; `admitted` is in the order of event time.
+
+    `told` says that there is a row though nothing is admitted: all that it held was handed over (`newest` is when), or
+    it knows of a device without a history. `offsets` are of the records that may have changed the row, and after them.
+    """
 
     lateness_ms: int
     admitted: list[Happened] = field(default_factory=list)
     floor: int = 0
     newest: int = 0
-    duplicates: int = 0
-    late: int = 0
+    told: bool = False
+    linked_to: str | None = None
+    offsets: list[int] = field(default_factory=list)
     _times: list[int] = field(default_factory=list)
     _kept: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def meet(self, event: Happened) -> None:
-        """Count it as applied, duplicate or too late."""
+    def verdict(self, event: Happened) -> str:
+        """What becomes of it: `applied`, `duplicates` or `late`."""
         name = (event.source, event.event_id)
         if name in self._kept and self._kept[name] > self.floor:
-            self.duplicates += 1
-        elif event.at <= self.floor:
-            self.late += 1
-        else:
-            self.admitted.append(event)
-            self._kept[name] = event.at
+            return "duplicates"
+        return "late" if event.at <= self.floor else "applied"
+
+    def meet(self, event: Happened) -> str:
+        """Take it, if it is to be applied; what became of it."""
+        verdict = self.verdict(event)
+        if verdict == "applied":
+            insort(self.admitted, event, key=lambda one: one.place)
+            self._kept[event.source, event.event_id] = event.at
             insort(self._times, event.at)
             self.newest = max(self.newest, event.at)
             self._raise_floor()
+        return verdict
+
+    def settled(self) -> int:
+        """How many of those admitted the row holds no ids of any more: they settle by quarters of a day."""
+        until = self.floor - self.floor % SETTLES_MS
+        if len(self._times) > MAX_RECENT:
+            until = max(until, self._times[-MAX_RECENT - 1])
+        return bisect_right(self._times, until)
 
     def recent(self) -> list[tuple[int, str, str]]:
         """The ids that are kept, in the order of event time."""
-        return sorted((one.at, one.source, one.event_id) for one in self.admitted if one.at > self.floor)
+        return [one.place for one in self.admitted[self.settled() :]]
 
     def _raise_floor(self) -> None:
         self.floor = max(self.floor, self.newest - self.lateness_ms)

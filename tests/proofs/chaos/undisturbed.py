@@ -4,12 +4,18 @@ It is no part of the verdict: where a row differs from the truth, it tells damag
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast
 
 from features import shoppers
+from infra.kafka import Outgoing
 from infra.settings import Settings
+from infra.topics import EVENTS
 from streams.batch import Applied, PartitionBatch, Rules, fold_visit, gather
-from tests.proofs.chaos.truth import Record
+from streams.commit import PartitionStore
+from streams.outbox import unpack
+from streams.statistics import ItemStatistics, Known
+from tests.proofs.chaos.truth import Record, Who
 
 _AT_ONCE = 500
 
@@ -22,16 +28,29 @@ class _Read:
     timestamp: int
 
 
-def folded_alone(log: Iterator[Record], settings: Settings) -> dict[tuple[int, str, str], bytes]:
-    """The packed rows by (partition, tenant, shopper)."""
+@dataclass
+class Alone:
+    """What the fold makes of a log: packed rows by (partition, tenant, shopper), packed statistics by partition and
+    item, and the events for other partitions, which are not applied.
+    """
+
+    rows: dict[Who, bytes] = field(default_factory=dict)
+    partials: dict[int, dict[str, bytes | None]] = field(default_factory=dict)
+    effects: list[Outgoing] = field(default_factory=list)
+
+
+def folded_alone(log: Iterator[Record], settings: Settings) -> Alone:
+    """Fold a log from its begin."""
     rules = Rules(settings.partition_count, settings.lateness_h * 3_600_000, settings.cart_abandoned_s * 1000)
     records: dict[int, list[_Read]] = {}
     for record in log:
         records.setdefault(record.partition, []).append(
             _Read(record.offset, record.key, record.value, record.timestamp_ms)
         )
-    rows: dict[tuple[int, str, str], bytes] = {}
+    alone = Alone()
+    statistics = ItemStatistics(cast(PartitionStore, None))  # it reads nothing here
     for partition, of_it in records.items():
+        partials = alone.partials.setdefault(partition, {})
         for first in range(0, len(of_it), _AT_ONCE):
             share = gather(
                 PartitionBatch(partition, "log", of_it[first : first + _AT_ONCE]),
@@ -41,7 +60,10 @@ def folded_alone(log: Iterator[Record], settings: Settings) -> dict[tuple[int, s
             )
             for visit in share.visits:
                 who = (partition, visit.ref.tenant, visit.ref.shopper_id)
-                fold_visit(share, visit, rows.get(who), rules, Applied())
+                fold_visit(share, visit, alone.rows.get(who), rules, Applied())
             for visit in share.changed:
-                rows[partition, visit.ref.tenant, visit.ref.shopper_id] = shoppers.encode(visit.row)
-    return rows
+                alone.rows[partition, visit.ref.tenant, visit.ref.shopper_id] = shoppers.encode(visit.row)
+            known = Known(len(partials), {item: partials.get(item) for item in share.items})
+            partials |= statistics.applied(known, share.counted)
+            alone.effects += [one for one in map(unpack, share.letters) if one.topic == EVENTS]
+    return alone
