@@ -215,7 +215,7 @@ def test_a_wrong_uri_says_why_and_shows_no_key(uri: str, said: str, monkeypatch:
 
 
 def test_where_the_archive_lies_by_the_setting(tmp_path: Path) -> None:
-    here = Settings(data_dir=tmp_path, tenant="shop-2")
+    here = Settings(data_dir=tmp_path, tenant="shop-2", archive="")
     assert here.archive_at.folder == here.archive_dir == tmp_path / "archive" / "shop-2"
     named = Settings(data_dir=tmp_path, archive=f"file://{tmp_path}/a%20b/")
     assert named.archive_at.folder == tmp_path / "a b" / "default"
