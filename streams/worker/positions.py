@@ -83,8 +83,9 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int], measur
 def _alarm(measured: Metrics, topic: str, partition: int, first: int, start: int) -> None:
     """Retention took records before they were applied. Going on is all that is left, loudly."""
     _log.error(
-        "records were lost: the log begins behind what was applied last; load them again from the archive or their "
-        "source, and let Kafka keep records longer than workers stand still",
+        "records were lost: the log begins behind what was applied last (of an emptied Redis: nothing was); bring them "
+        "back by a replay of the archive and its promotion (daogou replay run, promote), or load them again from their "
+        "source; let Kafka keep records longer than workers stand still",
         topic=topic,
         partition=partition,
         first=first,

@@ -1,6 +1,6 @@
 """The proof that a replay gives, byte for byte, what live has, and can take its place without anybody noticing.
 
-    python -m tests.proofs.replay [--source FILE --mapping NAME] [--events N] [--seed N] [--kafka HOST:PORT] [--quick]
+    python -m tests.proofs.replay [--part NAME] [--source FILE --mapping NAME] [--events N] [--seed N] [--quick] …
 
 With --source, `daogou load` puts a file through the log beside a worker; without it, made events (some twice, some
 late, some corrupt) lie there. Then, by the commands that an operator types:
@@ -12,9 +12,12 @@ late, some corrupt) lie there. Then, by the commands that an operator types:
 4. While made events keep coming at 500 a second, the namespace from the archive is promoted, and later rolled back.
    After each, live must be equal to a replay of the whole log.
 
-Prints one line at the end, whose status is 1 if anything is otherwise. A real Apache Kafka is started (needs Java 17
-and Maven), unless --kafka names one whose topics may be deleted; --quick does with the embedded broker and few
-events. Redis is the machine's redis-server, or the embedded one.
+These are the part `equal`. The others have a log and a Redis of their own, and made events: `changed`
+(`replay_changed`: a feature is defined anew) and `emptied` (`replay_emptied`: Redis comes back empty).
+
+Prints one line for each part; ends with status 1 if anything is otherwise. A real Apache Kafka is started (needs Java
+17 and Maven), unless --kafka names one whose topics may be deleted; --quick does with the embedded broker and few
+events, and without `emptied`. Redis is the machine's redis-server, or the embedded one.
 """
 
 import argparse
@@ -22,8 +25,8 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
@@ -39,7 +42,10 @@ from streams.terminal import sigterm_as_ctrl_c
 from tests.proofs.feeds import Feed, FileLoad, MadeEvents
 from tests.proofs.left import family_of
 from tests.proofs.made_events import records
+from tests.proofs.outcome import Outcome
 from tests.proofs.outside import Broker, Embedded, Real, redis_server
+from tests.proofs.replay_changed import Changed
+from tests.proofs.replay_emptied import Emptied
 from tests.proofs.runs import Run
 from tests.proofs.steady import Steady
 from tests.proofs.typed import Typed
@@ -50,19 +56,6 @@ KAFKA, ARCHIVE, KILLED, ALL, AFTER = "from-kafka", "from-archive", "killed", "al
 _KILLS: Final = 3
 _STEADY: Final = 500  # events a second while namespaces change
 _PASSING: Final = ("replays", "owner", "shards")
-
-
-@dataclass
-class Outcome:
-    """What came of it, and what was wrong with it."""
-
-    said: dict[str, object] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    def expect(self, sound: bool, otherwise: str) -> None:
-        """Note what is wrong unless it is sound."""
-        if not sound:
-            self.wrong.append(otherwise)
 
 
 class Proof:
@@ -228,23 +221,49 @@ def main() -> int:
     options = _options()
     sigterm_as_ctrl_c()
     try:
-        outcome = _proved(options)
+        asked = [name for name in PARTS if options.part == name or (not options.part and _can(name, options))]
+        wrong = [name for name in asked if not _proved(name, PARTS[name], options)]
     except KeyboardInterrupt:
         return 130
-    said = {"source": Path(options.source).name if options.source else "made", "seed": options.seed} | outcome.said
-    words = " ".join(f"{name}={value}" for name, value in said.items())
-    print(f"replay: {words} {'FAILED: ' + '; '.join(outcome.wrong) if outcome.wrong else 'ok'}")
-    return 1 if outcome.wrong else 0
+    return 1 if wrong else 0
 
 
-def _proved(options: argparse.Namespace) -> Outcome:
+def _equal(options: argparse.Namespace, folder: Path, broker: Broker, stack: ExitStack) -> Outcome:
+    proof = Proof(options, folder, broker, stack)
+    source = {"source": Path(options.source).name if options.source else "made", "seed": options.seed}
+    proof.outcome.said = source | proof.outcome.said
+    proof.run()
+    return proof.outcome
+
+
+def _changed(options: argparse.Namespace, folder: Path, broker: Broker, stack: ExitStack) -> Outcome:
+    proof = Changed(folder, broker, stack, PARTITIONS, options.seed)
+    proof.run(options.few, options.steady_s)
+    return proof.outcome
+
+
+def _emptied(options: argparse.Namespace, folder: Path, broker: Broker, stack: ExitStack) -> Outcome:
+    proof = Emptied(folder, broker, stack, PARTITIONS, options.seed)
+    proof.run(options.few, options.steady_s)
+    return proof.outcome
+
+
+Part = Callable[[argparse.Namespace, Path, Broker, ExitStack], Outcome]
+PARTS: Final[Mapping[str, Part]] = {"equal": _equal, "changed": _changed, "emptied": _emptied}
+
+
+def _can(name: str, options: argparse.Namespace) -> bool:
+    return name != "emptied" or bool(options.kafka) or not options.quick
+
+
+def _proved(name: str, part: Part, options: argparse.Namespace) -> bool:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daogou-proof-")))
         real = options.kafka or not options.quick
         broker = Real(options.kafka, folder / "kafka", PARTITIONS, stack) if real else Embedded(PARTITIONS, stack)
-        proof = Proof(options, folder, broker, stack)
-        proof.run()
-        return proof.outcome
+        outcome = part(options, folder, broker, stack)
+        print(outcome.line(f"replay {name}"), flush=True)
+        return not outcome.wrong
 
 
 def _feed(options: argparse.Namespace, folder: Path) -> Feed:
@@ -255,6 +274,7 @@ def _feed(options: argparse.Namespace, folder: Path) -> Feed:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", default="", choices=("", *PARTS), help="one part alone")
     parser.add_argument("--source", default="", help="a file that `daogou load` reads")
     parser.add_argument("--mapping", default="", help="how it is read, such as taobao")
     parser.add_argument("--events", type=int, default=0, help="made events: 60,000; with --quick 8,000")
@@ -268,6 +288,7 @@ def _options() -> argparse.Namespace:
     if bool(options.source) != bool(options.mapping):
         parser.error("--source and --mapping go together")
     options.events = options.events or (8_000 if options.quick else 60_000)
+    options.few = min(options.events, 20_000)
     if options.steady_s < 0:
         options.steady_s = 2 if options.quick else 10
     return options

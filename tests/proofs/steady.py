@@ -18,14 +18,16 @@ _MOST: Final = 60_000
 class Steady:
     """A thread that sends `per_s` events a second while it is not paused."""
 
-    def __init__(self, settings: Settings, per_s: int, seed: int, now: datetime) -> None:
+    def __init__(self, settings: Settings, per_s: int, seed: int, now: datetime, most: int = _MOST) -> None:
         self._producer = BulkProducer(settings.kafka, embedded=settings.embedded_kafka)
-        self._events = records(_MOST, seed + 1000, now, settings.partition_count, first=_MOST)
+        self._events = records(most, seed + 1000, now, settings.partition_count, first=most)
         self._per_turn = max(1, int(per_s * _EVERY_S))
         self._going, self._ending = threading.Event(), threading.Event()
         self._between = threading.Event()
         self._thread = threading.Thread(target=self._send)
         self._sent = 0
+        self.ran_out = False  # there was nothing more to send: the rest of the proof had no events coming
+        self.busy_s = 0.0  # how long it was sending
 
     def __enter__(self) -> Self:
         self._going.set()
@@ -67,8 +69,11 @@ class Steady:
                 self._going.wait()
                 due = time.monotonic()
                 continue
+            begun = time.monotonic()
             some = list(islice(self._events, self._per_turn))
+            self.ran_out = not some
             self._producer.send_all(some)
             self._sent += len(some)
             due += _EVERY_S
             self._ending.wait(max(0.0, due - time.monotonic()))
+            self.busy_s += time.monotonic() - begun

@@ -7,7 +7,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,14 +23,14 @@ POLL_S = 0.1
 
 
 class Worker:
-    """One process; its output goes to a file in the data folder."""
+    """One process; its output goes to a file in the data folder. `more` are variables beside the settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, more: Mapping[str, str] = MappingProxyType({})) -> None:
         self._settings = settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.log: Path = settings.data_dir / "worker.log"
         with ReadyListener() as listener, self.log.open("ab") as output:
-            env = {**os.environ, **environment(settings), VARIABLE: listener.address}
+            env = {**os.environ, **environment(settings), VARIABLE: listener.address, **more}
             self._process = start_child([sys.executable, "-m", "streams.cli", "worker"], env=env, output=output)
             until = time.monotonic() + READY_WITHIN_S
             while not listener.heard(POLL_S):
