@@ -71,7 +71,7 @@ async def after_fences(logs: Logs, topic: str, fences: Mapping[int, int], measur
                 f"{topic} partition {partition}: Redis says that offset {fence} was applied, but the log "
                 f"ends at {end}. Kafka has lost records, or this Redis belongs to another Kafka. Correct "
                 f"DAOGOU_KAFKA or DAOGOU_REDIS; or give DAOGOU_REDIS an empty Redis: the worker then applies what "
-                f"Kafka still keeps, and what was loaded with --direct is loaded again",
+                f"Kafka still keeps, and a replay of the archive and its promotion bring back the rest",
                 code="fence_beyond_end",
             )
         if fence + 1 < start:
@@ -84,8 +84,8 @@ def _alarm(measured: Metrics, topic: str, partition: int, first: int, start: int
     """Retention took records before they were applied. Going on is all that is left, loudly."""
     _log.error(
         "records were lost: the log begins behind what was applied last (of an emptied Redis: nothing was); bring them "
-        "back by a replay of the archive and its promotion (daogou replay run, promote), or load them again from their "
-        "source; let Kafka keep records longer than workers stand still",
+        "back by a replay of the archive and its promotion (daogou replay run, promote); let Kafka keep records longer "
+        "than workers stand still",
         topic=topic,
         partition=partition,
         first=first,
