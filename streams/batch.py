@@ -18,10 +18,10 @@ from infra.errors import BadInput, TooLarge, Undecodable
 from infra.kafka import Outgoing
 from infra.keys import partition_of
 from infra.topics import EVENTS
-from streams.commit import RowRef, Watcher
 from streams.dead_letters import MAX_RECORD, LogRecord, letter
 from streams.marketing import timers
 from streams.outbox import pack
+from streams.partition import RowRef, Watcher
 from streams.statistics import Counted, counted, items_of
 
 

@@ -8,100 +8,21 @@ call twice is applying it once, so a call whose answer was lost is repeated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from infra.clock import DAY_MS
-from infra.errors import Fenced, RedisAway, Refused, WentBack
+from infra.errors import Fenced, Refused, WentBack
 from infra.keys import LIVE, ShardKeys, all_rows_pattern, split_shard_key
 from infra.redis import told_as_away
-from streams.lua import CLAIM, COMMIT, FIRE, Script
-
-# A script, its keys, its arguments.
-Call = tuple[Script, Sequence[str], Sequence[str | bytes]]
+from streams.lua import CLAIM, COMMIT, FIRE, Call, run_scripts
+from streams.partition import Claimed, Due, Fired, PartitionFire, PartitionWrite, RowRef
 
 NO_FENCE: Final = -1
 # A cart may be left alone for 30 days before its message is due, and an event may come 30 days late.
 TOLD_KEPT_MS: Final = 64 * DAY_MS
 _STORED, _EPOCH, _NAMESPACE, _FENCE = range(4)
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a writer believes of a partition: its epoch and the last offset applied."""
-
-    epoch: int
-    fence: int
-
-
-class Watcher(NamedTuple):
-    """A shopper watches an item since `at` (event time, ms); None: not any more."""
-
-    tenant: str
-    shopper_id: str
-    interest: str
-    item_id: str
-    at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionWrite:
-    """All that one micro-batch changes in one partition.
-
-    `expected` is the fence before, `fence` the one after; `timers` holds due times by member, None takes one
-    away; `partials` holds packed statistics by the item's record key, None takes one away; `watchers` says who
-    watches which item otherwise; `heard` up to where the catalogue's changes were taken, by its partition; `outbox`
-    holds packed effects.
-    """
-
-    partition: int
-    log: str
-    epoch: int
-    expected: int
-    fence: int
-    values: Mapping[str, bytes] = field(default_factory=dict)
-    timers: Mapping[str, int | None] = field(default_factory=dict)
-    outbox: Sequence[bytes] = ()
-    partials: Mapping[str, bytes | None] = field(default_factory=dict)
-    watchers: Sequence[Watcher] = ()
-    heard: Mapping[str, str] = field(default_factory=dict)
-
-
-class Due(NamedTuple):
-    """A timer that is due."""
-
-    partition: int
-    member: str
-    due_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionFire:
-    """Timers of one partition that fire, each with its packed effect; None: it goes without one."""
-
-    partition: int
-    epoch: int
-    timers: Sequence[tuple[Due, bytes | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """How long the outbox is now, and for each timer whether this call took it."""
-
-    outbox: int
-    taken: Sequence[bool]
-
-
-@dataclass(frozen=True, slots=True)
-class RowRef:
-    """One shopper of one partition."""
-
-    partition: int
-    tenant: str
-    shopper_id: str
 
 
 class PartitionStore:
@@ -387,37 +308,6 @@ def _placed(
         for place, raw in zip(at, answer, strict=True):
             values[place] = raw
     return values
-
-
-async def run_scripts(redis: Redis, where: str, calls: Sequence[Call]) -> list[Any]:
-    """Run scripts in one round trip (three, the first time that Redis sees one of them).
-
-    Raises:
-        RedisAway.
-    """
-    with told_as_away(where):
-        answers = await _evaluate(redis, calls)
-        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
-            pipe = redis.pipeline(transaction=False)
-            for source in {calls[i][0].source for i in missing}:
-                pipe.script_load(source)
-            await pipe.execute()
-            for i, answer in zip(missing, await _evaluate(redis, [calls[i] for i in missing]), strict=True):
-                answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, NoScriptError):
-                raise RedisAway(f"{where} started anew in the middle of a call")
-            if isinstance(answer, Exception):
-                raise answer
-    return answers
-
-
-async def _evaluate(redis: Redis, calls: Sequence[Call]) -> list[Any]:
-    pipe = redis.pipeline(transaction=False)
-    for script, keys, arguments in calls:
-        pipe.evalsha(script.sha, len(keys), *keys, *arguments)
-    return await pipe.execute(raise_on_error=False)
 
 
 def _lost(write: PartitionWrite, status: int, held: bytes) -> Fenced | WentBack:

@@ -14,8 +14,7 @@ from redis.asyncio import Redis
 from infra.errors import Refused
 from infra.keys import owner
 from infra.redis import told_as_away
-from streams.commit import run_scripts
-from streams.lua import HOLD
+from streams.lua import HOLD, run_scripts
 
 HOLD_MS: Final = 30_000
 _RENEW_S: Final = 5.0

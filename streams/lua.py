@@ -4,7 +4,14 @@ All keys of one call carry one hash tag, so Redis Cluster runs them too.
 """
 
 import hashlib
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from infra.errors import RedisAway
+from infra.redis import told_as_away
 
 
 class Script:
@@ -16,6 +23,9 @@ class Script:
         self.source = source
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
+
+# A script, its keys, its arguments.
+Call = tuple[Script, Sequence[str], Sequence[str | bytes]]
 
 # KEYS epoch, fence, live · ARGV log, prefix of logs to forget · → {epoch, fence, live namespace}
 CLAIM: Final = Script("""
@@ -120,3 +130,34 @@ redis.call('ZADD', KEYS[1], ms + tonumber(ARGV[2]), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return ''
 """)
+
+
+async def run_scripts(redis: Redis, where: str, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one round trip (three, the first time that Redis sees one of them).
+
+    Raises:
+        RedisAway.
+    """
+    with told_as_away(where):
+        answers = await _evaluate(redis, calls)
+        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            pipe = redis.pipeline(transaction=False)
+            for source in {calls[i][0].source for i in missing}:
+                pipe.script_load(source)
+            await pipe.execute()
+            for i, answer in zip(missing, await _evaluate(redis, [calls[i] for i in missing]), strict=True):
+                answers[i] = answer
+        for answer in answers:
+            if isinstance(answer, NoScriptError):
+                raise RedisAway(f"{where} started anew in the middle of a call")
+            if isinstance(answer, Exception):
+                raise answer
+    return answers
+
+
+async def _evaluate(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    pipe = redis.pipeline(transaction=False)
+    for script, keys, arguments in calls:
+        pipe.evalsha(script.sha, len(keys), *keys, *arguments)
+    return await pipe.execute(raise_on_error=False)

@@ -17,9 +17,8 @@ from infra.kafka import Outgoing
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
 from infra.topics import DEAD_LETTERS
-from streams.commit import run_scripts
 from streams.dead_letters import letters_of_effect
-from streams.lua import SENT
+from streams.lua import SENT, run_scripts
 
 # Entries read at once: a dead letter may be 1 MB.
 CHUNK: Final = 64

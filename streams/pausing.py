@@ -19,9 +19,8 @@ from infra.keys import LIVE, owner, paused, resting
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.redis import told_as_away
-from streams.commit import run_scripts
 from streams.inbox import Inbox
-from streams.lua import Script
+from streams.lua import Script, run_scripts
 from streams.pipeline import Pipeline
 from streams.standstill import Standstill
 

@@ -21,9 +21,10 @@ from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.bad_stop import BadStop
 from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
-from streams.commit import Claimed, PartitionStore, PartitionWrite, RowRef
+from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.hearing import Hearing
+from streams.partition import Claimed, PartitionWrite, RowRef
 from streams.statistics import ItemStatistics, Known
 
 

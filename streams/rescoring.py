@@ -17,7 +17,7 @@ from infra import metrics
 from infra.logs import logger
 from infra.metrics import Metrics
 from serving import shelf
-from streams.commit import RowRef
+from streams.partition import RowRef
 from streams.patience import patiently
 from streams.pipeline import Pipeline
 from streams.standstill import Standstill

@@ -21,7 +21,8 @@ from features.item_partials import Partial, add, decode, encode, worth
 from features.shoppers import Row, Step
 from infra.keys import record_key
 from infra.logs import logger, said
-from streams.commit import PartitionStore, PartitionWrite, RowRef
+from streams.commit import PartitionStore
+from streams.partition import PartitionWrite, RowRef
 
 _log = logger(__name__)
 

@@ -17,7 +17,8 @@ from infra.keys import partition_of, record_key
 from infra.redis import address, connect
 from infra.settings import Settings
 from infra.topics import EVENTS
-from streams.commit import PartitionStore, RowRef
+from streams.commit import PartitionStore
+from streams.partition import RowRef
 
 _REDIS_TIMEOUT_MS: Final = 10_000
 _WHY: Final = {

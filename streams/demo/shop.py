@@ -26,12 +26,13 @@ from infra.topics import EVENTS
 from models.artifact import Artifact
 from models.fitting import Options
 from models.release import released
-from streams.commit import PartitionStore, RowRef
+from streams.commit import PartitionStore
 from streams.demo.figures import Figures
 from streams.demo.site import Site
 from streams.load import load_command
 from streams.load_report import LoadReport
 from streams.offline_features import build_features
+from streams.partition import RowRef
 from streams.progress import Phases
 from streams.releasing import release
 from streams.stop_signals import StopSignals

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from streams.commit import Claimed, Due
+from streams.partition import Claimed, Due
 
 # The offsets after the last records of these partitions, as the broker has them now. Only asked for when
 # something is due.

@@ -22,7 +22,6 @@ from infra.logs import logger, said
 from infra.metrics import Metrics
 from infra.redis import told_as_away
 from infra.topics import TRIGGERS
-from streams.commit import Due, PartitionFire, RowRef
 from streams.draining import Drainer
 from streams.marketing.backlog import Backlog, LogEnds
 from streams.marketing.decision import cart_abandoned
@@ -30,6 +29,7 @@ from streams.marketing.stocked import Stocked
 from streams.marketing.timers import CART_ABANDONED, split_member
 from streams.marketing.told import told
 from streams.outbox import pack
+from streams.partition import Due, PartitionFire, RowRef
 from streams.patience import patiently
 from streams.pipeline import Pipeline
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from features.links import known_of
 from features.shoppers import decode
 from infra.keys import partition_of, record_key
-from streams.commit import Due, PartitionStore
+from streams.commit import PartitionStore
 from streams.marketing.timers import split_member
+from streams.partition import Due
 
 
 async def told(

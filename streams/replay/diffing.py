@@ -18,7 +18,7 @@ from infra.errors import NotFound
 from infra.keys import LIVE, ShardKeys, feast_project, record_key, shoppers_pattern, split_shard_key
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
-from streams.commit import RowRef
+from streams.partition import RowRef
 from streams.replay.diff_report import Diff, Entries, Example
 from streams.replay.explaining import feature_parts, row_parts
 from streams.replay.live import all_fences, served, served_before

@@ -21,9 +21,9 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from infra.topics import EVENTS
 from streams.batch import PartitionBatch
-from streams.commit import Claimed
 from streams.interruption import step_done
 from streams.marketing.timers import CART_ABANDONED
+from streams.partition import Claimed
 from streams.patience import patiently
 from streams.pipeline import Pipeline
 from streams.replay.code import code_of_rows, refuse_other

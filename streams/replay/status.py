@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
-from streams.commit import RowRef
+from streams.partition import RowRef
 from streams.replay.code import code_of_rows, differs
 from streams.replay.live import all_fences, served, served_before
 from streams.replay.ranges import moment, spoken

@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from infra.errors import Refused
 from infra.keys import ReplayKeys, ShardKeys, all_rows_pattern
-from streams.commit import Call, PartitionStore, PartitionWrite, RowRef, run_scripts
-from streams.lua import Script
+from streams.commit import PartitionStore
+from streams.lua import Call, Script, run_scripts
+from streams.partition import PartitionWrite, RowRef
 
 # KEYS live, replaying · ARGV namespace · → the namespace that is served
 _OPEN: Final = Script("""

@@ -12,8 +12,7 @@ from redis.asyncio import Redis
 
 from infra.errors import Fenced
 from infra.keys import ReplayKeys, ShardKeys
-from streams.commit import Call, run_scripts
-from streams.lua import Script
+from streams.lua import Call, Script, run_scripts
 from streams.replay.wishes import Wish
 
 _LAPSED_AT_ONCE: Final = 1000

@@ -12,8 +12,7 @@ from redis.asyncio import Redis
 
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
-from streams.commit import Call, run_scripts
-from streams.lua import Script
+from streams.lua import Call, Script, run_scripts
 
 # KEYS promoting · ARGV the wish as it was, as it is to be (empty: gone)
 _CHANGE: Final = Script("""

@@ -28,9 +28,9 @@ from infra.topics import EVENTS
 from serving import tokens
 from serving.app import Api
 from streams.batch import PartitionBatch
-from streams.commit import RowRef
 from streams.direct import ArchivedRecord
 from streams.outbox import Outbox
+from streams.partition import RowRef
 from streams.pipeline import Pipeline, build_pipeline
 from tests.serving.shop import NOW, AShop, ids, items, opened
 from tests.serving.test_events import on_the_log

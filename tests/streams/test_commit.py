@@ -7,8 +7,9 @@ from redis.exceptions import NoScriptError
 from infra.errors import Fenced, RedisAway, Refused, WentBack
 from infra.keys import ShardKeys
 from streams import commit
-from streams.commit import Due, Fired, PartitionFire, PartitionStore, PartitionWrite, RowRef
+from streams.commit import PartitionStore
 from streams.holds import Hold
+from streams.partition import Due, Fired, PartitionFire, PartitionWrite, RowRef
 
 LOG = "a-log"
 

@@ -13,11 +13,11 @@ from infra.keys import ShardKeys
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import DEAD_LETTERS, TRIGGERS
-from streams.commit import PartitionWrite
 from streams.dead_letters import letters_of_effect
 from streams.draining import Blocked, Drainer
 from streams.letters.letter import read_letter
 from streams.outbox import CHUNK, Outbox, pack, unpack
+from streams.partition import PartitionWrite
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.shop import LOG
 

@@ -25,10 +25,11 @@ from infra.topics import DEAD_LETTERS
 from models.candidates import Candidates
 from serving import shelf
 from streams.batch import PartitionBatch
-from streams.commit import PartitionStore, PartitionWrite, RowRef
+from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.direct import ArchivedRecord
 from streams.outbox import unpack
+from streams.partition import PartitionWrite, RowRef
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event

@@ -15,9 +15,9 @@ from infra.metrics import Metrics
 from infra.settings import Settings
 from models.candidates import Candidates
 from serving import shelf
-from streams.commit import RowRef
 from streams.derived import Scoring
 from streams.in_service import ReleaseFollower, Releases
+from streams.partition import RowRef
 from streams.pipeline import Pipeline, build_pipeline
 from streams.rescoring import AT_ONCE, Rescoring
 from tests.streams.models import Popular

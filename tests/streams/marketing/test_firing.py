@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 from infra.errors import RedisAway
 from infra.keys import items, partition_of, record_key
 from infra.settings import Settings
-from streams.commit import Fired, PartitionFire, PartitionStore
+from streams.commit import PartitionStore
 from streams.marketing.firing import PER_TURN
+from streams.partition import Fired, PartitionFire
 from streams.pipeline import Pipeline
 from tests.streams.marketing.till import Till, messages, turn
 from tests.streams.shop import PARTITIONS, Log, event
