@@ -9,7 +9,8 @@ from infra.clock import Clock
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.topics import EVENTS
-from streams.batch import Applied, PartitionBatch
+from streams.applied import Applied
+from streams.batch import PartitionBatch
 from streams.continuity import Continuity, NextOnLog
 from streams.dead_letters import LogRecord
 from streams.draining import Drainer

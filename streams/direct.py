@@ -23,7 +23,8 @@ from features.online import OnlineWriter
 from infra.keys import LIVE, feast_project, partition_of
 from infra.redis import address, told_as_away
 from infra.settings import Settings
-from streams.batch import Applied, PartitionBatch
+from streams.applied import Applied
+from streams.batch import PartitionBatch
 from streams.direct_catalogue import DirectCatalogue
 from streams.holds import Held, Hold
 from streams.interruption import step_done

@@ -12,7 +12,8 @@ from features.events import Event
 from features.items_changed import ItemChange
 from features.watching import INTERESTS
 from infra.keys import record_key
-from streams.batch import Applied, Share
+from streams.applied import Applied
+from streams.batch import Share
 from streams.commit import PartitionStore
 
 Found = list[tuple[str, ItemChange]]  # of a tenant

@@ -19,8 +19,9 @@ from infra.keys import LIVE, feast_project
 from infra.redis import address
 from infra.settings import Settings
 from infra.topics import EVENTS
+from streams.applied import Applied, Stages
 from streams.bad_stop import BadStop
-from streams.batch import Applied, PartitionBatch, Rules, Share, Stages, fold_visit, gather
+from streams.batch import PartitionBatch, Rules, Share, fold_visit, gather
 from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.hearing import Hearing

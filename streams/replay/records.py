@@ -13,7 +13,8 @@ from features.archive_order import Window
 from infra.errors import NotFound
 from infra.keys import replays
 from infra.redis import told_as_away
-from streams.batch import Applied, Rules
+from streams.applied import Applied
+from streams.batch import Rules
 
 RUNNING: Final = "running"
 SCORING: Final = "scoring"

@@ -24,12 +24,13 @@ from infra.redis import address
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 from models.release import released
+from streams.applied import Applied
 from streams.applying import Applying, Around, Pace
 from streams.archive_turns import HOLD as ARCHIVE_HOLD
 from streams.archiver import Source, archiver_at
 from streams.bad_share import BadShare
 from streams.bad_stop import BadStop
-from streams.batch import Applied, PartitionBatch
+from streams.batch import PartitionBatch
 from streams.catalogue import CatalogueKeeper
 from streams.continuity import NOTHING_READ
 from streams.derived import Scoring

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from infra import metrics
 from infra.clock import Clock
 from infra.metrics import Metrics
-from streams.batch import Applied
+from streams.applied import Applied
 
 
 class Progress:

@@ -14,8 +14,9 @@ from infra.kafka import Producer
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import EVENTS
+from streams.applied import Applied
 from streams.applying import Applying, Around, Pace
-from streams.batch import Applied, PartitionBatch
+from streams.batch import PartitionBatch
 from streams.draining import Drainer
 from streams.inbox import Chunk, Inbox
 from streams.outbox import Outbox

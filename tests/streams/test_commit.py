@@ -6,7 +6,7 @@ from redis.exceptions import NoScriptError
 
 from infra.errors import Fenced, RedisAway, Refused, WentBack
 from infra.keys import ShardKeys
-from streams import commit
+from streams import lua
 from streams.commit import PartitionStore
 from streams.holds import Hold
 from streams.partition import Due, Fired, PartitionFire, PartitionWrite, RowRef
@@ -154,7 +154,7 @@ async def test_a_redis_that_starts_anew_within_a_call_is_away(redis: Redis, monk
     async def forgets(*_: object) -> list[NoScriptError]:
         return [NoScriptError("NOSCRIPT")]
 
-    monkeypatch.setattr(commit, "_evaluate", forgets)
+    monkeypatch.setattr(lua, "_evaluate", forgets)
     with pytest.raises(RedisAway, match="anew"):
         await PartitionStore(redis).claim([3], "log")
 

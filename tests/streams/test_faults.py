@@ -16,8 +16,8 @@ from infra.errors import Refused
 from infra.keys import ShardKeys
 from infra.metrics import Metrics
 from infra.settings import Settings
+from streams.applied import Applied
 from streams.archiver import Archiver, Filing, Source
-from streams.batch import Applied
 from streams.pipeline import Pipeline, build_pipeline
 from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
 from tests.streams.test_archiver import offsets, produce

@@ -11,7 +11,7 @@ from features.events import Event, encode
 from features.items_changed import ItemChange, ItemsChanged
 from infra.keys import ShardKeys
 from infra.settings import Settings
-from streams.batch import Applied
+from streams.applied import Applied
 from streams.outbox import unpack
 from streams.pipeline import Pipeline, build_pipeline
 from streams.replay.store import ReplayStore

@@ -12,7 +12,8 @@ from features.events import Event, EventName
 from infra.clock import ManualClock
 from infra.keys import feast_project
 from infra.settings import Settings
-from streams.batch import Applied, PartitionBatch
+from streams.applied import Applied
+from streams.batch import PartitionBatch
 from streams.pipeline import build_pipeline
 from streams.progress import Phases
 from tests.streams.shop import LOG, PARTITIONS, Log, event

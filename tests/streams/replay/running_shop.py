@@ -14,7 +14,8 @@ from infra.keys import LIVE, ShardKeys, feast_project
 from infra.metrics import Metrics
 from infra.settings import Settings
 from infra.topics import EVENTS
-from streams.batch import Applied, PartitionBatch
+from streams.applied import Applied
+from streams.batch import PartitionBatch
 from streams.dead_letters import LogRecord
 from streams.derived import Derived
 from streams.interruption import step_done

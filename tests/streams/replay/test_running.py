@@ -11,7 +11,8 @@ from features.archive_order import ArchiveOrder
 from infra.errors import BadInput, Conflict, Fenced, Refused
 from infra.keys import ReplayKeys, ShardKeys
 from infra.settings import Settings
-from streams.batch import Applied, PartitionBatch
+from streams.applied import Applied
+from streams.batch import PartitionBatch
 from streams.load import LoadRequest, load
 from streams.replay.command import ReplayRequest, replay_with
 from streams.replay.live import live_fences
