@@ -20,10 +20,20 @@ _SHRINK: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A fitted model: `score` gives [shoppers, items] for rows of shoppers."""
+    """A fitted model: `score` gives [shoppers, items] for rows of shoppers. What has the least score of its row is not
+    recommended: the model says nothing of it.
+
+    Args:
+        name: its key in every table.
+        score: the scores.
+        seed: it was fitted with; None: nothing is drawn in its fit.
+        note: what a reader of its figures has to know.
+    """
 
     name: str
     score: Callable[[Ints], Floats]
+    seed: int | None = None
+    note: str = ""
 
 
 def popularity(bought: Interactions) -> Ranker:
@@ -44,9 +54,9 @@ def own_repeats(bought: Interactions, at_ms: int, half_life_days: float = 90.0) 
     return Ranker("own repeats", lambda shoppers: _dense(table[shoppers]))
 
 
-def recency_item_knn(bought: Interactions) -> Ranker:
-    """Items that go with the shopper's last 50 purchases, the newer the heavier."""
-    recent, neighbours = last_purchases(bought), item_neighbours(bought)
+def recency_item_knn(bought: Interactions, recency: float = RECENCY) -> Ranker:
+    """Items that go with the shopper's last 50 purchases, each weighing `recency` of the next newer one."""
+    recent, neighbours = last_purchases(bought, recency), item_neighbours(bought)
     return Ranker("recency item-kNN", lambda shoppers: _dense(recent[shoppers] @ neighbours))
 
 
@@ -56,13 +66,13 @@ def decayed_counts(bought: Interactions, at_ms: int, half_life_days: float) -> F
     return np.bincount(bought.item, weights, len(bought.items)).astype(np.float32)
 
 
-def last_purchases(bought: Interactions) -> Any:
-    """CSR [shoppers, items]: the last 50 purchases, each weighing 0.97 of the next newer one."""
+def last_purchases(bought: Interactions, recency: float = RECENCY) -> Any:
+    """CSR [shoppers, items]: the last 50 purchases, each weighing `recency` of the next newer one."""
     ends = np.searchsorted(bought.shopper, bought.shopper, side="right")
     back = ends - 1 - np.arange(len(bought))
     kept = back < HISTORY
     shape = (len(bought.shoppers), len(bought.items))
-    weights = (RECENCY ** back[kept]).astype(np.float32)
+    weights = (recency ** back[kept]).astype(np.float32)
     return sp.csr_matrix((weights, (bought.shopper[kept], bought.item[kept])), shape=shape)
 
 
@@ -81,7 +91,7 @@ def item_neighbours(bought: Interactions) -> Any:
     apart = together.row != together.col
     row, column, value = together.row[apart], together.col[apart], together.data[apart]
     held = np.sqrt((counts[row] + _SHRINK) * (counts[column] + _SHRINK))
-    return _strongest(sp.csr_matrix((value / held, (row, column)), shape=(size, size)), NEIGHBOURS)
+    return strongest(sp.csr_matrix((value / held, (row, column)), shape=(size, size)), NEIGHBOURS)
 
 
 def _pairs_apart(bought: Interactions, distances: range, size: int) -> Any:
@@ -95,7 +105,7 @@ def _pairs_apart(bought: Interactions, distances: range, size: int) -> Any:
     return sp.coo_matrix(parts, shape=(size, size)).tocsr()
 
 
-def _strongest(table: Any, most: int) -> Any:
+def strongest(table: Any, most: int) -> Any:
     """The `most` largest entries of each row of a CSR table of positive numbers; of equal ones the first columns."""
     row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
     # Positive floats sort like their bits: one key holds the row and, falling, the value.

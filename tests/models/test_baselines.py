@@ -13,7 +13,6 @@ from models.baselines import (
     HISTORY,
     NEIGHBOURS,
     RECENCY,
-    _strongest,
     decayed_counts,
     decayed_popularity,
     item_neighbours,
@@ -21,6 +20,7 @@ from models.baselines import (
     own_repeats,
     popularity,
     recency_item_knn,
+    strongest,
 )
 from tests.models.shops import SIDE, bought, checkerboard
 
@@ -104,8 +104,8 @@ _values = st.sampled_from([0.0, 0.0, 0.25, 0.5, 0.5, 1.0, 3.0])
     st.integers(1, 6).flatmap(lambda width: st.lists(st.lists(_values, min_size=width, max_size=width), min_size=1)),
     st.integers(1, 4),
 )
-def test_the_strongest_are_those_of_a_brute_force(rows: list[list[float]], most: int) -> None:
-    found = _strongest(sp.csr_matrix(np.array(rows)), most)
+def test_thestrongest_are_those_of_a_brute_force(rows: list[list[float]], most: int) -> None:
+    found = strongest(sp.csr_matrix(np.array(rows)), most)
     expected = np.zeros((len(rows), len(rows[0])))
     for at, row in enumerate(rows):
         best = sorted((-value, column) for column, value in enumerate(row) if value > 0)[:most]
@@ -115,6 +115,6 @@ def test_the_strongest_are_those_of_a_brute_force(rows: list[list[float]], most:
     assert found.toarray().tolist() == expected.tolist()
 
 
-def test_the_strongest_of_nothing_are_nothing() -> None:
+def test_thestrongest_of_nothing_are_nothing() -> None:
     empty: Any = sp.csr_matrix((3, 3), dtype=np.float32)
-    assert _strongest(empty, 2).nnz == 0
+    assert strongest(empty, 2).nnz == 0
