@@ -9,8 +9,9 @@ An old worker runs, and events keep coming until all is over. By a copy of the t
    The offline log, built anew, ends with the same values.
 4. The new worker is stopped, an old one started, and rolled back: rows, timers, statistics and links are a replay of
    the whole log by the old code. How many shoppers still have a value of the new code is told.
-5. No message was sent twice, and no shopper got a second one of one abandoned cart: as the cart has to change after the
-   first was due, the second is due a whole time of waiting later.
+5. No shopper got a second message of one abandoned cart: as the cart has to change after the first was due, the second
+   is due a whole time of waiting later. A message that lies twice on its topic, for a worker ended between sending it
+   and noting so, has the same id and the same bytes; how many do is told.
 """
 
 import json
@@ -202,19 +203,21 @@ class Changed:
 
     def _judge_messages(self) -> None:
         settings, ids, whose = self._shop.settings, Counter[str](), dict[str, set[datetime]]()
+        made = set[bytes]()
         left = sum(end_offsets(settings.brokers, TRIGGERS).values())
         follower = Follower(settings.brokers, TRIGGERS, "start", embedded=settings.embedded_kafka)
         while left > 0:
             for record in follower.read(1000, _READ_S):
                 left -= 1
                 message = json.loads(record.value or b"{}")
+                made.add(record.value or b"")
                 ids[message["trigger_id"]] += 1
                 due = datetime.fromisoformat(message["eligible_at"])
                 whose.setdefault(message["shopper_id"], set()).add(due)
         follower.close()
-        self.outcome.said["messages"] = f"{len(ids)} to {len(whose)} shoppers"
+        self.outcome.said["messages"] = f"{len(ids)} to {len(whose)} shoppers, {ids.total() - len(ids)} of them twice"
         self.outcome.expect(len(ids) > 0, "no message was sent: budgets prove nothing")
-        self.outcome.expect(ids.total() == len(ids), f"{ids.total() - len(ids)} messages were sent twice")
+        self.outcome.expect(len(made) == len(ids), f"{len(made) - len(ids)} messages have an id and other bytes, too")
         wait = timedelta(seconds=_CART_ABANDONED_S)
         soon = sum(later - earlier <= wait for dues in whose.values() for earlier, later in pairwise(sorted(dues)))
         self.outcome.expect(soon == 0, f"{soon} shoppers got two messages of one cart")
