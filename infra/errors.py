@@ -9,11 +9,15 @@
     │   └── SettingWrong    a setting has a value that is not allowed
     ├── Refused             not while things stand as they do; says what to do
     │   ├── NotEmbedded     the embedded defaults cannot do this; names the setting that can
-    │   └── ArtifactBroken  a model artifact is incomplete or altered
+    │   ├── ArtifactBroken  a model artifact is incomplete or altered
+    │   ├── LlmRefused      the language model's server says no; names the setting
+    │   └── BudgetSpent     asking a language model again would pass the budget
     ├── Unavailable         a service is away; retried, 503
     │   ├── KafkaAway
     │   ├── RedisAway
-    │   └── ArchiveAway
+    │   ├── ArchiveAway
+    │   └── LlmAway         no language model answers, not in time, or it has too much to do
+    ├── AnswerUnusable      what a language model answered is not what was asked for
     └── OwnershipLost       this worker must end: somebody else owns the partition, or Redis went back
         ├── Fenced
         └── WentBack
@@ -99,6 +103,18 @@ class ArtifactBroken(Refused):
     code = "artifact_broken"
 
 
+class LlmRefused(Refused):
+    """The language model's server says no: key, model, quota, or this one question (`llm_question_refused`)."""
+
+    code = "llm_refused"
+
+
+class BudgetSpent(Refused):
+    """Asking a language model once more could pass the budget; nothing was asked."""
+
+    code = "budget_spent"
+
+
 class Unavailable(DaogouError):
     """A service that we depend on is away; the same call may succeed later."""
 
@@ -123,6 +139,19 @@ class ArchiveAway(Unavailable):
     """The store of the archive does not answer."""
 
     code = "archive_away"
+
+
+class LlmAway(Unavailable):
+    """No language model answers (`llm_away`), not in time (`llm_slow`), or it has too much to do (`llm_busy`)."""
+
+    code = "llm_away"
+
+
+class AnswerUnusable(DaogouError):
+    """A language model answered what was not asked for; `reason` says how: cut, no JSON, another shape, declined."""
+
+    code = "answer_unusable"
+    status = 502
 
 
 class OwnershipLost(DaogouError):
