@@ -1,4 +1,4 @@
-"""Full ranking on a temporal split: every item is ranked for every shopper, ties counted half."""
+"""Full ranking: every item is ranked for every shopper of a split, ties counted half."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -7,15 +7,18 @@ import msgspec
 import numpy as np
 from rich.table import Table
 
+from infra.errors import BadInput
 from models.baselines import Ranker
+from models.bootstrap import DRAWS, Difference, bounds, difference, draws_of
 from models.interactions import Floats, Interactions, Ints
+from models.ranking import Found, lines_of, places_of, top
 
 BATCH: Final = 64
 K: Final = 20
 TASKS: Final = ("all", "new")
 METRICS: Final = ("ndcg", "recall", "mrr")
 _NOTHING: Final = np.empty(0, np.int64)
-_Line = tuple[float, float, float]
+_Line = tuple[int, Ints, Floats, Ints]  # shopper, wanted, their places, the list
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -23,10 +26,22 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     `all`: every purchase after the split. `new`: those of items the shopper had not bought before; bought ones are
     taken out of the ranking.
+
+    Args:
+        name: of the model.
+        per_shopper: by task.
+        found: by task, who was asked, the places of what was wanted, the lists; {}: not kept.
+        k: length of the list.
+        seed: of the model's fit; None: nothing is drawn in it.
+        note: what a reader has to know.
     """
 
     name: str
     per_shopper: dict[str, Any]
+    found: dict[str, Found] = {}
+    k: int = K
+    seed: int | None = None
+    note: str = ""
 
     def mean(self, task: str, metric: str) -> float:
         """Over shoppers; 0 where there are none."""
@@ -34,8 +49,9 @@ class Evaluation(msgspec.Struct, frozen=True):
         return float(values[:, METRICS.index(metric)].mean()) if len(values) else 0.0
 
     def means(self) -> dict[str, float]:
-        """By `task/metric`."""
-        return {f"{task}/{metric}": round(self.mean(task, metric), 5) for task in TASKS for metric in METRICS}
+        """By `task/metric`, of the tasks that it was tested at."""
+        tasks = [task for task in TASKS if task in self.per_shopper]
+        return {f"{task}/{metric}": round(self.mean(task, metric), 5) for task in tasks for metric in METRICS}
 
 
 class Truth:
@@ -55,7 +71,13 @@ class Truth:
         return _NOTHING if task == "all" else self.seen.get(shopper, _NOTHING)
 
 
-def evaluate(rankers: Sequence[Ranker], truth: Truth, progress: Callable[[int], None], k: int = K) -> list[Evaluation]:
+def evaluate(
+    rankers: Sequence[Ranker],
+    truth: Truth,
+    progress: Callable[[int], None],
+    k: int = K,
+    tasks: Sequence[str] = TASKS,
+) -> list[Evaluation]:
     """Rank every item for every shopper of the truth, with every model.
 
     Args:
@@ -63,52 +85,83 @@ def evaluate(rankers: Sequence[Ranker], truth: Truth, progress: Callable[[int], 
         truth: what is to be found.
         progress: hears how many more shoppers are done.
         k: length of the list.
+        tasks: of `TASKS`, those wanted.
+
+    Raises:
+        BadInput: a model gives a score that is no number (`score_not_a_number`).
     """
-    found: list[dict[str, list[_Line]]] = [{task: [] for task in TASKS} for _ in rankers]
+    asked: list[dict[str, list[_Line]]] = [{task: [] for task in tasks} for _ in rankers]
     for begin in range(0, len(truth.shoppers), BATCH):
         shoppers = truth.shoppers[begin : begin + BATCH]
-        for ranker, lines in zip(rankers, found, strict=True):
-            _measure(ranker.score(shoppers), shoppers, truth, lines, k)
+        for ranker, lines in zip(rankers, asked, strict=True):
+            _rank(_numbers(ranker, shoppers), shoppers, truth, lines, k)
         progress(len(shoppers))
-    return [
-        Evaluation(ranker.name, {task: np.array(rows).reshape(-1, len(METRICS)) for task, rows in lines.items()})
-        for ranker, lines in zip(rankers, found, strict=True)
-    ]
+    return [_evaluation(ranker, lines, k) for ranker, lines in zip(rankers, asked, strict=True)]
 
 
-def _measure(scores: Floats, shoppers: Ints, truth: Truth, lines: dict[str, list[_Line]], k: int) -> None:
+def merged(name: str, by_task: dict[str, Evaluation]) -> Evaluation:
+    """One model that ranks each task in a way of its own, from the evaluation of each way."""
+    some = next(iter(by_task.values()))
+    return Evaluation(
+        name,
+        {task: one.per_shopper[task] for task, one in by_task.items()},
+        {task: one.found[task] for task, one in by_task.items() if task in one.found},
+        some.k,
+        some.seed,
+        some.note,
+    )
+
+
+def _numbers(ranker: Ranker, shoppers: Ints) -> Floats:
+    scores = ranker.score(shoppers)
+    if np.isnan(scores).any():
+        raise BadInput(
+            f"{ranker.name} gives scores that are no numbers, so nothing can be ranked by it: look for NaN in what it "
+            "was fitted on",
+            path=ranker.name,
+            code="score_not_a_number",
+        )
+    return scores
+
+
+def _rank(scores: Floats, shoppers: Ints, truth: Truth, lines: dict[str, list[_Line]], k: int) -> None:
     for shopper, row in zip(shoppers.tolist(), scores, strict=True):
-        for task in TASKS:
+        for task, told in lines.items():
             wanted = truth.wanted(shopper, task)
             if len(wanted):
                 left = np.array(row, np.float32)
+                silent = left.min()
                 left[truth.barred(shopper, task)] = -np.inf
-                lines[task].append(_metrics(left, wanted, k))
+                told.append((shopper, wanted, places_of(left, wanted), top(left, k, silent)))
+
+
+def _evaluation(ranker: Ranker, lines: dict[str, list[_Line]], k: int) -> Evaluation:
+    found = {task: Found.of(told, k) for task, told in lines.items()}
+    metrics = {task: lines_of(one, k) for task, one in found.items()}
+    return Evaluation(ranker.name, metrics, found, k, ranker.seed, ranker.note)
 
 
 def ranks(scores: Floats, items: Ints) -> Any:
-    """0-based ranks of items, best 0; items of one score share the middle of their places."""
-    ascending = np.sort(scores)
-    above = len(ascending) - np.searchsorted(ascending, scores[items], side="right")
-    through = len(ascending) - np.searchsorted(ascending, scores[items], side="left")
-    return np.sort((above + through - 1) / 2)
+    """0-based ranks of items, best 0 and in this order; items of one score share the middle of their places."""
+    return np.sort(places_of(scores, items))
 
 
-def interval(evaluation: Evaluation, task: str, metric: str, seed: int, draws: int = 1000) -> tuple[float, float]:
+def interval(evaluation: Evaluation, task: str, metric: str, seed: int, draws: int = DRAWS) -> tuple[float, float]:
     """A 95 % bootstrap interval of the mean, over shoppers."""
-    values = evaluation.per_shopper[task][:, METRICS.index(metric)]
-    if not len(values):
-        return 0.0, 0.0
-    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
-    low, high = np.percentile(values[chosen].mean(1), (2.5, 97.5))
-    return float(low), float(high)
+    return bounds(draws_of(evaluation.per_shopper[task][:, [METRICS.index(metric)]], seed, draws)[:, 0])
+
+
+def paired(one: Evaluation, other: Evaluation, task: str, metric: str, seed: int, draws: int = DRAWS) -> Difference:
+    """one − other at the same shoppers: both have to come from one truth."""
+    column = METRICS.index(metric)
+    return difference(one.per_shopper[task][:, column], other.per_shopper[task][:, column], seed, draws)
 
 
 def table(evaluations: Sequence[Evaluation], task: str, seed: int = 0) -> Table:
     """The models beside each other at one task, with 95 % of bootstrap draws over shoppers in brackets."""
     count = len(evaluations[0].per_shopper[task])
     what = "all purchases" if task == "all" else "items new to the shopper"
-    title = f"{what}: {count:,} shoppers, full ranking, top {K}, ties counted half"
+    title = f"{what}: {count:,} shoppers, full ranking, top {evaluations[0].k}, ties counted half"
     shown = Table(title=title, title_justify="left", title_style="")
     shown.add_column("model")
     for heading in ("NDCG", "", "recall", "MRR"):
@@ -118,14 +171,6 @@ def table(evaluations: Sequence[Evaluation], task: str, seed: int = 0) -> Table:
         means = [f"{one.mean(task, metric):.4f}" for metric in METRICS]
         shown.add_row(one.name, means[0], f"({low:.4f} to {high:.4f})", *means[1:])
     return shown
-
-
-def _metrics(scores: Floats, bought: Ints, k: int) -> _Line:
-    places = ranks(scores, bought)
-    within = places[places < k][:k]  # a long tie lies within with more than the list can hold
-    ideal = (1 / np.log2(np.arange(min(k, len(bought))) + 2)).sum()
-    gained = (1 / np.log2(within + 2)).sum()
-    return float(gained / ideal), len(within) / len(bought), float(1 / (places[0] + 1))
 
 
 def _items_of(bought: Interactions) -> dict[int, Ints]:

@@ -8,8 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from infra.errors import BadInput
 from models.baselines import Ranker, popularity
-from models.evaluation import BATCH, METRICS, TASKS, Evaluation, Truth, evaluate, interval, ranks, table
+from models.evaluation import (
+    BATCH,
+    METRICS,
+    TASKS,
+    Evaluation,
+    Truth,
+    evaluate,
+    interval,
+    merged,
+    paired,
+    ranks,
+    table,
+)
 from models.interactions import Floats, Interactions, Ints
 from tests.models.shops import bought
 
@@ -161,3 +174,48 @@ def test_the_table_shows_every_model_with_its_interval(task: str) -> None:
     rows = {line.split()[1]: line for line in text.splitlines() if "to" in line and "│" in line}
     assert "(1.0000 to 1.0000)" in rows["first"]
     assert "(0.3869 to 0.3869)" in rows["last"]
+
+
+def test_lists_hold_what_a_model_says_something_of_and_for_the_new_nothing_bought_before() -> None:
+    before = bought([(0, 0, 1)], 1, ITEMS)
+    one = measured(always([5, 0, 3, 0, 3]), bought([(0, 0, 9), (0, 2, 9)], 1, ITEMS), before, k=3)
+    assert one.found["all"].lists.tolist() == [[0, 2, 4]]
+    assert one.found["new"].lists.tolist() == [[2, 4, -1]]
+    assert one.found["all"].wanted.tolist() == [0, 2]
+    assert one.found["all"].places.tolist() == [0, 1.5]
+
+
+def test_one_task_alone_can_be_asked_for() -> None:
+    truth = Truth(bought([(0, 2, 9)], 1, ITEMS), nobody())
+    (one,) = evaluate([always([1, 2, 3, 4, 5])], truth, lambda more: None, tasks=("new",))
+    assert set(one.means()) == {"new/ndcg", "new/recall", "new/mrr"}
+
+
+def test_a_score_that_is_no_number_is_named_with_its_model() -> None:
+    with pytest.raises(BadInput) as told:
+        measured(always([1, float("nan"), 0, 0, 0], "broken"), bought([(0, 1, 9)], 1, ITEMS), nobody())
+    assert (told.value.reason, told.value.path) == ("score_not_a_number", "broken")
+
+
+def test_seed_and_note_of_a_model_come_with_its_figures() -> None:
+    ranker = Ranker("one", always([1, 2, 3, 4, 5]).score, seed=4, note="half of the items")
+    one = measured(ranker, bought([(0, 2, 9)], 1, ITEMS), nobody(), k=7)
+    assert (one.seed, one.note, one.k) == (4, "half of the items", 7)
+
+
+def test_a_model_that_ranks_each_task_its_own_way_is_one_of_both() -> None:
+    after = bought([(0, 0, 9)], 1, ITEMS)
+    every, new = measured(always([5, 4, 3, 2, 1]), after, nobody()), measured(always([1, 2, 3, 4, 5]), after, nobody())
+    one = merged("both", {"all": every, "new": new})
+    assert [one.mean(task, "mrr") for task in TASKS] == [1, 0.2]
+    assert one.found["new"].lists.tolist() == new.found["new"].lists.tolist()
+
+
+def test_two_models_are_compared_at_each_shopper() -> None:
+    after = bought([(shopper, shopper % 2, 9) for shopper in range(40)], 40, ITEMS)
+    good, bad = measured(always([5, 4, 3, 2, 1]), after, nobody()), measured(always([4, 5, 3, 2, 1]), after, nobody())
+    apart = paired(good, bad, "all", "mrr", seed=1)
+    assert apart.low < 0 < apart.high
+    assert apart.mean == 0
+    worst = measured(always([1, 2, 3, 4, 5]), after, nobody())
+    assert paired(good, worst, "all", "mrr", seed=1).sure
