@@ -90,13 +90,13 @@ class Merged:
     def __init__(self, partitions: list[dict[str, Sums]]) -> None:
         every = [(item, sums) for items in partitions for item, sums in items.items()]
         self.at = max((sums.at for _, sums in every), default=0)
-        era = self.at // ERA_MS * ERA_MS
-        left, left_trend = exp2((era - self.at) / HALF_LIFE_MS), exp2((era - self.at) / TREND_HALF_LIFE_MS)
         self.values: dict[str, list[float]] = {}  # views, purchases, trend, stars, ratings
         self.gross: dict[str, float] = {}
         self.seen: Neighbours = {}
         self.bought: Neighbours = {}
         for item, sums in every:
+            age = sums.at // ERA_MS * ERA_MS - self.at
+            left, left_trend = exp2(age / HALF_LIFE_MS), exp2(age / TREND_HALF_LIFE_MS)
             now = (sums.views * left, sums.purchases * left, sums.trend * left_trend, sums.stars, sums.ratings)
             before = self.values.get(item, [0.0] * 5)
             self.values[item] = [one + other for one, other in zip(before, now, strict=True)]

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from features import shoppers
+from features import item_changes, shoppers
+from features.item_partials import Partial, add, encode
 from infra.keys import split_record_key
 from infra.settings import Settings
 from tests.proofs.chaos.compare_rows import differences, excess
@@ -18,6 +19,7 @@ from tests.proofs.chaos.made_log import Recipe, records
 from tests.proofs.chaos.schedule import FAULTS, WORKERS_AT_START, schedule
 from tests.proofs.chaos.truth import EVENTS, Record, Truth, truth_of
 from tests.proofs.chaos.truth_fold import DAY_MS, cart_due, person
+from tests.proofs.chaos.truth_statistics import ERA_MS, Change, sums_of
 from tests.proofs.chaos.truth_triggers import message
 from tests.proofs.chaos.undisturbed import Alone, folded_alone
 
@@ -83,6 +85,17 @@ def test_an_undisturbed_fold_makes_the_statistics_of_the_truth(seed: int, tmp_pa
             for item, sums in wanted[partition, "default"].items()
         }
         assert {item: it for item, it in differing.items() if it} == {}
+
+
+def test_sums_of_an_era_before_are_told_in_the_present_one() -> None:
+    """Loaded history may be that old; 2024-05 and 2026-11 are of two eras."""
+    old, new = (ERA_MS * era + 10 * DAY_MS for era in (22, 23))
+    views = [Change("tea", at, at, views=1, seen=[("cup", at)]) for at in (old, new)]
+    wanted = Partial()
+    for view in views:
+        add(wanted, item_changes.Change("tea", view.at, view.at, 1, seen_with=view.seen))
+    [sums] = sums_of(views).values()
+    assert partial_differing(sums, msgspec.msgpack.decode(encode(wanted))) == []
 
 
 def test_the_made_carts_have_every_outcome() -> None:

@@ -181,8 +181,18 @@ def sums_of(of_partition: Iterable[Change]) -> dict[str, Sums]:
     return sums
 
 
+def _into_era(sums: Sums, later: int) -> None:
+    """Loaded history may be of an era before."""
+    by, by_trend = exp2(-later * ERA_MS / HALF_LIFE_MS), exp2(-later * ERA_MS / TREND_HALF_LIFE_MS)
+    sums.views, sums.purchases, sums.gross = sums.views * by, sums.purchases * by, sums.gross * by
+    sums.trend, sums.gross_trend = sums.trend * by_trend, sums.gross_trend * by_trend
+    for known in (sums.seen, sums.bought):
+        known.update({item: weight * by for item, weight in known.items()})
+
+
 def _add(sums: Sums, change: Change) -> None:
-    assert not sums.at or sums.at // ERA_MS == change.at // ERA_MS, "the log spans two eras: give it another --begin"
+    if sums.at and change.at // ERA_MS > sums.at // ERA_MS:
+        _into_era(sums, change.at // ERA_MS - sums.at // ERA_MS)
     sums.at = max(sums.at, change.at)
     era = sums.at // ERA_MS * ERA_MS
     weight = exp2((change.since - era) / HALF_LIFE_MS)

@@ -11,7 +11,8 @@ from features import shoppers
 from infra.kafka import Outgoing
 from infra.settings import Settings
 from infra.topics import EVENTS
-from streams.batch import Applied, PartitionBatch, Rules, fold_visit, gather
+from streams.applied import Applied
+from streams.batch import PartitionBatch, Rules, fold_visit, gather
 from streams.commit import PartitionStore
 from streams.outbox import unpack
 from streams.statistics import ItemStatistics, Known
