@@ -55,5 +55,6 @@ class Interactions:
     def chosen(self, keep: npt.NDArray[np.bool_]) -> "Interactions":
         """The rows that are marked."""
         kind = None if self.kind is None else self.kind[keep]
-        columns = (column[keep] for column in (self.shopper, self.item, self.at, self.order))
-        return Interactions(self.shoppers, self.items, *columns, kind)
+        return Interactions(
+            self.shoppers, self.items, self.shopper[keep], self.item[keep], self.at[keep], self.order[keep], kind
+        )
