@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from models.baselines import Ranker
 from models.interactions import Floats, Interactions, Ints
 
-FACTORS: Final = 64
+FACTORS: Final = 128
 REGULARISATION: Final = 0.01
 CONFIDENCE: Final = 10.0
 ITERATIONS: Final = 15

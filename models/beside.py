@@ -41,6 +41,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     session_gap_ms: int | None = None
 
 
+def quick(before: Interactions, at_ms: int) -> list[Ranker]:
+    """Those that are fitted in a moment, whatever the size of the catalogue."""
+    return [popularity(before), decayed_popularity(before, at_ms), own_repeats(before, at_ms), recency_item_knn(before)]
+
+
 def baselines(
     before: Interactions,
     at_ms: int,

@@ -15,24 +15,17 @@ import torch
 
 from infra.clock import DAY_MS
 from infra.errors import BadInput
-from models.baselines import (
-    NEIGHBOURS,
-    Ranker,
-    decayed_counts,
-    decayed_popularity,
-    item_neighbours,
-    own_repeats,
-    popularity,
-    recency_item_knn,
-)
+from models.baselines import NEIGHBOURS, Ranker, decayed_counts, item_neighbours
+from models.beside import quick
 from models.dataset import HISTORY, Sources, states_before
-from models.evaluation import TASKS, Evaluation, Truth, evaluate
+from models.evaluation import TASKS, Evaluation, Truth, evaluate, merged
 from models.fitting import Examples, Options, fit, steps_of
 from models.fusion import Weights, fuse
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
 from models.scorer import Fitted, Scorer
+from models.splits import Split, temporal
 from models.two_tower import ItemTower, all_vectors, factorised
 from models.user_tower import UserTower
 
@@ -110,18 +103,31 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
 
 
 def table_of(
-    sources: Sources, fitted: Fitted, bought: Interactions, weeks: tuple[int, int], phases: Phases
+    sources: Sources,
+    fitted: Fitted,
+    bought: Interactions,
+    weeks: tuple[int, int],
+    phases: Phases,
+    split: Split | None = None,
+    beside: Sequence[Ranker] | None = None,
 ) -> list[Evaluation]:
-    """The model beside the baselines on [begin, end) in ms; the baselines are fitted on what came before."""
-    begin, end = weeks
-    before = bought.before(begin)
-    truth = Truth(bought.between(begin, end), before)
+    """The model beside the baselines on [begin, end) in ms; the baselines are fitted on what came before.
+
+    Args:
+        sources: where shoppers are read as they were known at the begin.
+        fitted: the model, fitted before the begin.
+        bought: every purchase.
+        weeks: begin and end.
+        phases: who hears how far it is.
+        split: whose prefix ends with the begin; None: the temporal one.
+        beside: the baselines, fitted on the prefix; None: the quick ones.
+    """
+    begin = weeks[0]
+    split = split or temporal(bought, *weeks)
+    truth = split.truth
     parts_of = _parts(sources, Scorer(fitted), bought, begin)
     rankers = [
-        popularity(before),
-        decayed_popularity(before, begin),
-        own_repeats(before, begin),
-        recency_item_knn(before),
+        *(quick(split.before, begin) if beside is None else beside),
         Ranker("tower alone", lambda shoppers: parts_of(shoppers)["tower"]),
         *(
             Ranker(task, lambda shoppers, task=task: fuse(parts_of(shoppers), fitted.weights[task]))  # type: ignore[misc]
@@ -129,9 +135,8 @@ def table_of(
         ),
     ]
     with phases.phase("tested", len(truth.shoppers), "shoppers") as advance:
-        *rows, every, new = evaluate(rankers, truth, advance)
-    fused = {one.name: one.per_shopper[one.name] for one in (every, new)}
-    return [*rows, Evaluation("fused", fused)]
+        *rows, every, new = evaluate(rankers, truth, advance, split.k)
+    return [*rows, merged("fused", {"all": every, "new": new})]
 
 
 def _fit(data: Data, at_ms: int, examples: Examples, options: Options, phases: Phases, name: str) -> Fitted:
