@@ -118,7 +118,8 @@ def _proved(
     found = _found(settings, node, world, began_ms)
     stack.callback(found.client.close)
     sums = Merged([*found.truth.statistics.values()])
-    conductor.until(lambda: not merged_differing(found, sums) and not items_differing(found), _MERGED_WITHIN_S)
+    if not options.without_fence:  # what is damaged never comes to be equal
+        conductor.until(lambda: not merged_differing(found, sums) and not items_differing(found), _MERGED_WITHIN_S)
     statuses = crew.stop()
     compare(found)
     seen = conductor.seen
