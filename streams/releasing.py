@@ -1,14 +1,17 @@
 """A release behind the gate: the artifact in service is tested on the candidate's weeks before it is replaced."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec.structs import replace
 
 from infra.errors import DaogouError
 from infra.settings import Settings
 from models.artifact import Artifact
-from models.evaluation import Evaluation
-from models.gate import FLOOR, METRIC, MODEL, Compared
+from models.evaluation import METRICS, Evaluation
+from models.gate import FLOOR, JUDGED, MODEL, Compared, Figures
+from models.paired import paired_interval
 from models.release import Release, candidate, pointer
 from models.release import release as swap
 from models.rivals import over, usable
@@ -52,50 +55,72 @@ def release(
             raise
         phases.say(f"released without figures: {error.message}")
         compared = None
-    return swap(settings.models_dir, version, at, compared, force=force, by=by)
+    beyond = settings.unfair_beyond
+    return swap(settings.models_dir, version, at, compared, unfair_beyond=beyond, force=force, by=by)
 
 
-def compare(settings: Settings, version: str, phases: Phases, tested: Report | None = None) -> Compared:
-    """The candidate beside decayed popularity and the artifact in service, on the candidate's test weeks.
+def compare(
+    settings: Settings, version: str, phases: Phases, tested: Report | None = None, *, against: str | None = None
+) -> Compared:
+    """The candidate beside decayed popularity and another artifact, on the candidate's test weeks.
+
+    Args:
+        settings, version, phases, tested: as `release`.
+        against: the other; without it the one in service.
 
     Raises:
         NotFound, ArtifactBroken, BadInput: as `release`.
     """
     report = tested or evaluate(settings, version, phases)
     manifest = report.manifest
-    figures = {one.name: one.mean(*_split(METRIC)) for one in report.evaluations}
-    compared = Compared(
-        begin=manifest.fitted_before, end=manifest.tested_until, fused=figures[MODEL], floor=figures[FLOOR]
-    )
-    live = pointer(settings.models_dir).live
-    return compared if live is None else _beside(settings, compared, version, live, phases)
+    compared = Compared(begin=manifest.fitted_before, end=manifest.tested_until)
+    rival = against or pointer(settings.models_dir).live
+    if rival is None:
+        return replace(compared, figures=_figures(report.evaluations, None, manifest.seed))
+    return _beside(settings, replace(compared, in_service=rival), report, phases)
 
 
-def _beside(settings: Settings, compared: Compared, version: str, live: str, phases: Phases) -> Compared:
-    """With the figure of the artifact in service, or with the reason why there is none."""
-    compared = replace(compared, in_service=live)
-    if live == version:
-        return replace(compared, in_service_fused=compared.fused)
+def _beside(settings: Settings, compared: Compared, report: Report, phases: Phases) -> Compared:
+    """With the figures of another artifact, or with the reason why there are none."""
+    version, seed, other = report.manifest.version, report.manifest.seed, compared.in_service or ""
+    if other == version:
+        return replace(compared, figures=_figures(report.evaluations, report.evaluations, seed))
     try:
-        rival = Artifact.open(settings.models_dir / live)
+        rival = Artifact.open(settings.models_dir / other)
         fitted = usable(rival)
     except DaogouError as error:
-        return replace(compared, untested=error.message)
+        return replace(compared, untested=error.message, figures=_figures(report.evaluations, None, seed))
     items = Artifact.open(settings.models_dir / version, verify=False).item_ids
     weeks = (ms_of(compared.begin), ms_of(compared.end))
     bought = bought_in(settings, items, weeks, phases)
     rows = table_of(sources_of(settings), over(fitted, items), bought, weeks, phases)
     return replace(
         compared,
-        in_service_fused=_figure(rows),
+        figures=_figures(report.evaluations, rows, seed),
         in_service_saw=rival.manifest.fitted_before > compared.begin,
     )
 
 
-def _figure(rows: list[Evaluation]) -> float:
-    return next(one.mean(*_split(METRIC)) for one in rows if one.name == MODEL)
+def _figures(rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, seed: int) -> dict[str, Figures]:
+    return {metric: _figure(rows, others, metric, seed) for metric in JUDGED}
 
 
-def _split(metric: str) -> tuple[str, str]:
-    task, _, name = metric.partition("/")
-    return task, name
+def _figure(rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, metric: str, seed: int) -> Figures:
+    mine, floor = _values(rows, MODEL, metric), _values(rows, FLOOR, metric)
+    found = Figures(
+        candidate=_mean(mine), floor=_mean(floor), over_floor=paired_interval(mine, floor, seed), shoppers=len(mine)
+    )
+    if others is None:
+        return found
+    theirs = _values(others, MODEL, metric)
+    return replace(found, in_service=_mean(theirs), over_in_service=paired_interval(mine, theirs, seed))
+
+
+def _values(rows: Sequence[Evaluation], name: str, metric: str) -> Any:
+    """[shoppers]"""
+    task, _, of = metric.partition("/")
+    return next(one.per_shopper[task][:, METRICS.index(of)] for one in rows if one.name == name)
+
+
+def _mean(values: Any) -> float:
+    return float(values.mean()) if len(values) else 0.0

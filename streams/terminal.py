@@ -6,7 +6,7 @@ Cheap to import: whatever takes longer comes in when it is used.
 import os
 import signal
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +57,13 @@ def say(line: str) -> None:
 def sigterm_as_ctrl_c() -> None:
     """Let both signals unwind this process in the same way."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def now_in(settings: "Settings") -> datetime:
+    """The time that the shop's clock shows."""
+    from infra.clock import clock_from
+
+    return datetime.fromtimestamp(clock_from(settings.clock_shift_file).now_ms() / 1000, UTC)
 
 
 def instant(option: str, text: str | None) -> datetime | None:

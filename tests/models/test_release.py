@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from infra.errors import ArtifactBroken, BadInput, Conflict, NotFound, Refused
 from models.artifact import write
-from models.gate import Compared
+from models.gate import METRIC, Compared, Figures
 from models.release import POINTER, Pointer, Release, artifacts, pointer, release, released, rollback
 from tests.models.test_artifact import IDS, TOWER, arrays, manifest
 
@@ -23,15 +24,12 @@ def made(folder: Path, version: str) -> None:
     write(folder, manifest(version), arrays(), TOWER, IDS)
 
 
-def beside(in_service: str | None, fused: float = 0.3, old: float = 0.2) -> Compared:
-    return Compared(
-        begin=WEEKS[0],
-        end=WEEKS[1],
-        fused=fused,
-        floor=0.1,
-        in_service=in_service,
-        in_service_fused=None if in_service is None else old,
-    )
+def beside(in_service: str | None, mine: float = 0.3, old: float = 0.2) -> Compared:
+    figures = Figures(candidate=mine, floor=0.1, over_floor=(mine - 0.11, mine - 0.09))
+    if in_service is not None:
+        lead = (mine - old - 0.01, mine - old + 0.01)
+        figures = msgspec.structs.replace(figures, in_service=old, over_in_service=lead)
+    return Compared(begin=WEEKS[0], end=WEEKS[1], figures={METRIC: figures}, in_service=in_service)
 
 
 def swapped(folder: Path, version: str, at: datetime) -> Release:
@@ -78,10 +76,10 @@ def test_what_the_gate_refuses_is_not_in_service(tmp_path: Path) -> None:
     for version in "ab":
         made(tmp_path, version)
     with pytest.raises(Refused, match="decayed popularity"):
-        release(tmp_path, "a", at(0), beside(None, fused=0.05))
+        release(tmp_path, "a", at(0), beside(None, mine=0.05))
     swapped(tmp_path, "a", at(0))
     with pytest.raises(Refused, match=r"b has all/ndcg 0.1500, a in service 0.2000.*--force"):
-        release(tmp_path, "b", at(1), beside("a", fused=0.15))
+        release(tmp_path, "b", at(1), beside("a", mine=0.15))
     assert shown(tmp_path) == ["a"]
 
 
@@ -89,7 +87,7 @@ def test_force_passes_the_gate_and_its_reason_is_kept_with_the_figures(tmp_path:
     for version in "ab":
         made(tmp_path, version)
     swapped(tmp_path, "a", at(0))
-    worse = beside("a", fused=0.15)
+    worse = beside("a", mine=0.15)
     assert release(tmp_path, "b", at(1), worse, force="a trial") == Release("b", at(1), "a trial", worse)
     assert pointer(tmp_path).releases[-1] == Release("b", at(1), "a trial", worse)
     assert release(tmp_path, "a", at(2), None, force="no archive").compared is None

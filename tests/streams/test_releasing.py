@@ -11,6 +11,7 @@ from infra.errors import NotFound, Refused
 from infra.settings import Settings
 from models.artifact import MANIFEST, Artifact, Manifest, write
 from models.fusion import Weights
+from models.gate import METRIC
 from models.release import pointer
 from streams.offline_features import build_features
 from streams.releasing import compare, release
@@ -78,8 +79,9 @@ def test_both_are_tested_on_the_candidates_weeks(shop: Settings, version: str) -
     live = Artifact.open(shop.models_dir / version).manifest
     assert (one.begin, one.end) == (live.fitted_before + timedelta(days=1), live.tested_until + timedelta(days=1))
     assert one.in_service == version
-    assert one.in_service_fused is not None
-    assert one.in_service_fused > one.fused
+    found = one.figures[METRIC]
+    assert found.in_service is not None
+    assert found.in_service > found.candidate
     assert not one.in_service_saw
 
 
@@ -95,15 +97,15 @@ def test_the_same_weeks_give_the_manifests_figures(shop: Settings, version: str,
     with quiet() as phases:
         one = compare(shop, other, phases)
     metrics = trained_shop.report.manifest.metrics
-    assert one.in_service_fused == pytest.approx(metrics["fused"]["all/ndcg"], abs=1e-4)
-    assert one.floor == pytest.approx(metrics["decayed popularity"]["all/ndcg"], abs=1e-4)
+    assert one.figures[METRIC].in_service == pytest.approx(metrics["fused"]["all/ndcg"], abs=1e-4)
+    assert one.figures[METRIC].floor == pytest.approx(metrics["decayed popularity"]["all/ndcg"], abs=1e-4)
 
 
 def test_the_one_in_service_is_released_again_without_being_tested_beside_itself(shop: Settings, version: str) -> None:
     with quiet() as phases:
         done = release(shop, version, phases, MADE_AT)
     assert done.compared is not None
-    assert done.compared.in_service_fused == done.compared.fused
+    assert done.compared.figures[METRIC].in_service == done.compared.figures[METRIC].candidate
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "vectors.npy"])

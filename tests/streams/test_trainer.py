@@ -12,6 +12,7 @@ from rich.console import Console
 
 from infra.errors import BadInput, NotFound
 from models.artifact import Artifact
+from models.gate import METRIC
 from models.release import artifacts, pointer, released, rollback
 from models.scorer import Scorer, opened
 from streams import trainer
@@ -69,7 +70,8 @@ def test_release_evaluate_the_released_and_no_way_back_from_the_first(trained_sh
         done = release(trained_shop.settings, version, phases, MADE_AT)
     assert done.compared is not None
     assert done.compared.in_service is None
-    assert done.compared.fused > done.compared.floor
+    found = done.compared.figures[METRIC]
+    assert found.candidate > found.floor
     assert released(models) == models / version
     with quiet() as phases:
         assert (
