@@ -22,7 +22,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         popular_half_life_days: of decayed popularity.
         repeat_half_life_days: of own repeats.
         knn_recency: what a purchase weighs of the next newer one, in item-kNN.
-        ease_recency: the same, in EASE.
+        ease_recency: the same, in EASE's score.
         ease_regularisation: λ.
         als_factors: of ALS.
         als_regularisation: of ALS.

@@ -24,17 +24,19 @@ def recency_ease(
     recency: float = RECENCY,
     regularisation: float = REGULARISATION,
     max_items: int = MAX_ITEMS,
+    fit_recency: float = RECENCY,
 ) -> Ranker:
-    """EASE on the shoppers' last 50 purchases, each weighing `recency` of the next newer one, in fit and score alike.
+    """EASE on the shoppers' last 50 purchases, the newer the heavier in the fit and in the score.
 
     Of more than `max_items` items that were bought, those bought most often take part; the others score 0, as an item
     does that was never bought with another, and the ranker's note says how many took part.
 
     Args:
         bought: the prefix.
-        recency: above 0, at most 1.
+        recency: what a purchase weighs of the next newer one, in the score.
         regularisation: λ of the paper, above 0.
         max_items: bound of the solved system.
+        fit_recency: as `recency`, in the fit.
 
     Raises:
         BadInput: λ is not above 0 (`ease_unsolvable`).
@@ -44,8 +46,8 @@ def recency_ease(
     counts = np.bincount(bought.item, minlength=len(bought.items))
     sold = np.flatnonzero(counts)
     kept = np.sort(sold[np.argsort(-counts[sold], kind="stable")[:max_items]])
+    weights = item_weights(last_purchases(bought, fit_recency).tocsc()[:, kept].tocsr(), regularisation)
     recent = last_purchases(bought, recency).tocsc()[:, kept].tocsr()
-    weights = item_weights(recent, regularisation)
 
     def score(shoppers: Ints) -> Floats:
         scores = np.zeros((len(shoppers), len(bought.items)), np.float32)
