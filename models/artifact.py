@@ -28,14 +28,17 @@ from models.fusion import Weights
 from models.interactions import Floats
 from models.on_disk import alone, synced
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 NEIGHBOURS: Final = 50
 _CHUNK: Final = 1 << 20
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the artifact is and what it was made from. Metrics are by model, then `task/metric`."""
+    """What the artifact is and what it was made from. Metrics are by model, then `task/metric`.
+
+    `recency` is how loud an interaction is, of the next newer one, in the sum of item-to-item scores.
+    """
 
     version: str
     format: int
@@ -47,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     text_encoder: str
     weights: dict[str, Weights]
+    recency: float = 0.97
     metrics: dict[str, dict[str, float]]
     shape: dict[str, int]
     checksums: dict[str, str]

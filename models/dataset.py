@@ -36,6 +36,10 @@ class Sources:
     store: StoreAt
     tenant: str
 
+    def at(self, shoppers: Sequence[str], at_ms: Sequence[int], *, history_alone: bool = False) -> list[State]:
+        """As `models.states.StatesAt`: what Feast knew."""
+        return states_before(self, shoppers, at_ms, HISTORY if history_alone else BEHAVIOUR)
+
 
 def purchases(
     sources: Sources,

@@ -1,7 +1,7 @@
 """Learning how much each source counts in the fused score, on weeks that no source was fitted on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from models.interactions import Floats, Ints
 TRIED: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 POOL: Final = 200
 _ROUNDS: Final = 3
-_DISCOUNTS: Final = 1 / np.log2(np.arange(K) + 2)
 
 
 class Pool(NamedTuple):
@@ -26,15 +25,21 @@ class Pool(NamedTuple):
 
 
 def learn(
-    parts_of: Callable[[Ints], Mapping[str, Floats]], truth: Truth, task: str, seed: int, shoppers: int = 1000
+    parts_of: Callable[[Ints], Mapping[str, Floats]],
+    truth: Truth,
+    task: str,
+    seed: int,
+    k: int = K,
+    shoppers: int = 3000,
 ) -> Weights:
-    """Weights by coordinate ascent on NDCG@20 over a sample of shoppers, starting from the tower alone.
+    """Weights by coordinate ascent on NDCG@k over a sample of shoppers, starting from the tower alone.
 
     Args:
         parts_of: the sources' scores, [shoppers, items] each, for rows of shoppers.
         truth: what they bought in weeks that no part was fitted on.
         task: `all` or `new`; for `new` own repeats count nothing.
         seed: of the sample.
+        k: length of the list.
         shoppers: its size.
     """
     able = np.array([shopper for shopper in truth.shoppers.tolist() if len(truth.wanted(shopper, task))], np.int64)
@@ -42,15 +47,16 @@ def learn(
         return Weights()
     chosen = np.random.default_rng(seed).choice(able, min(shoppers, len(able)), replace=False)
     names = [name for name in Weights.__struct_fields__ if task == "all" or name != "repeat"]
-    pools = list(_pools(parts_of, truth, task, np.sort(chosen), names))
+    discounts = 1 / np.log2(np.arange(k) + 2)
+    pools = list(_pools(parts_of, truth, task, np.sort(chosen), names, discounts))
     weights = {name: float(name == "tower") for name in names}
-    best = _quality(pools, weights)
+    best = _quality(pools, weights, discounts)
     for _ in range(_ROUNDS):
         before = weights
         for name in names:
             for value in TRIED:
                 tried = weights | {name: value}
-                if any(tried.values()) and (reached := _quality(pools, tried)) > best:
+                if any(tried.values()) and (reached := _quality(pools, tried, discounts)) > best:
                     best, weights = reached, tried
         if weights == before:
             break
@@ -58,31 +64,38 @@ def learn(
 
 
 def _pools(
-    parts_of: Callable[[Ints], Mapping[str, Floats]], truth: Truth, task: str, shoppers: Ints, names: Sequence[str]
+    parts_of: Callable[[Ints], Mapping[str, Floats]],
+    truth: Truth,
+    task: str,
+    shoppers: Ints,
+    names: Sequence[str],
+    discounts: Any,
 ) -> Iterator[Pool]:
     for begin in range(0, len(shoppers), BATCH):
         batch = shoppers[begin : begin + BATCH]
         parts = parts_of(batch)
         shares = [normalised(parts[name]) for name in names]
         for row, shopper in enumerate(batch.tolist()):
-            yield _pool([share[row] for share in shares], truth.wanted(shopper, task), truth.barred(shopper, task))
+            yield _pool(
+                [share[row] for share in shares], truth.wanted(shopper, task), truth.barred(shopper, task), discounts
+            )
 
 
-def _pool(shares: Sequence[Floats], wanted: Ints, barred: Ints) -> Pool:
+def _pool(shares: Sequence[Floats], wanted: Ints, barred: Ints, discounts: Any) -> Pool:
     left = np.setdiff1d(np.concatenate([_best(share, POOL + len(barred)) for share in shares]), barred)
-    ideal = float(_DISCOUNTS[: len(wanted)].sum())
+    ideal = float(discounts[: len(wanted)].sum())
     return Pool(np.stack([share[left] for share in shares]), np.isin(left, wanted), ideal)
 
 
-def _quality(pools: Sequence[Pool], weights: Mapping[str, float]) -> float:
-    """Mean NDCG@20; what ties with the twentieth is taken as it comes, which is enough to learn by."""
+def _quality(pools: Sequence[Pool], weights: Mapping[str, float], discounts: Any) -> float:
+    """Mean NDCG@k; what ties with the last is taken as it comes, which is enough to learn by."""
     line = np.array(list(weights.values()), np.float32)
     gains = 0.0
     for pool in pools:
         fused = line @ pool.shares
-        best = _best(fused, K)
+        best = _best(fused, len(discounts))
         best = best[np.argsort(-fused[best], kind="stable")]
-        gains += float(_DISCOUNTS[: len(best)][pool.hits[best]].sum()) / pool.ideal
+        gains += float(discounts[: len(best)][pool.hits[best]].sum()) / pool.ideal
     return gains / len(pools)
 
 

@@ -8,7 +8,6 @@ from features.shoppers import MAX_INTERACTIONS
 from models.interactions import Floats, Ints
 
 RECENCY: Final = 0.97
-_FADED: Final = (RECENCY ** np.arange(MAX_INTERACTIONS)).astype(np.float32)
 
 
 class Said(NamedTuple):
@@ -45,8 +44,11 @@ class Said(NamedTuple):
 class ItemToItem:
     """The neighbours of every item, as far as they are candidates."""
 
-    def __init__(self, neighbours: Any, scores: Any, place: Ints, candidates: int) -> None:
-        """`neighbours` [items, n]: rows, -1 for none, with `scores`; `place` [items]: of candidates, -1 for others."""
+    def __init__(self, neighbours: Any, scores: Any, place: Ints, candidates: int, recency: float = RECENCY) -> None:
+        """`neighbours` [items, n]: rows, -1 for none, with `scores`; `place` [items]: of candidates, -1 for others;
+        `recency`: how loud an interaction is of the next newer one.
+        """
+        self._faded = (recency ** np.arange(MAX_INTERACTIONS)).astype(np.float32)
         others = np.asarray(neighbours)
         places = np.where(others >= 0, place[np.maximum(others, 0)], -1)
         self._shares = np.where(places >= 0, scores, 0).astype(np.float32)
@@ -56,5 +58,5 @@ class ItemToItem:
         """By interactions: the rows of their items, the newest first, -1 for items without one."""
         back = np.flatnonzero(rows[:MAX_INTERACTIONS] >= 0)
         known = rows[back]
-        shares = self._shares.take(known, 0) * _FADED.take(back)[:, None]
+        shares = self._shares.take(known, 0) * self._faded.take(back)[:, None]
         return Said(self._places.take(known, 0).astype(np.int64), shares, back)

@@ -19,7 +19,7 @@ from models.candidates import Candidates
 from models.choosing import PARTS, Chooser, Speech
 from models.fusion import Weights
 from models.interactions import Floats, Ints
-from models.item_to_item import ItemToItem
+from models.item_to_item import RECENCY, ItemToItem
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
 # Shoppers scored together: the scores of more of them fall out of the processor's caches.
@@ -37,6 +37,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     neighbour_scores: Floats
     candidates: Any
     weights: dict[str, Weights]
+    recency: float = RECENCY
     tower: Mapping[str, Any]
 
 
@@ -51,6 +52,7 @@ def opened(artifact: Artifact) -> Fitted:
         neighbour_scores=artifact.neighbour_scores,
         candidates=artifact.candidates,
         weights=artifact.manifest.weights,
+        recency=artifact.manifest.recency,
         tower=artifact.user_tower(),
     )
 
@@ -75,7 +77,9 @@ class Scorer:
         self._popularity = np.asarray(artifact.popularity, np.float32)[rows]
         place = np.full(len(ids), -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        self._item_to_item = ItemToItem(artifact.neighbours, artifact.neighbour_scores, place, len(rows))
+        self._item_to_item = ItemToItem(
+            artifact.neighbours, artifact.neighbour_scores, place, len(rows), artifact.recency
+        )
         weights = [msgspec.structs.asdict(artifact.weights[task]) for task in ("new", "all")]
         counts = np.array([[weight[name] for name in PARTS] for weight in weights])
         self._chooser = Chooser([*self._place_of], self._popularity, counts)

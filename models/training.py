@@ -15,26 +15,24 @@ import torch
 
 from infra.clock import DAY_MS
 from infra.errors import BadInput
-from models.baselines import NEIGHBOURS, Ranker, decayed_counts, item_neighbours
+from models.baselines import Ranker
 from models.beside import quick
-from models.dataset import HISTORY, Sources, states_before
-from models.evaluation import TASKS, Evaluation, Truth, evaluate, merged
-from models.fitting import Examples, Options, fit, steps_of
+from models.evaluation import TASKS, Evaluation, evaluate, merged
+from models.examples import Examples, examples_of
+from models.fitting import Options, fit, steps_of
 from models.fusion import Weights, fuse
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
 from models.scorer import Fitted, Scorer
+from models.sources import Choice, Tables, chosen_on
 from models.splits import Split, temporal
+from models.states import StatesAt
 from models.two_tower import ItemTower, all_vectors, factorised
 from models.user_tower import UserTower
 
 TEST_DAYS: Final = 28
-POPULAR_HALF_LIFE_DAYS: Final = 30.0
-MAX_EXAMPLES: Final = 40_000
 MAX_CANDIDATES: Final = 20_000
-REPEATS_KEPT: Final = 0.3
-"""Share of the repeat purchases that are learned from: all of them would drown what is new to a shopper."""
 
 PartsOf = Callable[[Ints], Mapping[str, Floats]]
 
@@ -60,9 +58,9 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What a training reads: where shoppers are read as they were known, every purchase, the items' features."""
+    """What a training reads: where shoppers are read as they were known, every step, the items' features."""
 
-    sources: Sources
+    sources: StatesAt
     bought: Interactions
     items: ItemFeatures
 
@@ -84,7 +82,7 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
             code="window_too_short",
         )
     with phases.phase("features joined", 0, "orders") as advance:
-        examples = _examples(data.sources, bought.before(test), options.seed)
+        examples = examples_of(data.sources, bought.before(test), options.seed, options.repeats_kept)
         advance(len(examples.bought))
     earlier = examples.before(validation)
     if not earlier.bought:
@@ -93,17 +91,53 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
             "nothing to learn from; load more history",
             code="nobody_came_back",
         )
-    early = _fit(data, validation, earlier, options, phases, "fitted for the weights")
-    with phases.phase("fusion weights learned", len(TASKS), "tasks") as advance:
-        weights = _learned(data, early, (validation, test), options.seed, advance)
-    final = _fit(data, test, examples, options, phases, "fitted")
+    early = temporal(bought, validation, test)
+    choice, weights = learned(data.sources, early, data.items, earlier, options, phases)
+    split = temporal(bought, test, end)
+    final = fitted_on(split.before, test, data.items, examples, choice, options, phases, "fitted")
     final = msgspec.structs.replace(final, weights=weights)
     evaluations = table_of(data.sources, final, bought, (test, end), phases)
     return Trained(final, evaluations, test, end, len(np.unique(bought.order)))
 
 
+def learned(
+    states: StatesAt,
+    split: Split,
+    items: ItemFeatures,
+    examples: Examples,
+    options: Options,
+    phases: Phases,
+    tasks: Sequence[str] = TASKS,
+) -> tuple[Choice, dict[str, Weights]]:
+    """How the sources are made and how much each counts, learned on a validation split.
+
+    Args:
+        states: what was known of the shoppers at the split.
+        split: the sources are fitted on its prefix and tried on what is to be found.
+        items: their features.
+        examples: of the prefix.
+        options: how to fit.
+        phases: who hears how far it is.
+        tasks: for the others the weights of the first count.
+    """
+    truth = split.truth
+    with phases.phase("sources chosen", 2, "sources") as advance:
+        tables = Tables(split.before)
+        choice = chosen_on(tables, truth, split, options.seed, tasks, advance)
+    fitted = fitted_on(
+        split.before, split.at_ms, items, examples, choice, options, phases, "fitted for the weights", tables
+    )
+    weights = {}
+    with phases.phase("fusion weights learned", len(tasks), "tasks") as advance:
+        parts_of = parts_at(states, Scorer(fitted), split.before, split.at_ms)
+        for task in tasks:
+            weights[task] = learn(parts_of, truth, task, options.seed, split.k)
+            advance(1)
+    return choice, {task: weights.get(task, weights[tasks[0]]) for task in TASKS}
+
+
 def table_of(
-    sources: Sources,
+    states: StatesAt,
     fitted: Fitted,
     bought: Interactions,
     weeks: tuple[int, int],
@@ -114,7 +148,7 @@ def table_of(
     """The model beside the baselines on [begin, end) in ms; the baselines are fitted on what came before.
 
     Args:
-        sources: where shoppers are read as they were known at the begin.
+        states: where shoppers are read as they were known at the begin.
         fitted: the model, fitted before the begin.
         bought: every purchase.
         weeks: begin and end.
@@ -125,7 +159,7 @@ def table_of(
     begin = weeks[0]
     split = split or temporal(bought, *weeks)
     truth = split.truth
-    parts_of = _parts(sources, Scorer(fitted), bought, begin)
+    parts_of = parts_at(states, Scorer(fitted), bought, begin)
     rankers = [
         *(quick(split.before, begin) if beside is None else beside),
         Ranker("tower alone", lambda shoppers: parts_of(shoppers)["tower"]),
@@ -139,86 +173,70 @@ def table_of(
     return [*rows, merged("fused", {"all": every, "new": new})]
 
 
-def _fit(data: Data, at_ms: int, examples: Examples, options: Options, phases: Phases, name: str) -> Fitted:
-    """Both towers and the item-to-item scores, from what happened before `at_ms`."""
+def fitted_on(
+    before: Interactions,
+    at_ms: int,
+    items: ItemFeatures,
+    examples: Examples,
+    choice: Choice,
+    options: Options,
+    phases: Phases,
+    name: str,
+    tables: Tables | None = None,
+) -> Fitted:
+    """Both towers and the item-to-item scores, from what happened before `at_ms`; the tower alone counts.
+
+    Args:
+        before: what happened.
+        at_ms: the moment that ages are counted from.
+        items: their features.
+        examples: what the towers learn from.
+        choice: how the other sources are made.
+        options: how to fit.
+        phases: who hears how far it is.
+        name: of the phase.
+        tables: of `before`, where they are made already.
+    """
     torch.manual_seed(options.seed)
-    bought = data.bought.before(at_ms)
-    index = {item_id: row for row, item_id in enumerate(bought.items)}
-    counts = np.bincount(bought.item, minlength=len(bought.items))
-    popular = decayed_counts(bought, at_ms, POPULAR_HALF_LIFE_DAYS)
-    tower = ItemTower(data.items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
-    tower.start_ids(factorised(bought, at_ms, options.width))
-    users = UserTower(options.width)
+    index = {item_id: row for row, item_id in enumerate(before.items)}
+    counts = np.bincount(before.item, minlength=len(before.items))
+    tables = tables or Tables(before)
+    popular = tables.popular(at_ms, choice.popular_half_life_days)
+    tower = ItemTower(items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
+    tower.start_ids(factorised(before, at_ms, options.width, options.start_share))
+    users = UserTower(options.width, options.dropout)
     with phases.phase(name, steps_of(examples, options), "steps") as advance:
         fit(tower, users, examples, index, counts, options, advance)
-    with phases.phase("item-to-item scores", len(bought.items), "items") as advance:
-        neighbours, scores = _packed_neighbours(item_neighbours(bought))
-        advance(len(bought.items))
+    with phases.phase("item-to-item scores", len(before.items), "items") as advance:
+        neighbours, scores = tables.packed(choice.table)
+        advance(len(before.items))
     return Fitted(
         version="in training",
-        item_ids=list(bought.items),
-        vectors=all_vectors(tower, len(bought.items)),
+        item_ids=list(before.items),
+        vectors=all_vectors(tower, len(before.items)),
         popularity=popular,
         neighbours=neighbours,
         neighbour_scores=scores,
         candidates=_candidates(popular, counts),
         weights={task: Weights() for task in TASKS},
+        recency=choice.recency,
         tower={name: value.detach().numpy() for name, value in users.state_dict().items()},
     )
 
 
-def _examples(sources: Sources, bought: Interactions, seed: int) -> Examples:
-    """Orders of shoppers who had a history before; as many as the bound allows, drawn evenly."""
-    starts = np.flatnonzero(np.diff(bought.order, prepend=-1))
-    first = np.searchsorted(bought.shopper, bought.shopper[starts])
-    chosen = np.flatnonzero(starts > first)
-    rng = np.random.default_rng(seed)
-    if len(chosen) > MAX_EXAMPLES:
-        chosen = np.sort(rng.choice(chosen, MAX_EXAMPLES, replace=False))
-    ends = np.append(starts[1:], len(bought))
-    kept = _first_time(bought) | (rng.random(len(bought)) < REPEATS_KEPT)
-    spans = [slice(starts[one], ends[one]) for one in chosen.tolist() if kept[starts[one] : ends[one]].any()]
-    if not spans:
-        return Examples([], [], np.empty(0, np.int64))
-    begins = np.array([span.start for span in spans], np.int64)
-    shoppers = [bought.shoppers[row] for row in bought.shopper[begins].tolist()]
-    known = states_before(sources, shoppers, bought.at[begins].tolist(), HISTORY)
-    return Examples(known, [bought.item[span][kept[span]] for span in spans], bought.at[begins])
-
-
-def _first_time(bought: Interactions) -> Any:
-    """[rows]: whether the shopper had not bought the item before."""
-    _, first = np.unique(bought.shopper * len(bought.items) + bought.item, return_index=True)
-    new = np.zeros(len(bought), bool)
-    new[first] = True
-    return new
-
-
-def _learned(
-    data: Data, early: Fitted, weeks: tuple[int, int], seed: int, progress: Callable[[int], None]
-) -> dict[str, Weights]:
-    truth = Truth(data.bought.between(*weeks), data.bought.before(weeks[0]))
-    parts_of = _parts(data.sources, Scorer(early), data.bought, weeks[0])
-    weights = {}
-    for task in TASKS:
-        weights[task] = learn(parts_of, truth, task, seed)
-        progress(1)
-    return weights
-
-
-def _parts(sources: Sources, scorer: Scorer, bought: Interactions, at_ms: int) -> PartsOf:
+def parts_at(states: StatesAt, scorer: Scorer, bought: Interactions, at_ms: int) -> PartsOf:
     """The sources' scores over all items, of shoppers as they were known at a moment; no candidate, no score.
 
     The last answer is kept: several models are made of the same parts.
     """
-    states = states_before(sources, bought.shoppers, [at_ms] * len(bought.shoppers))
+    known = states.at(bought.shoppers, [at_ms] * len(bought.shoppers))
     rows, size = scorer.candidate_rows, len(bought.items)
     kept: dict[bytes, Mapping[str, Floats]] = {}
 
     def parts_of(shoppers: Ints) -> Mapping[str, Floats]:
         asked = shoppers.tobytes()
         if asked not in kept:
-            narrow = scorer.parts([states[shopper] for shopper in shoppers.tolist()], at_ms)
+            narrow = scorer.parts([known[shopper] for shopper in shoppers.tolist()], at_ms)
             kept.clear()
             kept[asked] = {name: _spread(part, rows, size) for name, part in narrow.items()}
         return kept[asked]
@@ -245,15 +263,3 @@ def _candidates(popular: Floats, counts: Ints) -> Any:
     sold = np.flatnonzero(counts > 0)
     best = sold[np.argsort(-popular[sold], kind="stable")[:MAX_CANDIDATES]]
     return np.sort(best).astype(np.int32)
-
-
-def _packed_neighbours(table: Any) -> tuple[Any, Floats]:
-    """[items, 50] rows and scores, best first, -1 where there are no more."""
-    size = table.shape[0]
-    rows = np.full((size, NEIGHBOURS), -1, np.int32)
-    scores = np.zeros((size, NEIGHBOURS), np.float32)
-    row = np.repeat(np.arange(size), np.diff(table.indptr))
-    order = np.lexsort((table.indices, -table.data, row))
-    place = np.arange(len(order)) - table.indptr[row[order]]
-    rows[row[order], place], scores[row[order], place] = table.indices[order], table.data[order]
-    return rows, scores

@@ -22,7 +22,6 @@ with warnings.catch_warnings():  # of other packages, at their import
 
 _NAMES = ("id", "category", "brand", "price")
 _START = 0.05
-_SVD_SHARE = 0.15
 
 
 class ItemTower(nn.Module):
@@ -74,10 +73,11 @@ class ItemTower(nn.Module):
         return torch.cat([vector, self.log_popularity[rows][:, None]], 1)  # type: ignore[index]
 
 
-def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
+def factorised(bought: Interactions, at_ms: int, width: int, share: float = 0.15) -> Floats:
     """Id vectors to begin with: a truncated SVD of who bought what, decayed by a year: [items, width].
 
-    It spares training most of the epochs that the ids of a small shop would need.
+    It spares training most of the epochs that the ids of a small shop would need. `share` is how long they are, of the
+    square root of the width.
     """
     age = np.maximum(at_ms - bought.at, 0) / (365 * DAY_MS)
     shape = (len(bought.shoppers), len(bought.items))
@@ -95,7 +95,7 @@ def factorised(bought: Interactions, at_ms: int, width: int) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     trusted = np.minimum(1, buyers[:, None] / 5)
     out = np.zeros((shape[1], width), np.float32)
-    out[:, :rank] = vectors / np.maximum(lengths, 1e-9) * trusted * _SVD_SHARE * np.sqrt(width)
+    out[:, :rank] = vectors / np.maximum(lengths, 1e-9) * trusted * share * np.sqrt(width)
     return out
 
 

@@ -1,10 +1,12 @@
 """The user tower: a causal transformer over the last interactions, in plain torch, so that the worker serves with it
 without TorchRec.
 
-Each interaction is its item's vector + the event's kind + how long before the newest one it happened (log-spaced
-bins) + how many came after it. A last position reads them all; its output is joined by an attention over the items
-themselves (a copy head), which lets a shopper's own items come back. Pre-norm blocks as in "On Layer Normalization in
-the Transformer Architecture" (Xiong et al., 2020); the sequence model follows SASRec (Kang and McAuley, 2018).
+Each interaction is its item's vector + the event's kind + how long after the one before it happened (log-spaced bins).
+A position hears those up to itself; how loud each is depends on how many lie between and, in the last block, on how
+long ago it was. So what is said at one position holds nothing of later ones, and a whole history teaches every step of
+it at once. The output is joined by an attention over the items themselves (a copy head), which lets a shopper's own
+items come back. Pre-norm blocks as in "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020);
+the sequence model follows SASRec (Kang and McAuley, 2018), the biases T5 (Raffel et al., 2020).
 """
 
 from typing import Final, NamedTuple
@@ -27,6 +29,8 @@ _GAPS_MS: Final = np.array(
     + [days * DAY_MS for days in (1, 2, 4, 7, 10, 14, 21, 28, 42, 60, 90, 150, 250)],
     dtype=np.int64,
 )
+_GAPS: Final = len(_GAPS_MS) + 1  # 0 is less than nothing: of what stands first
+_MASKED: Final = -1e9
 
 
 class Histories(NamedTuple):
@@ -34,7 +38,7 @@ class Histories(NamedTuple):
 
     items: Ints  # [batch, 50 or less]
     kinds: Ints  # [batch, 50 or less]
-    gaps: Ints  # [batch, 50 or less]
+    ages: Ints  # [batch, 50 or less], ms before the newest
     length: Ints  # [batch]
     facts: Floats  # [batch, FACTS]
 
@@ -54,7 +58,7 @@ def pack(lengths: Ints, items: Ints, kinds: Ints, times: Ints, facts: Floats) ->
     # Behind them stands what padding is made of.
     items, kinds, times = (np.append(column, 0) for column in (items, kinds, times))
     ages = np.where(real, times[np.where(kept > 0, ends - 1, 0)][:, None] - times[at], 0)
-    return Histories(items[at], kinds[at], np.searchsorted(_GAPS_MS, ages, side="right"), kept, facts)
+    return Histories(items[at], kinds[at], ages, kept, facts)
 
 
 class _Block(nn.Module):
@@ -68,40 +72,40 @@ class _Block(nn.Module):
         self.wide = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
         self.drop = nn.Dropout(dropout)
+        self.far = nn.Parameter(torch.zeros(HEADS, MAX_INTERACTIONS + 1))
 
-    def forward(self, x: Tensor, last: Tensor | None) -> Tensor:
-        """[batch, length, width] → the same, or [batch, 1, width] at `last` alone."""
+    def forward(self, x: Tensor, asking: Tensor, heard: Tensor) -> Tensor:
+        """Args: x, asking [batch, length, width]; heard [batch or 1, HEADS, length, length], added to what matches."""
+        batch, length, width = x.shape
+        query = self.query(self.before(asking)).view(batch, length, HEADS, width // HEADS).transpose(1, 2)
+        key_value = self.key_value(self.before(x)).view(batch, length, 2, HEADS, width // HEADS)
+        key, value = key_value.permute(2, 0, 3, 1, 4)
+        bias = (self.far[:, _apart(length)] + heard).expand(batch, -1, -1, -1)
+        told = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self._through(asking, told.transpose(1, 2).reshape(x.shape))
+
+    def last(self, x: Tensor, asking: Tensor, at: Tensor, heard: Tensor) -> Tensor:
+        """As `forward`, for one position of each: `asking` [batch, width], `heard` [batch, HEADS, length].
+
+        One position asks, so the key matrix is brought to its query and the value matrix to what it hears, not both to
+        all positions; a bias of keys is the same for all of them, and says nothing.
+        """
+        batch, length, width = x.shape
+        each = width // HEADS
         normed = self.before(x)
-        if last is None:
-            kept, heard = x, self._heard_by_all(normed)
-        else:
-            rows = torch.arange(len(x))
-            kept, heard = x[rows, last][:, None], self._heard_by_one(normed, normed[rows, last], last)
-        kept = kept + self.drop(self.out(heard))
+        keys, values = self.key_value.weight.view(2, HEADS, each, width)
+        query = self.query(self.before(asking)).view(batch, HEADS, each).transpose(0, 1) @ keys
+        match = query.transpose(0, 1) @ normed.transpose(1, 2) / each**0.5
+        apart = at[:, None] - torch.arange(length)
+        match = match + self.far.T[apart.clamp(0)].transpose(1, 2) + heard
+        told = torch.softmax(match.masked_fill((apart < 0)[:, None], _MASKED), 2) @ normed
+        told = (told.transpose(0, 1) @ values.transpose(1, 2)).transpose(0, 1)
+        return self._through(asking, told.reshape(batch, width) + self.key_value.bias[width:])
+
+    def _through(self, asking: Tensor, told: Tensor) -> Tensor:
+        kept = asking + self.drop(self.out(told))
         out: Tensor = kept + self.drop(self.narrow(functional.gelu(self.wide(self.between(kept)))))
         return out
-
-    def _heard_by_all(self, normed: Tensor) -> Tensor:
-        batch, length, width = normed.shape
-        query = self.query(normed).view(batch, length, HEADS, width // HEADS).transpose(1, 2)
-        key, value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-        heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return heard.transpose(1, 2).reshape(normed.shape)
-
-    def _heard_by_one(self, normed: Tensor, asking: Tensor, last: Tensor) -> Tensor:
-        """[batch, 1, width]. One position asks, so the key matrix is brought to its query and the value matrix to what
-        it hears, not both to all positions; a bias of keys is the same for all of them, and says nothing.
-        """
-        batch, length, width = normed.shape
-        each = width // HEADS
-        keys, values = self.key_value.weight.view(2, HEADS, each, width)
-        query = self.query(asking).view(batch, HEADS, each).transpose(0, 1) @ keys
-        match = query.transpose(0, 1) @ normed.transpose(1, 2) / each**0.5
-        match = match.masked_fill((torch.arange(length) > last[:, None])[:, None], -torch.inf)
-        heard = torch.softmax(match, 2) @ normed
-        told = heard.transpose(0, 1) @ values.transpose(1, 2)
-        out: Tensor = told.transpose(0, 1).reshape(batch, width) + self.key_value.bias[width:]
-        return out[:, None]
 
 
 class UserTower(nn.Module):
@@ -110,21 +114,22 @@ class UserTower(nn.Module):
     def __init__(self, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.width = width
-        self.gap = nn.Embedding(len(_GAPS_MS) + 1, width)
+        self.gap = nn.Embedding(_GAPS, width)
         self.kind = nn.Embedding(len(KINDS), width)
-        self.place = nn.Embedding(MAX_INTERACTIONS + 1, width)
         self.facts = nn.Linear(FACTS, width)
-        self.reader = nn.Parameter(torch.zeros(width))
+        self.start = nn.Parameter(torch.zeros(width))
         self.enter = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(LAYERS))
+        self.ago = nn.Parameter(torch.zeros(_GAPS, HEADS))
         self.leave = nn.LayerNorm(width)
         self.head = nn.Linear(width, width)
         self.popular = nn.Linear(width, 1)
         self.copy_query = nn.Linear(width, width)
         self.copy_key = nn.Linear(width, width)
         self.copy_gate = nn.Linear(width, 1)
-        for table in (self.gap, self.place):
-            nn.init.normal_(table.weight, std=0.02)
+        self.copy_far = nn.Parameter(torch.zeros(MAX_INTERACTIONS + 1))
+        self.copy_ago = nn.Parameter(torch.zeros(_GAPS))
+        nn.init.normal_(self.gap.weight, std=0.02)
         # A kind or fact that training has not seen changes nothing.
         nn.init.zeros_(self.kind.weight)
         nn.init.zeros_(self.facts.weight)
@@ -132,24 +137,77 @@ class UserTower(nn.Module):
         nn.init.ones_(self.popular.bias)
 
     def forward(self, vectors: Tensor, shoppers: Histories) -> Tensor:
-        """Args: vectors [batch, length, width (+1)] of the items. Returns: [batch, width + 1]."""
+        """What each shopper asks for after all that they did.
+
+        Args: vectors [batch, length, width (+1)] of the items. Returns: [batch, width + 1].
+        """
         vectors = vectors[..., : self.width]
-        batch, length, _ = vectors.shape
-        count = torch.from_numpy(shoppers.length)
-        rows = torch.arange(batch)
-        after = (count[:, None] - 1 - torch.arange(length)).clamp(0, MAX_INTERACTIONS)
-        x = self.enter(vectors) + self.gap(torch.from_numpy(shoppers.gaps)) + self.place(after)
-        x = x + self.kind(torch.from_numpy(shoppers.kinds))
-        x = torch.cat([x, torch.zeros(batch, 1, self.width)], 1)
-        x[rows, count] = self.reader + self.facts(torch.from_numpy(shoppers.facts))
-        entered = x
-        for number, block in enumerate(self.blocks):
-            x = block(x, count if number == LAYERS - 1 else None)
-        read = self.leave(x[:, 0])
+        rows, count = torch.arange(len(vectors)), torch.from_numpy(shoppers.length)
+        entered, x = self._entered(vectors, shoppers)
+        x = self._before_last(x)
+        bins = torch.from_numpy(np.pad(_bins(shoppers.ages), ((0, 0), (1, 0))))
+        asking = x[rows, count] + self.facts(torch.from_numpy(shoppers.facts))
+        read = self.leave(self.blocks[-1].last(x, asking, count, self.ago[bins].transpose(1, 2)))  # type: ignore[operator]
         # The bias of `copy_key` is the same for all items, and says nothing.
         asked = self.copy_query(read) @ self.copy_key.weight
         match = (entered @ asked[..., None])[..., 0] / self.width**0.5
-        match = match.masked_fill(torch.arange(length + 1)[None] >= count[:, None], -1e9)
-        share = torch.softmax(match, 1)[:, :length] * (count > 0)[:, None]
+        apart = count[:, None] - 1 - torch.arange(vectors.shape[1])
+        match = match + self.copy_far[apart.clamp(0)] + self.copy_ago[bins[:, 1:]]
+        share = torch.softmax(match.masked_fill(apart < 0, _MASKED), 1) * (count > 0)[:, None]
         copied = functional.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)
         return torch.cat([self.head(read) + copied, self.popular(read)], 1)
+
+    def everywhere(self, vectors: Tensor, shoppers: Histories, facts: Tensor) -> Tensor:
+        """What each shopper asked for after each number of interactions, none first: [batch, length + 1, width + 1].
+
+        Args: vectors as `forward`; facts [batch, length + 1, FACTS] as they were then.
+        """
+        vectors = vectors[..., : self.width]
+        entered, x = self._entered(vectors, shoppers)
+        x = self._before_last(x)
+        length = x.shape[1]
+        bins = torch.from_numpy(_all_bins(shoppers.ages))
+        later = _later(length)
+        heard = self.ago[bins].permute(0, 3, 1, 2) + later
+        read = self.leave(self.blocks[-1](x, x + self.facts(facts), heard))
+        asked = self.copy_query(read) @ self.copy_key.weight
+        match = asked @ entered.transpose(1, 2) / self.width**0.5
+        # Position p stands behind p items: item j is the (p - 1 - j)th before it.
+        match = match + (self.copy_far[_apart(length)[:, 1:]] + self.copy_ago[bins[:, :, 1:]]) + later[:, 1:]
+        some = (torch.arange(length) > 0)[:, None]
+        copied = functional.softplus(self.copy_gate(read)) * ((torch.softmax(match, 2) * some) @ vectors)
+        return torch.cat([self.head(read) + copied, self.popular(read)], 2)
+
+    def _entered(self, vectors: Tensor, shoppers: Histories) -> tuple[Tensor, Tensor]:
+        """The interactions, and the same behind what stands before all of them."""
+        since = np.pad(shoppers.ages[:, :-1] - shoppers.ages[:, 1:], ((0, 0), (1, 0)), constant_values=-1)
+        entered = self.enter(vectors) + self.kind(torch.from_numpy(shoppers.kinds))
+        entered = entered + self.gap(torch.from_numpy(_bins(since[:, : vectors.shape[1]])))
+        return entered, torch.cat([self.start.expand(len(vectors), 1, self.width), entered], 1)
+
+    def _before_last(self, x: Tensor) -> Tensor:
+        for block in self.blocks[:-1]:
+            x = block(x, x, _later(x.shape[1]))
+        return x
+
+
+def _bins(gaps_ms: Ints) -> Ints:
+    return np.searchsorted(_GAPS_MS, gaps_ms, side="right")
+
+
+def _all_bins(ages: Ints) -> Ints:
+    """How long before each number of interactions each one was: [batch, length + 1, length + 1]; the first is none."""
+    out = np.zeros((len(ages), ages.shape[1] + 1, ages.shape[1] + 1), np.int64)
+    out[:, 1:, 1:] = _bins(ages[:, None, :] - ages[:, :, None])
+    return out
+
+
+def _apart(length: int) -> Tensor:
+    """[length, length]: how far back each position is from each, 0 for later ones."""
+    places = torch.arange(length)
+    return (places[:, None] - places).clamp(0)
+
+
+def _later(length: int) -> Tensor:
+    """[length, length]: what hides later positions when it is added."""
+    return torch.full((length, length), _MASKED).triu(1)

@@ -142,6 +142,7 @@ def _manifest(encoder: str, options: Options, trained: Trained, made_at: datetim
         seed=options.seed,
         text_encoder=encoder,
         weights=trained.fitted.weights,
+        recency=trained.fitted.recency,
         metrics={one.name: one.means() for one in trained.evaluations},
         shape={"items": len(trained.fitted.item_ids), "width": options.width},
         checksums={},

@@ -8,7 +8,8 @@ import torch
 
 from features.shoppers import Interaction, State
 from infra.errors import Refused
-from models.fitting import Examples, Negatives, Options, _loss, fit, steps_of
+from models.examples import Examples
+from models.fitting import Batch, Negatives, Options, _loss, fit, steps_of
 from models.interactions import Floats
 from models.item_features import ItemFeatures
 from models.scorer import packed
@@ -120,7 +121,7 @@ def learned_from(per_shopper: int, seed: int) -> Examples:
             met = int(rng.integers(2, 6))
             known.append(history(items[:met]))
             wanted.append(np.array(items[met:], np.int64))
-    return Examples(known, wanted, np.arange(len(known), dtype=np.int64))
+    return Examples.apart(known, wanted, np.arange(len(known), dtype=np.int64))
 
 
 def history(items: list[int]) -> State:
@@ -206,18 +207,50 @@ def test_who_knows_nothing_has_the_logarithm_of_the_shop_as_loss() -> None:
     for parameter in users.parameters():
         torch.nn.init.zeros_(parameter)
     negatives = Negatives(np.array([90] + [1] * (count - 1), np.int64), 20_000, np.random.default_rng(1))
-    shoppers = packed([State(), State()], {})
     for wanted in ([[0, -1], [3, -1]], [[0, -1], [0, -1]]):
-        loss_ = _loss(tower, users, shoppers, np.array(wanted, np.int64), negatives)
+        loss_ = _loss(tower, users, strangers(wanted), negatives)
         assert float(loss_.detach()) == pytest.approx(np.log(count), abs=0.02)
-    both = _loss(tower, users, packed([State()], {}), np.array([[0, 3]], np.int64), negatives)
+    both = _loss(tower, users, strangers([[0, 3]]), negatives)
     assert float(both.detach()) == pytest.approx(np.log(count - 1), abs=0.02), "what is wanted too is no negative"
+    unwanted = _loss(tower, users, strangers([[0, -1]], worth=-0.5), negatives)
+    assert float(unwanted.detach()) == pytest.approx(-np.log(1 - 1 / count), abs=0.02)
+
+
+def strangers(wanted: list[list[int]], worth: float = 1.0) -> Batch:
+    """A step of each of some shoppers without a history."""
+    nobody = packed([State()] * len(wanted), {})
+    rows = np.arange(len(wanted), dtype=np.int64)
+    worths = np.full(len(wanted), worth, np.float32)
+    return Batch(nobody, rows, np.zeros_like(rows), nobody.facts, np.array(wanted, np.int64), worths)
+
+
+def test_what_a_shopper_turned_away_from_becomes_less_likely() -> None:
+    """Each shopper of the checkerboard has one item of their colour that they sent back."""
+    some = learned_from(5, seed=1)
+    sent_back = np.array([2 + shopper % 2 for shopper in range(SIDE)])
+    lines = Examples.apart(
+        [*some.known, *some.known],
+        [*some.bought, *(np.array([sent_back[row // 5]]) for row in range(len(some.known)))],
+        np.arange(2 * len(some.known), dtype=np.int64),
+        np.repeat([1.0, -0.5], len(some.known)),
+    )
+    found = []
+    for examples in (some, lines):
+        torch.manual_seed(5)
+        tower = ItemTower(features(SIDE, distinct=False), np.zeros(SIDE, np.float32), np.ones(SIDE), WIDTH, 0.1)
+        users = UserTower(WIDTH)
+        options = Options(width=WIDTH, batch=20, negatives=64, epochs=8.0, learning_rate=1e-2)
+        fit(tower, users, examples, {f"i{n}": n for n in range(SIDE)}, np.full(SIDE, 9), options, lambda more: None)
+        scores = asked(tower, users, list(some.known))
+        rows = np.arange(len(scores))
+        found.append((scores[rows, sent_back[rows // 5]] - scores[rows, sent_back[rows // 5] + 4]).mean())
+    assert found[1] < found[0] - 1
 
 
 def test_orders_before_a_moment() -> None:
     examples = learned_from(1, seed=3)
     earlier = examples.before(7)
     assert earlier.at.tolist() == list(range(7))
-    assert earlier.known == list(examples.known[:7])
+    assert list(earlier.known) == list(examples.known[:7])
     assert len(earlier.bought) == 7
     assert not examples.before(0).bought

@@ -88,31 +88,52 @@ def test_padding_changes_nothing(tower: UserTower, items: Tensor, shoppers: Hist
     changed = shoppers._replace(
         items=np.where(padded, 17, shoppers.items),
         kinds=np.where(padded, len(KINDS) - 1, shoppers.kinds),
-        gaps=np.where(padded, 5, shoppers.gaps),
+        ages=np.where(padded, 5 * DAY, shoppers.ages),
     )
     assert asked(tower, items, changed) == pytest.approx(asked(tower, items, shoppers), abs=1e-5)
 
 
-@pytest.mark.parametrize("what", ["items", "kinds", "gaps"])
+@pytest.mark.parametrize("what", ["items", "kinds", "ages"])
 def test_what_is_not_padding_counts_the_oldest_as_the_newest(
     tower: UserTower, items: Tensor, shoppers: Histories, what: str
 ) -> None:
     before = asked(tower, items, shoppers)
     for place in (0, 6):  # of a shopper with seven interactions
         part = getattr(shoppers, what).copy()
-        part[3, place] += 1 if part[3, place] < 2 else -1
+        part[3, place] += 20 * DAY if what == "ages" else 1 if part[3, place] < 2 else -1
         out = asked(tower, items, shoppers._replace(**{what: part}))
         assert np.abs(out[3] - before[3]).max() > 1e-4
         assert np.delete(out, 3, 0) == pytest.approx(np.delete(before, 3, 0), abs=1e-5)
 
 
-def test_the_last_block_tells_one_position_what_it_would_tell_it_among_all(tower: UserTower) -> None:
-    x, last = torch.randn(5, 9, WIDTH, generator=torch.Generator().manual_seed(4)), torch.tensor([0, 8, 3, 7, 1])
+def everywhere(tower: UserTower, items: Tensor, shoppers: Histories, told: Floats) -> Floats:
     with torch.inference_mode():
-        for block in tower.blocks:
-            assert block(x, last)[:, 0].numpy() == pytest.approx(
-                block(x, None)[torch.arange(5), last].numpy(), abs=1e-5
-            )
+        out: Floats = tower.everywhere(
+            items[torch.from_numpy(shoppers.items)], shoppers, torch.from_numpy(told)
+        ).numpy()
+    return out
+
+
+def test_a_position_says_what_is_said_after_it_alone(tower: UserTower, items: Tensor, shoppers: Histories) -> None:
+    """All steps of a history are read in one pass, as serving reads each of them."""
+    told = np.random.default_rng(5).normal(size=(len(LENGTHS), 51, FACTS)).astype(np.float32)
+    out = everywhere(tower, items, shoppers, told)
+    for steps in (0, 1, 2, 6, 7, 30, 50):
+        rows = np.flatnonzero(shoppers.length >= steps)
+        cut = shoppers._replace(length=np.full(len(LENGTHS), steps), facts=told[:, steps])
+        newest = shoppers.ages[:, max(steps - 1, 0)][:, None]
+        cut = Histories(*(part[rows] for part in cut._replace(ages=shoppers.ages - newest)))
+        assert out[rows, steps] == pytest.approx(asked(tower, items, cut), abs=1e-4)
+
+
+@pytest.mark.parametrize("what", ["items", "kinds", "ages"])
+def test_nothing_later_is_heard(tower: UserTower, items: Tensor, shoppers: Histories, what: str) -> None:
+    told = np.zeros((len(LENGTHS), 51, FACTS), np.float32)
+    changed = getattr(shoppers, what).copy()
+    changed[:, 20:] = 1 if what != "ages" else changed[:, 20:] // 2
+    before, after = (everywhere(tower, items, one, told) for one in (shoppers, shoppers._replace(**{what: changed})))
+    assert before[:, :21] == pytest.approx(after[:, :21], abs=1e-5)
+    assert np.abs(before[5, 25:] - after[5, 25:]).max() > 1e-3
 
 
 def test_histories_are_read_as_far_as_the_longest(tower: UserTower, items: Tensor) -> None:
@@ -159,7 +180,7 @@ def test_pack_counts_time_back_from_the_newest_and_pads_behind() -> None:
     assert out.length.tolist() == [3, 0, 5]
     assert out.items[0].tolist() == [4, 5, 6, 0, 0]
     assert out.kinds[0].tolist() == [1, 2, 3, 0, 0]
-    oldest, middle, newest = out.gaps[0, :3].tolist()
+    oldest, middle, newest = out.ages[0, :3].tolist()
     assert oldest > middle > newest
     later = packed([[(item, kind, at + 999 * DAY) for item, kind, at in row]], np.zeros((1, FACTS), np.float32))
-    assert later.gaps[0].tolist() == out.gaps[0, :3].tolist(), "no absolute time"
+    assert later.ages[0].tolist() == out.ages[0, :3].tolist(), "no absolute time"
