@@ -1,4 +1,4 @@
-"""Items: what the shop sells, in three facets that change apart: content, price and stock."""
+"""Items: what the shop sells, in three facets that change apart: content, price and stock; and what is made of it."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -61,6 +61,53 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             and not self.content.hidden
             and (self.stock is None or (self.stock.available and self.stock.quantity != 0))
         )
+
+
+Language = Literal["zh", "en"]
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
+
+AttributeName = Literal[
+    "type", "colour", "material", "pattern", "size", "weight", "volume", "pack_count", "audience", "use", "style",
+    "feature", "compatible_with",
+]  # fmt: skip
+"""What an enriched item may say of itself; `pack_count` is a whole number, the others are texts."""
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """One thing that is known of an item, and from whom: `rule`, `llm:MODEL`, `merchant` or `reviews`."""
+
+    name: AttributeName
+    value: str | int
+    source: str
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """A search phrase or a description, and who wrote it."""
+
+    language: Language
+    text: str
+    source: str
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """What a language model said and was not believed."""
+
+    what: str
+    reason: str
+
+
+class EnrichedItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An item as search and text encoder see it. It is made of the item's content alone, not of price and stock.
+
+    `fallback` says why rules made it although a language model was to.
+    """
+
+    item_id: str
+    attributes: tuple[Attribute, ...] = ()
+    phrases: tuple[Wording, ...] = ()
+    descriptions: tuple[Wording, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    fallback: str = ""
 
 
 class FacetRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -32,6 +32,15 @@ def answered(text: str, decoder: "msgspec.json.Decoder[Answer]") -> Answer:
         raise AnswerUnusable("the answer is no JSON", code="answer_cut" if cut else "answer_no_json") from None
 
 
+def schema_of(answer: type) -> dict[str, Any]:
+    """The JSON Schema to ask for answers of a type; its root is the object itself, as some servers want it."""
+    schema = msgspec.json.schema(answer)
+    root = schema.pop("$ref", "").rpartition("/")[2]
+    whole = schema["$defs"].pop(root) | schema if root else schema
+    sent: dict[str, Any] = sent_schema(whole)
+    return sent
+
+
 def sent_schema(schema: Any) -> Any:
     """A JSON Schema as strict servers take it: lengths of texts are not theirs to keep; we check them ourselves."""
     if isinstance(schema, dict):
