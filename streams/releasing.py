@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from infra.errors import DaogouError
 from infra.settings import Settings
 from models.artifact import Artifact
+from models.bootstrap import difference, mean_of
 from models.evaluation import METRICS, Evaluation
-from models.gate import FLOOR, JUDGED, MODEL, Compared, Figures
-from models.paired import paired_interval
+from models.gate import FLOOR, JUDGED, METRIC, MODEL, Compared, Figures
+from models.interactions import Interactions
+from models.ranking import lines_of
 from models.release import Release, candidate, pointer
 from models.release import release as swap
 from models.rivals import over, usable
+from models.segments import segments_of
 from models.training import table_of
 from streams.progress import Phases
 from streams.trainer import Report, bought_in, evaluate, ms_of, sources_of
@@ -72,55 +76,66 @@ def compare(
         NotFound, ArtifactBroken, BadInput: as `release`.
     """
     report = tested or evaluate(settings, version, phases)
-    manifest = report.manifest
+    manifest, rows = report.manifest, report.evaluations
     compared = Compared(begin=manifest.fitted_before, end=manifest.tested_until)
+    items = Artifact.open(settings.models_dir / manifest.version, verify=False).item_ids
+    bought = bought_in(settings, items, (ms_of(compared.begin), ms_of(compared.end)), phases)
+    others: Sequence[Evaluation] | None = None
     rival = against or pointer(settings.models_dir).live
-    if rival is None:
-        return replace(compared, figures=_figures(report.evaluations, None, manifest.seed))
-    return _beside(settings, replace(compared, in_service=rival), report, phases)
+    if rival is not None:
+        compared = replace(compared, in_service=rival)
+        if rival == manifest.version:
+            others = rows
+        else:
+            compared, others = _tested(settings, compared, rival, bought, phases)
+    return _judged(compared, rows, others, bought, manifest.seed)
 
 
-def _beside(settings: Settings, compared: Compared, report: Report, phases: Phases) -> Compared:
-    """With the figures of another artifact, or with the reason why there are none."""
-    version, seed, other = report.manifest.version, report.manifest.seed, compared.in_service or ""
-    if other == version:
-        return replace(compared, figures=_figures(report.evaluations, report.evaluations, seed))
+def _tested(
+    settings: Settings, compared: Compared, rival: str, bought: Interactions, phases: Phases
+) -> tuple[Compared, Sequence[Evaluation] | None]:
+    """Another artifact on the same weeks, or the reason why it could not be tested."""
     try:
-        rival = Artifact.open(settings.models_dir / other)
-        fitted = usable(rival)
+        artifact = Artifact.open(settings.models_dir / rival)
+        fitted = usable(artifact)
     except DaogouError as error:
-        return replace(compared, untested=error.message, figures=_figures(report.evaluations, None, seed))
-    items = Artifact.open(settings.models_dir / version, verify=False).item_ids
+        return replace(compared, untested=error.message), None
     weeks = (ms_of(compared.begin), ms_of(compared.end))
-    bought = bought_in(settings, items, weeks, phases)
-    rows = table_of(sources_of(settings), over(fitted, items), bought, weeks, phases)
-    return replace(
-        compared,
-        figures=_figures(report.evaluations, rows, seed),
-        in_service_saw=rival.manifest.fitted_before > compared.begin,
-    )
+    rows = table_of(sources_of(settings), over(fitted, bought.items), bought, weeks, phases)
+    return replace(compared, in_service_saw=artifact.manifest.fitted_before > compared.begin), rows
 
 
-def _figures(rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, seed: int) -> dict[str, Figures]:
-    return {metric: _figure(rows, others, metric, seed) for metric in JUDGED}
+def _judged(
+    compared: Compared, rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, bought: Interactions, seed: int
+) -> Compared:
+    """With all figures of both: of everybody by metric, of groups of shoppers at `METRIC`."""
+    found = next(one for one in rows if one.name == MODEL).found[METRIC.partition("/")[0]]
+    groups = {}
+    begin = ms_of(compared.begin)
+    for part in segments_of(found, bought.before(begin), begin):
+        for name, counted in ((part.name, part.counted), (part.opposite, ~part.counted)):
+            if name not in groups:
+                groups[name] = _figure(rows, others, METRIC, seed, counted)
+    return replace(compared, figures={metric: _figure(rows, others, metric, seed) for metric in JUDGED}, groups=groups)
 
 
-def _figure(rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, metric: str, seed: int) -> Figures:
-    mine, floor = _values(rows, MODEL, metric), _values(rows, FLOOR, metric)
-    found = Figures(
-        candidate=_mean(mine), floor=_mean(floor), over_floor=paired_interval(mine, floor, seed), shoppers=len(mine)
-    )
+def _figure(
+    rows: Sequence[Evaluation], others: Sequence[Evaluation] | None, metric: str, seed: int, counted: Any = None
+) -> Figures:
+    mine, floor = _values(rows, MODEL, metric, counted), _values(rows, FLOOR, metric, counted)
+    lead = difference(mine, floor, seed)
+    shoppers = int(np.isfinite(mine).sum())
+    found = Figures(candidate=mean_of(mine), floor=mean_of(floor), over_floor=(lead.low, lead.high), shoppers=shoppers)
     if others is None:
         return found
-    theirs = _values(others, MODEL, metric)
-    return replace(found, in_service=_mean(theirs), over_in_service=paired_interval(mine, theirs, seed))
+    theirs = _values(others, MODEL, metric, counted)
+    lead = difference(mine, theirs, seed)
+    return replace(found, in_service=mean_of(theirs), over_in_service=(lead.low, lead.high))
 
 
-def _values(rows: Sequence[Evaluation], name: str, metric: str) -> Any:
-    """[shoppers]"""
+def _values(rows: Sequence[Evaluation], name: str, metric: str, counted: Any) -> Any:
+    """[shoppers]; NaN for who wants nothing that counts."""
     task, _, of = metric.partition("/")
-    return next(one.per_shopper[task][:, METRICS.index(of)] for one in rows if one.name == name)
-
-
-def _mean(values: Any) -> float:
-    return float(values.mean()) if len(values) else 0.0
+    one = next(one for one in rows if one.name == name)
+    lines = one.per_shopper[task] if counted is None else lines_of(one.found[task], one.k, counted)
+    return lines[:, METRICS.index(of)]

@@ -3,14 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import Refused
 from models.gate import METRIC, Compared, Figures, judge
-from models.paired import paired_interval
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
 CHANCE = 0.01
@@ -115,14 +113,3 @@ def test_whoever_does_better_passes_where_another_passed(lead: float, better: fl
         return True
 
     assert passes(lead + better) or not passes(lead)
-
-
-def test_a_lead_of_every_shopper_is_sure_and_noise_is_not() -> None:
-    rng = np.random.default_rng(3)
-    old = rng.random(400)
-    low, high = paired_interval(old + 0.02, old, 1)
-    assert low == pytest.approx(0.02)
-    assert high == pytest.approx(0.02)
-    low, high = paired_interval(rng.random(400), old, 1)
-    assert low < 0 < high
-    assert paired_interval(np.empty(0), np.empty(0), 1) == (0.0, 0.0)
