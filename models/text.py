@@ -16,7 +16,8 @@ import numpy as np
 from models.interactions import Floats
 from models.text_encoder import Encoder, Progress
 from models.text_language import ACCENTED, FOREIGN, scripts_of
-from models.text_lexical import LEXICAL, fitted
+from models.text_lexical import LEXICAL, LexicalEncoder, fitted
+from models.text_onnx import CARD, OnnxEncoder
 from models.text_transformer import ENGLISH, TransformerEncoder, english_folder, folder_of
 
 WIDTH: Final = 64
@@ -76,6 +77,11 @@ def open_encoder(setting: str, texts: Sequence[str], folder: Path, say: Callable
         say(word)
     if choice.setting == LEXICAL:
         return fitted(texts, folder / f"{LEXICAL}.npz")
+    made_here = Path(choice.setting)
+    if (made_here / f"{LEXICAL}.npz").is_file():
+        return LexicalEncoder.open(made_here / f"{LEXICAL}.npz")
+    if (made_here / CARD).is_file():
+        return OnnxEncoder.open(made_here)
     encoder = TransformerEncoder.open(choice.setting)
     unknown = encoder.unknown(texts[:: max(len(texts) // _LOOKED_AT, 1)])
     if unknown > _MOST_UNKNOWN:
@@ -83,7 +89,7 @@ def open_encoder(setting: str, texts: Sequence[str], folder: Path, say: Callable
             f"{encoder.name} has no word for {unknown:.0%} of the catalogue's text: its vectors tell little. Set "
             f"DAOGOU_TEXT_ENCODER to a model of the catalogue's language, or to {LEXICAL}"
         )
-    return _Kept(encoder, choice.setting, folder)
+    return Kept(encoder, choice.setting, folder)
 
 
 def encode(
@@ -105,27 +111,30 @@ def whitened(vectors: Floats) -> Floats:
     return out
 
 
-class _Kept:
+class Kept:
     """A slow encoder: each distinct text is encoded once, ever. `progress` hears of what was not kept yet."""
 
     def __init__(self, encoder: TransformerEncoder, setting: str, folder: Path) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._file = folder / f"{_fingerprint(folder_of(setting))}.npz"
 
     @property
     def name(self) -> str:
-        return self._encoder.name
+        """What reports call it."""
+        return self.encoder.name
 
     @property
     def width(self) -> int:
-        return self._encoder.width
+        """Numbers in a vector."""
+        return self.encoder.width
 
     def encode(self, texts: Sequence[str], progress: Progress) -> Floats:
+        """Vectors: [len(texts), width]."""
         keys = [hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest() for text in texts]
         kept = _read(self._file)
         missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in kept}.items())
         if missing:
-            fresh = self._encoder.encode([text for _, text in missing], progress)
+            fresh = self.encoder.encode([text for _, text in missing], progress)
             kept |= {key: vector for (key, _), vector in zip(missing, fresh, strict=True)}
             _write(self._file, kept)
         return np.stack([kept[key] for key in keys]) if keys else np.zeros((0, self.width), np.float32)

@@ -62,11 +62,15 @@ class LexicalEncoder:
         """Vectors: [len(texts), width]."""
         out = np.zeros((len(texts), self.width), np.float32)
         for row, text in enumerate(texts):
-            at, weights = _row(Counter(terms_of(text)), self._at, self.idf)
+            at, weights = self.weights_of(text)
             if len(at):
                 out[row] = weights @ self.axes[at]
             progress(1)
         return finite(directions(out), self.name)
+
+    def weights_of(self, text: str) -> tuple[Any, Floats]:
+        """Which of its terms a text has, and their weights."""
+        return _row(Counter(terms_of(text)), self._at, self.idf)
 
     def save(self, file: Path) -> None:
         """Into one npz, which is there whole or not at all."""
