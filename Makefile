@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench-freshness: .venv/installed ## from an event to the changed list at 200 eve
 
 bench-streams: .venv/installed ## events per second of the worker, beside plain clients (a real Kafka, redis-server); ARGS="--quick --part ten"
 	@$(RUN) -m tests.benchmarks.streams $(ARGS)
+
+bench-models: .venv/installed ## the model beside all baselines on others' data; ARGS="--quick --seed 1 --data beauty"
+	@$(RUN) -m tests.benchmarks.models $(ARGS)
 
 clean: ## the packages, caches and the demo's data
 	@rm -rf .venv $(TOOLS) .daogou .pytest_cache .mypy_cache .ruff_cache .hypothesis

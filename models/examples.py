@@ -12,7 +12,6 @@ from models.scorer import facts_of
 from models.states import StatesAt
 from models.user_tower import FACTS
 
-MAX_EXAMPLES: Final = 40_000
 WORTH: Final[Mapping[str, float]] = {
     "purchase": 1.0, "add_to_cart": 0.5, "add_to_wishlist": 0.5, "view_item": 0.2, "select_item": 0.2,
     "dislike_item": -0.5, "refund": -0.5,
@@ -68,7 +67,7 @@ class Examples:
 
 
 def examples_of(
-    states: StatesAt, happened: Interactions, seed: int, repeats_kept: float = 0.3, most: int = MAX_EXAMPLES
+    states: StatesAt, happened: Interactions, seed: int, repeats_kept: float = 0.3, most: int = 40_000
 ) -> Examples:
     """Steps of shoppers who had a history before; as many as the bound allows, drawn evenly, purchases first.
 

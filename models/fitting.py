@@ -33,7 +33,9 @@ class Options:
 
     Ids begin with a factorisation of who bought what, so few epochs are needed. In a shop where the same things are
     bought again and again, more than one pass over the orders forgets what they say of items new to a shopper; where
-    every step is a new item, ten and more pay. `batch` counts steps.
+    every step is a new item, ten and more pay. `batch` counts steps, `examples` bounds those that are learned from,
+    `candidates` the items that lists are made of; `repeats_kept` is the share of what was met before that is learned
+    from, `start_share` how long ids are at the start.
     """
 
     width: int = 64
@@ -46,6 +48,8 @@ class Options:
     id_dropout: float = 0.3
     dropout: float = 0.1
     repeats_kept: float = 0.3
+    examples: int = 40_000
+    candidates: int = 20_000
     start_share: float = 0.15
     seed: int = 1
 

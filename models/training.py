@@ -32,7 +32,6 @@ from models.two_tower import ItemTower, all_vectors, factorised
 from models.user_tower import UserTower
 
 TEST_DAYS: Final = 28
-MAX_CANDIDATES: Final = 20_000
 
 PartsOf = Callable[[Ints], Mapping[str, Floats]]
 
@@ -82,7 +81,7 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
             code="window_too_short",
         )
     with phases.phase("features joined", 0, "orders") as advance:
-        examples = examples_of(data.sources, bought.before(test), options.seed, options.repeats_kept)
+        examples = examples_of(data.sources, bought.before(test), options.seed, options.repeats_kept, options.examples)
         advance(len(examples.bought))
     earlier = examples.before(validation)
     if not earlier.bought:
@@ -217,7 +216,7 @@ def fitted_on(
         popularity=popular,
         neighbours=neighbours,
         neighbour_scores=scores,
-        candidates=_candidates(popular, counts),
+        candidates=_candidates(popular, counts, options.candidates),
         weights={task: Weights() for task in TASKS},
         recency=choice.recency,
         tower={name: value.detach().numpy() for name, value in users.state_dict().items()},
@@ -258,8 +257,8 @@ def _log_popularity(popular: Floats) -> Floats:
     return np.asarray(logs - logs.mean(), np.float32)
 
 
-def _candidates(popular: Floats, counts: Ints) -> Any:
+def _candidates(popular: Floats, counts: Ints, most: int) -> Any:
     """The items sold in the window, the most popular ones where they are too many."""
     sold = np.flatnonzero(counts > 0)
-    best = sold[np.argsort(-popular[sold], kind="stable")[:MAX_CANDIDATES]]
+    best = sold[np.argsort(-popular[sold], kind="stable")[:most]]
     return np.sort(best).astype(np.int32)
