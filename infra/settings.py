@@ -254,6 +254,11 @@ class Settings(BaseSettings):
         """The offline feature log of the tenant."""
         return self.data_dir / "offline" / self.tenant
 
+    @property
+    def enriched_dir(self) -> Path:
+        """Enriched items of the tenant."""
+        return self.data_dir / "enriched" / self.tenant
+
 
 def read_settings(**given: object) -> Settings:
     """The settings from the environment; what is `given` (and not None) wins over it.

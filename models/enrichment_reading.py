@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from features.catalog import Item, Language
+from features.reviews import MAX_REVIEWS, Review
 
 READING_VERSION: Final = 1
 MAX_NAME: Final = 300
 MAX_DESCRIPTION: Final = 2000
-MAX_REVIEWS: Final = 5
 MAX_REVIEW: Final = 300
 _MAX_RAW: Final = 20_000  # no more of a text is looked at
 _MAX_ATTRIBUTES: Final = 20
@@ -40,13 +40,6 @@ STEERING: Final = re.compile(
     re.IGNORECASE,
 )
 """How texts speak to a language model. Not all of them do it so: what comes back is checked on its own."""
-
-
-class Review(msgspec.Struct, frozen=True):
-    """What a buyer wrote; nothing says who."""
-
-    text: str
-    rating: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from infra.errors import BadInput, DaogouError, OwnershipLost
 from streams.archive_commands import archive_app
 from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
+from streams.enrich_command import enrich
 from streams.identity_commands import identity_app
 from streams.item_commands import items_app
 from streams.model_commands import evaluate, quiet_threads, train
@@ -122,6 +123,7 @@ def doctor(
 
 _LOAD_EXAMPLE = "Example: daogou load history.jsonl --mapping jsonlines --items catalogue.csv --direct"
 app.command(epilog=_LOAD_EXAMPLE)(load)
+app.command(epilog="Example: daogou enrich --estimate, then daogou enrich --budget-tokens 2000000")(enrich)
 app.command(epilog="Example: daogou train --release")(train)
 app.command(epilog="Example: daogou evaluate")(evaluate)
 app.command(epilog="Example: daogou release 20261124-053400")(release)

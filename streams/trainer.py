@@ -21,11 +21,12 @@ from infra.redis import connect, told_as_away
 from infra.settings import Settings
 from models.artifact import FORMAT, Manifest, write
 from models.dataset import Sources, day_of, purchases
+from models.enrichment_text import texts_of
 from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
 from models.fusion import Weights
 from models.interactions import Interactions
-from models.item_features import features_of, text_of
+from models.item_features import features_of
 from models.release import candidate, pointer
 from models.rivals import usable
 from models.text import chosen, encode, encoder_name, whitened
@@ -56,14 +57,14 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     Raises:
         BadInput: there is no catalogue, no purchase, or too little history.
     """
-    catalogue = asyncio.run(_catalogue(settings))
+    catalogue = asyncio.run(catalogue_of(settings))
     if not catalogue:
         raise BadInput("there is no catalogue: load items first (daogou load --items FILE)", code="no_catalogue")
     items = [catalogue[item_id] for item_id in sorted(catalogue)]
     sources = sources_of(settings)
     with phases.phase("purchases read", 0, "orders") as advance:
         bought = purchases(sources, sorted(catalogue), advance, partial(_say_repeats, phases))
-    texts = [text_of(item) for item in items]
+    texts = texts_of(items, settings.enriched_dir)
     with phases.phase("texts encoded", 0, "texts") as advance:
         vectors = encode(texts, settings.text_encoder, text_dir(settings), advance, phases.say)
     data = Data(sources, bought, features_of(items, whitened(vectors)))
@@ -180,7 +181,8 @@ def _weights_table(weights: Mapping[str, Weights]) -> Table:
     return shown
 
 
-async def _catalogue(settings: Settings) -> dict[str, Item]:
+async def catalogue_of(settings: Settings) -> dict[str, Item]:
+    """The items of the tenant, as Redis has them."""
     client = await connect(settings.redis, _REDIS_TIMEOUT_MS)
     try:
         with told_as_away("Redis"):

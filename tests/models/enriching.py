@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 
 from features.catalog import Content, Item
+from features.reviews import Review
 from infra.errors import DaogouError
 from infra.llm import Question, Reply
 from infra.llm_limits import Usage
 from models.enrichment_prompt import data_in
-from models.enrichment_reading import Reading, Review, reading_of
+from models.enrichment_reading import Reading, reading_of
 from models.enrichment_rules import by_rules
 from tests.llm_double import Asked, Script, completion
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from features.catalog import Dropped
+from features.reviews import Review
 from infra.errors import AnswerUnusable
 from infra.llm_answers import answered
 from models.enrichment_check import believed
 from models.enrichment_prompt import ANSWER, BEGIN, END, question_of
-from models.enrichment_reading import Reading, Review, reading_of
+from models.enrichment_reading import Reading, reading_of
 from tests.models.enriching import answer_of, item
 
 DRESS = reading_of(item("Women's Red Cotton Dress, 2 Pack", "Soft fabric, machine washable, made of cotton."))

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.reviews import Review
 from models.enrichment_matching import pack_count
-from models.enrichment_reading import Review, cleaned, language_of, reading_of
+from models.enrichment_reading import cleaned, language_of, reading_of
 from models.enrichment_rules import by_rules, type_of
 from tests.models.enriching import item
 
