@@ -121,8 +121,8 @@ def mean_pooled(hidden: Any, mask: Any) -> Any:
     return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def opened(kind: Any, setting: str) -> tuple[Any, Any]:
-    """Model and tokenizer by one of transformers' Auto classes.
+def opened(kind: Any, setting: str, path: str = "text_encoder") -> tuple[Any, Any]:
+    """Model and tokenizer by one of transformers' Auto classes; `path` is who named them.
 
     Raises:
         NotFound: there is none, or transformers cannot read what is there.
@@ -138,24 +138,24 @@ def opened(kind: Any, setting: str) -> tuple[Any, Any]:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         model, told = kind.from_pretrained(folder, output_loading_info=True)
     except SafetensorError as error:
-        raise _broken(setting, f"its weights are cut short or altered ({error})") from error
+        raise _broken(setting, path, f"its weights are cut short or altered ({error})") from error
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise NotFound(
             f"{setting!r} is no transformers model that can be read here: give the folder of one (config.json, "
             f"model.safetensors, tokenizer.json), or a name that is in the local cache ({_first_line(error)})",
-            path="text_encoder",
+            path=path,
         ) from error
     missing = sorted(name for name in told["missing_keys"] if not name.startswith(_UNREAD))
     if missing or told.get("mismatched_keys"):
         wrong = missing or [str(one) for one in told["mismatched_keys"]]
-        raise _broken(setting, f"{len(wrong)} weights are missing or of another shape ({wrong[0]}, …)")
+        raise _broken(setting, path, f"{len(wrong)} weights are missing or of another shape ({wrong[0]}, …)")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return model, tokenizer
 
 
-def _broken(setting: str, why: str) -> ArtifactBroken:
-    return ArtifactBroken(f"the model {Path(setting).name} is incomplete: {why}; fetch it anew", path="text_encoder")
+def _broken(setting: str, path: str, why: str) -> ArtifactBroken:
+    return ArtifactBroken(f"the model {Path(setting).name} is incomplete: {why}; fetch it anew", path=path)
 
 
 def _first_line(error: Exception) -> str:

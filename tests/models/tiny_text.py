@@ -28,8 +28,8 @@ def bert(folder: Path, texts: Sequence[str], *, width: int = 32, seed: int = 1) 
     return str(folder)
 
 
-def llama(folder: Path, texts: Sequence[str], *, width: int = 32, seed: int = 1) -> str:
-    """An untrained causal model whose tokens are the characters of the texts. Its folder."""
+def llama(folder: Path, texts: Sequence[str], *, steps: int, width: int = 32, seed: int = 1) -> str:
+    """A causal model whose tokens are the characters of the texts, and which has read them some. Its folder."""
     letters = sorted({letter for text in texts for letter in text})
     tokenizer = _characters(letters)
     torch.manual_seed(seed)
@@ -45,9 +45,22 @@ def llama(folder: Path, texts: Sequence[str], *, width: int = 32, seed: int = 1)
         bos_token_id=2,
         eos_token_id=3,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    _read(model, tokenizer, texts, steps)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def _read(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], steps: int) -> None:
+    batch = tokenizer([f"[BOS]{text}[EOS]" for text in texts], padding=True, return_tensors="pt")
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        told = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
+        told.loss.backward()
+        optimizer.step()
 
 
 def _words(texts: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -68,7 +81,7 @@ def _words(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 def _characters(letters: Sequence[str]) -> PreTrainedTokenizerFast:
     vocabulary = {letter: at for at, letter in enumerate(["[PAD]", "[UNK]", "[BOS]", "[EOS]", *letters])}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex("(?s:.)"), "isolated")
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     made.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]"
