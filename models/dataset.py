@@ -1,6 +1,6 @@
-"""What training reads: purchases from the archive, and for each label the shopper as Feast knew them just before it."""
+"""What training reads: what shoppers did, from the archive, and each of them as Feast knew them before a step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from features.shoppers import Decayed, Interaction, Purchased, State
 from features.training_frames import training_frame
 from infra.errors import BadInput
 from infra.places import Place
-from models.interactions import Interactions
+from models.interactions import KINDS, Interactions
 
 HISTORY: Final = (
     "recent_items", "recent_kinds", "recent_times", "orders", "views", "mean_log_price", "last_event_at",
@@ -47,20 +47,32 @@ def purchases(
     progress: Callable[[int], None],
     repeats: Callable[[int], None] = lambda _: None,
 ) -> Interactions:
-    """Every purchase of the archive, one row for each item of an order; items outside of `items` are left out.
+    """Every purchase of the archive: as `happened`, of one kind."""
+    return happened(sources, items, progress, repeats, ("purchase",))
 
-    An order that is on the log more than once is one order. `progress` hears how many more are read, `repeats` at the
-    end how many records said an order again.
+
+def happened(
+    sources: Sources,
+    items: Sequence[str],
+    progress: Callable[[int], None],
+    repeats: Callable[[int], None] = lambda _: None,
+    kinds: Sequence[str] = KINDS,
+) -> Interactions:
+    """What shoppers did, one row for each item of an event; items outside of `items` are left out.
+
+    An event that is on the log more than once is one event. `progress` hears how many more are read, `repeats` at the
+    end how many records said an event again.
 
     Raises:
-        BadInput: there are none (`no_events`).
+        BadInput: there is no purchase among it (`no_events`).
     """
     index = {item_id: row for row, item_id in enumerate(items)}
+    place_of = {name: place for place, name in enumerate(KINDS) if name in kinds}
     seen: set[tuple[str, str, str]] = set()
-    rows: list[tuple[int, int, int, int]] = []
+    rows: list[tuple[int, int, int, int, int]] = []
     shoppers: dict[str, int] = {}
     repeated = 0
-    for number, event in enumerate(_bought(sources)):
+    for number, event in enumerate(_of_kinds(sources, place_of)):
         key = record_key_of(event)
         identity = (key, event.source, event.event_id)
         if identity in seen:
@@ -69,22 +81,22 @@ def purchases(
         progress(1)
         seen.add(identity)
         shopper = shoppers.setdefault(key, len(shoppers))
-        at = event_time_ms(event)
+        at, kind = event_time_ms(event), place_of[event.event_name]
         distinct = dict.fromkeys(line.item_id for line in event.items if line.item_id in index)
-        rows.extend((shopper, at, number, index[item_id]) for item_id in distinct)
+        rows.extend((shopper, at, number, index[item_id], kind) for item_id in distinct)
     repeats(repeated)
-    if not rows:
+    if not any(row[-1] == KINDS.index("purchase") for row in rows):
         raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
-    shopper, at, order, item = np.array(rows, dtype=np.int64).T
-    place = np.lexsort((item, order, at, shopper))
-    return Interactions(tuple(shoppers), tuple(items), shopper[place], item[place], at[place], order[place])
+    table = np.array(rows, dtype=np.int64)
+    shopper_, at_, order, item, kind_ = table[np.lexsort(table[:, [3, 2, 1, 0]].T)].T
+    return Interactions(tuple(shoppers), tuple(items), shopper_, item, at_, order, kind_)
 
 
-def _bought(sources: Sources) -> Iterator[Event]:
+def _of_kinds(sources: Sources, kinds: Container[str]) -> Iterator[Event]:
     return (
         event
         for event in EventArchive(sources.archive_dir).events()
-        if event.event_name == "purchase" and event.tenant == sources.tenant
+        if event.event_name in kinds and event.tenant == sources.tenant
     )
 
 

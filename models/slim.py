@@ -15,6 +15,7 @@ from models.interactions import Floats, Interactions
 REGULARISATION: Final = 100.0
 TOLD_BY: Final = 200
 _AT_ONCE: Final = 128
+_DENSE: Final = 10_000
 
 
 def regressed(happened: Interactions, most: int, regularisation: float = REGULARISATION, told_by: int = TOLD_BY) -> Any:
@@ -37,6 +38,8 @@ def regressed(happened: Interactions, most: int, regularisation: float = REGULAR
     together.setdiag(0)
     together.eliminate_zeros()
     near = strongest(together, told_by)
+    if size < _DENSE and together.nnz > size**2 / 50:  # so many are found sooner in the open
+        together = together.toarray()
     rows, columns, weights = [], [], []
     # Those with about as many neighbours are solved together.
     order = np.argsort(np.diff(near.indptr), kind="stable")
@@ -62,8 +65,15 @@ def _solved(near: Any, together: Any, counts: Floats, items: Any, regularisation
         span = slice(near.indptr[item], near.indptr[item] + count)
         others = np.sort(near.indices[span])
         told[row, :count] = others
-        block = together[others][:, others].toarray()
+        block, line = _block(together, others, item)
         np.fill_diagonal(block, counts[others] + regularisation)
         system[row, :count, :count] = block
-        aim[row, :count] = np.asarray(together[item, others].todense()).ravel()
+        aim[row, :count] = line
     return told, np.linalg.solve(system, aim[..., None])[..., 0] if widest else aim
+
+
+def _block(together: Any, others: Any, item: int) -> tuple[Any, Any]:
+    """How often others were met together, and each of them with the item."""
+    if isinstance(together, np.ndarray):
+        return together[np.ix_(others, others)], together[item, others]
+    return together[others][:, others].toarray(), np.asarray(together[item, others].todense()).ravel()

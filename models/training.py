@@ -57,11 +57,15 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What a training reads: where shoppers are read as they were known, every step, the items' features."""
+    """What a training reads: where shoppers are read as they were known, every purchase, the items' features.
+
+    `happened` is what the towers learn from, of all kinds; None: purchases alone.
+    """
 
     sources: StatesAt
     bought: Interactions
     items: ItemFeatures
+    happened: Interactions | None = None
 
 
 def train(data: Data, options: Options, phases: Phases) -> Trained:
@@ -81,7 +85,8 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
             code="window_too_short",
         )
     with phases.phase("features joined", 0, "orders") as advance:
-        examples = examples_of(data.sources, bought.before(test), options.seed, options.repeats_kept, options.examples)
+        steps = (data.happened or bought).before(test)
+        examples = examples_of(data.sources, steps, options.seed, options.repeats_kept, options.examples)
         advance(len(examples.bought))
     earlier = examples.before(validation)
     if not earlier.bought:

@@ -7,7 +7,8 @@ import pytest
 
 from features.events import event_time_ms, record_key_of
 from features.shoppers import State, empty, fold, purchase_weight_at, step_of
-from models.dataset import Sources, purchases
+from models.dataset import Sources
+from models.dataset import happened as read_all
 from models.examples import examples_of
 from models.interactions import KINDS, Interactions
 from models.scorer import facts_of
@@ -108,11 +109,15 @@ def test_what_is_learned_from_is_the_same(made: Past, happened: Interactions) ->
     assert feast.facts[:, :2] == pytest.approx(folded.facts[:, :2], rel=1e-6)
 
 
-def test_purchases_of_the_archive_are_the_same_rows(made: Past, happened: Interactions) -> None:
-    read = purchases(Sources(made.root / "archive", made.store, "default"), ITEMS, lambda more: None)
-    bought = happened.of_kinds({"purchase"})
-    assert len(read) == len(bought)
-    assert np.bincount(read.item, minlength=40).tolist() == np.bincount(bought.item, minlength=40).tolist()
+def test_the_archive_gives_the_same_steps_of_all_kinds(made: Past, happened: Interactions) -> None:
+    read = read_all(Sources(made.root / "archive", made.store, "default"), ITEMS, lambda more: None)
+    assert steps_of(read) == steps_of(happened)
+    assert {KINDS[kind] for kind in read.kinds.tolist()} == {"view_item", "purchase"}
+
+
+def steps_of(some: Interactions) -> list[tuple[str, int, int, str]]:
+    columns = (some.shopper.tolist(), some.at.tolist(), some.item.tolist(), some.kinds.tolist())
+    return sorted((some.shoppers[who], at, item, KINDS[kind]) for who, at, item, kind in zip(*columns, strict=True))
 
 
 def line(kinds: list[str], items: list[int], days: list[int]) -> Interactions:
