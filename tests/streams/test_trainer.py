@@ -118,7 +118,7 @@ def test_the_report_as_json_and_as_tables(trained_shop: Shop) -> None:
     with console.capture() as shown:
         trainer.print_report(report, console)
     text = shown.get()
-    for name, line in report.manifest.metrics.items():
-        assert name in text
-        assert f"{line['all/ndcg']:.4f}" in text
+    for one in report.evaluations:
+        assert one.name in text
+        assert f"{one.mean('all', 'ndcg'):.4f}" in text
     assert report.manifest.version in text

@@ -226,6 +226,8 @@ class Conductor:
         return f"worker {member.number} paused; {stale.tried} calls refused, {stale.wrote} written; it {did}"
 
     def _paused(self) -> Member:
+        # One that is just being started again has nothing that others could claim.
+        self._settle()
         member = self._rng.choice(self._world.crew.members)
         self._world.crew.pause(member)
         return member
