@@ -1,13 +1,12 @@
 """A text as terms that serve every language: jieba's words, and runs of characters inside of words."""
 
-import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from infra.errors import NotFound
+from models.chinese import words
 from models.text_encoder import MOST_CHARS
 
 _RUN: Final = re.compile(r"[^\W_]+")
@@ -23,14 +22,13 @@ def terms_of(text: str) -> list[str]:
     Raises:
         NotFound: jieba is not installed.
     """
-    cut = _cutter()
     folded = unicodedata.normalize("NFKC", text[:MOST_CHARS]).lower()
     terms: list[str] = []
     for run in _RUN.findall(folded):
         at = 0
         for found in _UNSPACED.finditer(run):
             terms.extend(_spaced(run[at : found.start()]))
-            terms.extend(_unspaced(found.group(), cut))
+            terms.extend(_unspaced(found.group()))
             at = found.end()
         terms.extend(_spaced(run[at:]))
     return terms
@@ -48,26 +46,19 @@ def _spaced(word: str) -> Iterator[str]:
             yield padded[begin : begin + size]
 
 
-def _unspaced(run: str, cut: Callable[[str], Iterator[str]]) -> Iterator[str]:
-    for word in cut(run):
+def _unspaced(run: str) -> Iterator[str]:
+    for word in _words(run):
         yield f"={word[:_LONGEST]}"
     for size in _SHORT:
         for begin in range(len(run) - size + 1):
             yield run[begin : begin + size]
 
 
-@cache
-def _cutter() -> Callable[[str], Iterator[str]]:
-    """jieba with its own dictionary, and without its cache in /tmp, a file that anybody may write."""
+def _words(run: str) -> list[str]:
     try:
-        import jieba
+        return words(run)
     except ImportError:
         raise NotFound(
             "the lexical text encoder needs jieba: install daogou[models], or set DAOGOU_TEXT_ENCODER to a model",
             path="text_encoder",
         ) from None
-    jieba.setLogLevel(logging.WARNING)
-    tokenizer: Any = jieba.Tokenizer()
-    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
-    tokenizer.initialized = True
-    return lambda run: tokenizer.cut_for_search(run)

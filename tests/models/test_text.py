@@ -1,5 +1,7 @@
 """One suite over every text encoder; what each gives for bad input; which one a catalogue gets."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,3 +268,16 @@ def test_scripts_are_shares_of_letters() -> None:
 def test_the_english_default_is_found_by_its_name() -> None:
     assert (Path(folder_of(ENGLISH)) / "config.json").exists()
     assert folder_of("x/y") == "x/y"
+
+
+def test_without_jieba_the_lexical_encoder_says_what_to_do() -> None:
+    code = (
+        "import sys; sys.modules['jieba'] = None\n"
+        "from infra.errors import NotFound\n"
+        "from models.text_terms import terms_of\n"
+        "assert terms_of('dress')\n"
+        "try:\n    terms_of('连衣裙')\n"
+        "except NotFound as error:\n    print(error.message)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "needs jieba: install daogou[models]" in told.stdout
