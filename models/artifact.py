@@ -8,6 +8,7 @@ neighbours.npy           int32 [items, 50]: item-to-item neighbours, best first,
 neighbour_scores.npy     float32 [items, 50]
 candidates.npy           int32 [candidates]: the items that lists are made of
 user_tower.npz           the user tower's parameters by name
+card.md                  the model card
 """
 
 import hashlib
@@ -163,7 +164,12 @@ class Artifact:
 
 
 def write(
-    folder: Path, manifest: Manifest, arrays: Mapping[str, Any], tower: Mapping[str, Any], ids: list[str]
+    folder: Path,
+    manifest: Manifest,
+    arrays: Mapping[str, Any],
+    tower: Mapping[str, Any],
+    ids: list[str],
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write an artifact below `folder`, under its version; it appears whole or not at all.
 
@@ -175,6 +181,7 @@ def write(
         arrays: the .npy files by name.
         tower: the user tower's parameters.
         ids: item ids.
+        texts: further files by name: the card.
 
     Returns:
         The directory, named as the version.
@@ -189,6 +196,8 @@ def write(
             np.save(work / f"{name}.npy", array, allow_pickle=False)
         np.savez(work / "user_tower.npz", **tower)
         (work / "items.json").write_bytes(msgspec.json.encode(ids))
+        for name, text in (texts or {}).items():
+            (work / name).write_text(text, encoding="utf-8")
         sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
         full = msgspec.structs.replace(manifest, version=final.name, checksums=sums)
         (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))

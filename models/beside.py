@@ -1,6 +1,6 @@
 """The baselines that stand beside the model in every table, all fitted on one prefix."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -41,6 +41,12 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     session_gap_ms: int | None = None
 
 
+def of_seeds(before: Interactions, seeds: Sequence[int], tuning: Tuning | None = None) -> list[Ranker]:
+    """Those that draw in their fit, once for each seed."""
+    chosen = tuning or Tuning()
+    return [als(before, seed, chosen.als_factors, chosen.als_regularisation, chosen.als_confidence) for seed in seeds]
+
+
 def quick(before: Interactions, at_ms: int) -> list[Ranker]:
     """Those that are fitted in a moment, whatever the size of the catalogue."""
     return [popularity(before), decayed_popularity(before, at_ms), own_repeats(before, at_ms), recency_item_knn(before)]
@@ -69,7 +75,7 @@ def baselines(
         lambda: own_repeats(before, at_ms, chosen.repeat_half_life_days),
         lambda: recency_item_knn(before, chosen.knn_recency),
         lambda: recency_ease(before, chosen.ease_recency, chosen.ease_regularisation),
-        lambda: als(before, seed, chosen.als_factors, chosen.als_regularisation, chosen.als_confidence),
+        lambda: of_seeds(before, [seed], chosen)[0],
         lambda: v_sknn(before, chosen.session_gap_ms),
     ]
     fitted = []

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
+from infra.clock import DAY_MS
 from models import plots
 from models.bootstrap import Difference
 from models.comparison import LED_BY, Comparison, Figure, Row, SegmentRow, SegmentTable, TaskTable
@@ -18,6 +19,7 @@ RANKED: Final = {
 SPLITS: Final = {
     "temporal": "temporal: fitted on what came before one moment, to be found is everything after it",
     "loo": "leave-one-out: to be found is the last interaction of each shopper",
+    "last of each": "fitted on what came before one moment, to be found is each shopper's last interaction after it",
 }
 MEASURED: Final = (
     "All models are fitted on the same prefix and rank the whole catalogue. Items of one score share the middle of "
@@ -216,10 +218,15 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
 def _counts(comparison: Comparison) -> list[tuple[str, str]]:
     return [
         ("split", SPLITS.get(comparison.split, comparison.split)),
-        ("fitted before", f"{datetime.fromtimestamp(comparison.at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"),
+        ("fitted before", _moment(comparison.at_ms)),
         ("fitted on", f"{comparison.interactions:,} interactions of {comparison.shoppers:,} shoppers"),
         ("catalogue", f"{comparison.items:,} items"),
     ]
+
+
+def _moment(at_ms: int) -> str:
+    """A time; where data has only an order, its numbers are no times."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC" if at_ms > DAY_MS else "(no times)"
 
 
 def _by_chance(comparison: Comparison) -> str:

@@ -11,7 +11,8 @@ from models.interactions import Interactions, Ints
 
 TEMPORAL: Final = "temporal"
 LEAVE_ONE_OUT: Final = "loo"
-K_OF: Final = {TEMPORAL: 20, LEAVE_ONE_OUT: 10}
+LAST_OF_EACH: Final = "last of each"
+K_OF: Final = {TEMPORAL: 20, LEAVE_ONE_OUT: 10, LAST_OF_EACH: 10}
 """How long the list is, by custom of each split."""
 
 
@@ -20,7 +21,7 @@ class Split:
     """One fit prefix for all models, and what is to be found.
 
     Args:
-        name: `temporal` or `loo`.
+        name: `temporal`, `loo` or `last of each`.
         before: all that any model may be fitted on, and the histories that it is asked with.
         after: what is to be found.
         at_ms: the moment that ages are counted from: after all of `before`.
@@ -44,13 +45,13 @@ def temporal(bought: Interactions, begin_ms: int, end_ms: int, k: int = K_OF[TEM
     return Split(TEMPORAL, bought.before(begin_ms), bought.between(begin_ms, end_ms), begin_ms, k)
 
 
-def last_of_each(bought: Interactions, begin_ms: int, end_ms: int, k: int = K_OF[LEAVE_ONE_OUT]) -> Split:
+def last_of_each(bought: Interactions, begin_ms: int, end_ms: int, k: int = K_OF[LAST_OF_EACH]) -> Split:
     """Fitted on at < begin, as `temporal`; to be found is only each shopper's last interaction in [begin, end).
 
     For a model whose fit ends at a moment: leave-one-out without looking behind it.
     """
     after = bought.between(begin_ms, end_ms)
-    return Split(LEAVE_ONE_OUT, bought.before(begin_ms), _rows(after, _back(after) == 0), begin_ms, k)
+    return Split(LAST_OF_EACH, bought.before(begin_ms), _rows(after, _back(after) == 0), begin_ms, k)
 
 
 def leave_one_out(

@@ -11,7 +11,6 @@ from streams.release_commands import put_into_service
 from streams.terminal import DataDir, now_in, settings_from
 
 if TYPE_CHECKING:
-
     from streams.trainer import Report
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON, too.")]
@@ -52,22 +51,41 @@ def train(
         put_into_service(settings, report.manifest.version, None, report)
 
 
-def evaluate(version: Released = None, json_file: JsonFile = None, data_dir: DataDir = None) -> None:
-    """Test an artifact again, beside the baselines, on the weeks after those it was fitted on."""
+def evaluate(
+    version: Released = None,
+    split: Annotated[
+        str, typer.Option(help="temporal: every purchase after the fit; loo: of each shopper only the last of them.")
+    ] = "temporal",
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Of each model that draws in its fit.")] = 1,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write the report with plots, one HTML file.")
+    ] = None,
+    json_file: JsonFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Test an artifact again, beside all baselines, on the weeks after those it was fitted on."""
     quiet_threads()
+    from streams.evaluating import evaluate as run
+    from streams.evaluating import figures_of, write_page
     from streams.progress import Phases
-    from streams.trainer import evaluate as run
 
     _writable(json_file)
+    _writable(html_file, "html")
     with Phases() as phases:
-        report = run(settings_from(data_dir=data_dir), version, phases)
-    _tell(report, json_file)
+        evaluated = run(settings_from(data_dir=data_dir), version, phases, split, seeds)
+    _tell(evaluated.report, None)
+    if json_file is not None:
+        json_file.write_bytes(figures_of(evaluated))
+    if html_file is not None:
+        write_page(evaluated, html_file)
 
 
-def _writable(json_file: Path | None) -> None:
+def _writable(file: Path | None, name: str = "json") -> None:
     """Before the work of minutes, and not after it."""
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise BadInput(f"--json {json_file}: there is no folder {json_file.parent}", path="json")
+    if file is not None and not file.absolute().parent.is_dir():
+        raise BadInput(f"--{name} {file}: there is no folder {file.parent}", path=name)
+    if file is not None and file.is_dir():
+        raise BadInput(f"--{name} {file}: this is a folder; name a file in it", path=name)
 
 
 def _tell(report: "Report", json_file: Path | None) -> None:

@@ -20,15 +20,20 @@ from infra.errors import BadInput, NotFound
 from infra.redis import connect, told_as_away
 from infra.settings import Settings
 from models.artifact import FORMAT, Manifest, write
+from models.card import NAME as CARD
+from models.card import card_of
+from models.comparison import compare
 from models.dataset import Sources, day_of, purchases
 from models.enrichment_text import texts_of
 from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
 from models.fusion import Weights
+from models.gate import MODEL
 from models.interactions import Interactions
 from models.item_features import features_of
 from models.release import candidate, pointer
 from models.rivals import usable
+from models.splits import TEMPORAL
 from models.text import chosen, encode, encoder_name, whitened
 from models.training import Data, Trained, table_of
 from models.training import train as train_model
@@ -71,7 +76,7 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     trained = train_model(data, options, phases)
     encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
     manifest = _manifest(encoder, options, trained, made_at)
-    written = _write(settings, trained, manifest)
+    written = _write(settings, trained, manifest, _card(trained, manifest, bought))
     return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
 
 
@@ -159,7 +164,13 @@ def bought_in(settings: Settings, items: Sequence[str], weeks: tuple[int, int], 
     return bought
 
 
-def _write(settings: Settings, trained: Trained, manifest: Manifest) -> Path:
+def _card(trained: Trained, manifest: Manifest, bought: Interactions) -> str:
+    begin = trained.fitted_before_ms
+    runs = {one.name: [one] for one in trained.evaluations}
+    return card_of(manifest, compare(runs, bought.before(begin), begin, TEMPORAL, MODEL, seed=manifest.seed))
+
+
+def _write(settings: Settings, trained: Trained, manifest: Manifest, card: str) -> Path:
     fitted = trained.fitted
     arrays = {
         "vectors": fitted.vectors,
@@ -168,7 +179,7 @@ def _write(settings: Settings, trained: Trained, manifest: Manifest) -> Path:
         "neighbour_scores": fitted.neighbour_scores,
         "candidates": fitted.candidates,
     }
-    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids)
+    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, {CARD: card})
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:

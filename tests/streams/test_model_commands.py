@@ -123,6 +123,21 @@ def test_evaluate_prints_the_released_one_again(daogou: Daogou, shop: Settings, 
     assert (told.status, "vectors.npy is missing or altered" in told.err) == (1, True)
 
 
+def test_evaluate_writes_a_page_and_all_figures(daogou: Daogou, version: str, tmp_path: Path) -> None:
+    page, figures = tmp_path / "report.html", tmp_path / "figures.json"
+    told = daogou("evaluate", version, "--split", "loo", "--seeds", "2", "--html", str(page), "--json", str(figures))
+    assert told.status == 0, told.err
+    assert "1 of 2 seeds of the model" in told.err
+    assert "recency EASE" in told.out
+    assert version in page.read_text()
+    assert json.loads(figures.read_text())["comparison"]["k"] == 10
+    for wrong, path in (("--html", tmp_path / "no" / "such.html"), ("--html", tmp_path), ("--json", tmp_path)):
+        told = daogou("evaluate", version, wrong, str(path))
+        assert (told.status, "folder" in told.err) == (2, True)
+    told = daogou("evaluate", version, "--split", "random")
+    assert (told.status, "[unknown_split]" in told.err) == (2, True)
+
+
 def test_release_without_an_artifact_says_how_one_is_made(daogou: Daogou, tmp_path: Path) -> None:
     empty = ("--data-dir", str(tmp_path / "empty"))
     told = daogou("models", "list", *empty)
