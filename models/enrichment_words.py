@@ -163,8 +163,8 @@ _STOP: Final = (
 )
 _ENGLISH: Final = "a an and are for from has in is it of on or that the this to with made comes by"
 _OTHER_LATIN: Final = (
-    "le la les des une du et pour avec est dans sur der die das und mit für ein eine ist el los las con para una es "
-    "por il gli per di che não com os um uma"
+    "le la les des une du et pour avec dans sur der das und mit für ein eine ist el los las con para una es "
+    "por il gli di che não um uma della sono"
 )
 STOP: Final = frozenset(_STOP.split())
 """English words that say nothing of an item."""
