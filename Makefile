@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models bench-models-ablations clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ bench-streams: .venv/installed ## events per second of the worker, beside plain 
 
 bench-models: .venv/installed ## the model beside all baselines on others' data; ARGS="--quick --seed 1 --data beauty"
 	@$(RUN) -m tests.benchmarks.models $(ARGS)
+
+bench-models-ablations: .venv/installed ## the model on Beauty without one technique at a time; ARGS="--work FOLDER --seed 1"
+	@$(RUN) -m tests.benchmarks.models_ablations $(ARGS)
 
 clean: ## the packages, caches and the demo's data
 	@rm -rf .venv $(TOOLS) .daogou .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,24 +7,26 @@ is made less likely (Welleck et al., 2020).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infra.errors import Refused
+from models.batches import Batch, Batches
+from models.checkpoint import Saved, about_of
+from models.course import Course
 from models.examples import Examples
 from models.interactions import Ints
+from models.ranks import Alone, Ranks
 from models.scorer import packed
 from models.two_tower import ItemTower, rows_of
 from models.user_tower import FACTS, Histories, UserTower
 
-_EVEN_SHARE: Final = 0.5
 _MASKED: Final = -1e9
-_SORTED: Final = 16  # batches that are cut from histories sorted by length: little is padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,13 @@ class Options:
     bought again and again, more than one pass over the orders forgets what they say of items new to a shopper; where
     every step is a new item, ten and more pay. `batch` counts steps, `examples` bounds those that are learned from,
     `candidates` the items that lists are made of; `repeats_kept` is the share of what was met before that is learned
-    from, `start_share` how long ids are at the start.
+    from, `start_share` how long ids are at the start, `popular_share` how many negatives are drawn by popularity.
     """
 
     width: int = 64
     batch: int = 256
     negatives: int = 2048
+    popular_share: float = 0.5
     positives: int = 8
     epochs: float = 0.6
     learning_rate: float = 1e-3
@@ -57,8 +60,8 @@ class Options:
 class Negatives:
     """Draws items, and knows the logarithm of how often each is drawn."""
 
-    def __init__(self, counts: Ints, draws: int, rng: np.random.Generator) -> None:
-        share = _EVEN_SHARE / len(counts) + (1 - _EVEN_SHARE) * counts / max(int(counts.sum()), 1)
+    def __init__(self, counts: Ints, draws: int, rng: np.random.Generator, popular_share: float = 0.5) -> None:
+        share = (1 - popular_share) / len(counts) + popular_share * counts / max(int(counts.sum()), 1)
         self._edges = np.cumsum(share) / share.sum()
         self._draws, self._rng = draws, rng
         self.log_expected = torch.from_numpy(np.log(share / share.sum() * draws).astype(np.float32))
@@ -67,18 +70,6 @@ class Negatives:
         """Rows of items, with repetitions."""
         drawn = np.searchsorted(self._edges, self._rng.random(self._draws))
         return np.minimum(drawn, len(self._edges) - 1).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some histories, and for steps of them what is asked: [steps, ...]; -1 in `wanted` is none."""
-
-    shoppers: Histories
-    row: Ints
-    place: Ints
-    facts: Any
-    wanted: Ints
-    worth: Any
 
 
 def steps_of(examples: Examples, options: Options) -> int:
@@ -94,7 +85,9 @@ def fit(
     counts: Ints,
     options: Options,
     progress: Callable[[int], None],
-) -> None:
+    saved: Saved | None = None,
+    ranks: Ranks | None = None,
+) -> list[float]:
     """Fit both towers in place.
 
     Args:
@@ -104,70 +97,97 @@ def fit(
         counts: [items] how often each was bought.
         options: how.
         progress: hears how many more steps are done.
+        saved: where states of the fit are kept, and gone on from.
+        ranks: the processes that fit together; None: this one alone.
+
+    Returns:
+        The loss of each step.
 
     Raises:
-        Refused: the loss is no number any more (`training_diverged`).
+        Refused: the loss is no number any more (`training_diverged`), or an end was asked for (`training_stopped`).
+        Conflict: what is kept is the state of another training.
     """
+    ranks = ranks or Alone()
+    ranks.called(lambda: (items, users, examples, index, counts, options))
+    histories = packed(examples.known, index)
+    about = _about(items, examples, histories, counts, options, ranks) if saved else {}
+    state = ranks.told(saved.latest(about) if saved else None)
+    if state is not None:
+        items.load_state_dict(state["items"])
+        users.load_state_dict(state["users"])
     rng = np.random.default_rng(options.seed)
-    negatives = Negatives(counts, options.negatives, rng)
-    steps = steps_of(examples, options)
-    parameters = [*items.parameters(), *users.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.learning_rate, total_steps=steps + 1, pct_start=0.1
+    negatives, batches = (
+        Negatives(counts, options.negatives, rng),
+        Batches(examples, histories, options.batch, options.positives, rng),
     )
+    steps = steps_of(examples, options)
     items.train()
     users.train()
-    batches = _batches(examples, packed(examples.known, index), options, rng)
-    for step in range(1, steps + 1):
-        loss = _loss(items, users, next(batches), negatives)
-        if not math.isfinite(value := float(loss.detach())):
-            raise Refused(
-                f"the loss is {value} at step {step}: lower the learning rate, or look for odd prices",
-                code="training_diverged",
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        progress(1)
+    with ranks.watched(), ranks.spread(items):
+        course = Course((items, users), batches, rng, ranks)
+        course.begun(options, steps, state)
+        progress(len(course.losses))
+        while len(course.losses) < steps:
+            stopping, due = _step(items, users, negatives, batches, course, saved, ranks)
+            progress(1)
+            if stopping or due or (len(course.losses) == steps and ranks.told(saved is not None)):
+                reached = course.state(about)
+                if saved:
+                    saved.keep(reached)
+            if stopping:
+                raise Refused(
+                    f"stopped at step {len(course.losses):,} of {steps:,}, as asked; what is done is kept, and the "
+                    "same command goes on from there",
+                    code="training_stopped",
+                )
+    if saved:
+        saved.done(course.losses)
+    return course.losses
 
 
-def _batches(examples: Examples, histories: Histories, options: Options, rng: np.random.Generator) -> Iterator[Batch]:
-    """Without end: the histories in another order each time, those of like lengths together."""
-    order = np.argsort(examples.row, kind="stable")
-    ends = np.cumsum(np.bincount(examples.row, minlength=len(histories.length)))
-    begins = np.append(0, ends)[:-1]
-    group = max(1, round(options.batch * len(histories.length) / len(order)))
-    while True:
-        shuffled = rng.permutation(len(histories.length))
-        chosen = []
-        for begin in range(0, len(shuffled), group * _SORTED):
-            some = shuffled[begin : begin + group * _SORTED]
-            some = some[np.argsort(histories.length[some], kind="stable")]
-            chosen += [some[at : at + group] for at in range(0, len(some), group)]
-        for number in rng.permutation(len(chosen)).tolist():
-            rows = chosen[number]
-            steps = np.concatenate([order[begins[row] : ends[row]] for row in rows.tolist()])
-            yield _batch(examples, histories, rows, steps, options, rng)
+def _step(
+    items: ItemTower,
+    users: UserTower,
+    negatives: Negatives,
+    batches: Batches,
+    course: Course,
+    saved: Saved | None,
+    ranks: Ranks,
+) -> tuple[bool, bool]:
+    """One step; whether an end was asked for, and whether the state is to be kept, by any rank."""
+    total, worth = _losses(items, users, next(batches).part(ranks.rank, ranks.size), negatives)
+    asked = [float(saved.stopping()), float(saved.due())] if saved else [0.0, 0.0]
+    of_all = ranks.summed(torch.cat([torch.stack([total.detach(), worth]), torch.tensor(asked)]))
+    value = float(of_all[0] / of_all[1])
+    if not math.isfinite(value):
+        raise Refused(
+            f"the loss is {value} at step {len(course.losses) + 1}: lower the learning rate, or look for odd prices",
+            code="training_diverged",
+        )
+    course.optimizer.zero_grad()
+    (total / of_all[1] * ranks.size).backward()  # type: ignore[no-untyped-call]
+    ranks.averaged(list(users.parameters()) + list(items.text.parameters()))
+    course.stepped()
+    course.losses.append(value)
+    return bool(of_all[2]), bool(of_all[3])
 
 
-def _batch(
-    examples: Examples, histories: Histories, rows: Ints, steps: Ints, options: Options, rng: np.random.Generator
-) -> Batch:
-    length = histories.length[rows]
-    width = int(length.max(initial=0))
-    items, kinds, ages = (part[rows, :width] for part in histories[:3])
-    where = np.searchsorted(np.sort(rows), examples.row[steps])
-    row = np.argsort(rows)[where]
-    place = np.maximum(length[row] - examples.back[steps], 0)
-    wanted = np.stack([_some(examples.bought[step], options.positives, rng) for step in steps.tolist()])
-    shoppers = Histories(items, kinds, ages, length, histories.facts[rows])
-    return Batch(shoppers, row, place, examples.facts[steps], wanted, examples.worth[steps])
+def _about(
+    items: ItemTower, examples: Examples, histories: Histories, counts: Ints, options: Options, ranks: Ranks
+) -> dict[str, str]:
+    bought = [np.concatenate([np.zeros(0, np.int64), *examples.bought]), [len(one) for one in examples.bought]]
+    buffers = [buffer.numpy(force=True) for buffer in items.buffers()]
+    learned = (examples.row, examples.back, examples.worth, examples.facts)
+    return about_of(options, ranks.size, *histories, *learned, *bought, counts, *buffers)
 
 
 def _loss(items: ItemTower, users: UserTower, batch: Batch, negatives: Negatives) -> Tensor:
+    total, worth = _losses(items, users, batch, negatives)
+    return total / worth
+
+
+def _losses(items: ItemTower, users: UserTower, batch: Batch, negatives: Negatives) -> tuple[Tensor, Tensor]:
+    """The sum of what is lost, and of how much it counts."""
     drawn, wanted = negatives.draw(), batch.wanted
     read = batch.shoppers.items
     distinct, places = np.unique(
@@ -184,8 +204,7 @@ def _loss(items: ItemTower, users: UserTower, batch: Batch, negatives: Negatives
     worth = torch.from_numpy(np.where(wanted >= 0, batch.worth[:, None], 0).astype(np.float32))
     # Of what is liked the share is to be 1, of what is not it is to be 0.
     missed = torch.logaddexp(right, rest) - torch.where(worth < 0, rest, right)
-    loss: Tensor = (missed * worth.abs()).sum() / worth.abs().sum()
-    return loss
+    return (missed * worth.abs()).sum(), worth.abs().sum()
 
 
 def _asked(users: UserTower, vectors: Tensor, batch: Batch) -> Tensor:
@@ -213,11 +232,3 @@ def _hits(wanted: Ints, distinct: int, drawn_at: Ints, wanted_at: Ints) -> tuple
     many = counts[asked]
     within = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
     return rows_of(np.repeat(rows, many)), rows_of(order[np.repeat(begins[asked], many) + within])
-
-
-def _some(bought: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """At most so many of an order's items, filled up with -1."""
-    out = np.full(most, -1, dtype=np.int64)
-    chosen = bought if len(bought) <= most else rng.choice(bought, most, replace=False)
-    out[: len(chosen)] = chosen
-    return out
