@@ -122,7 +122,7 @@ def segments(tables: Sequence[SegmentTable], pair: Sequence[str], k: int, name: 
 def _interval(axes: Any, figure: Figure, place: float, colour: str, label: str | None = None) -> None:
     if figure.low is not None and figure.high is not None:
         axes.plot([figure.low, figure.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="round")
-    axes.plot([figure.mean], [place], "o", color=colour, markersize=5, label=label)
+    axes.plot([figure.mean], [place], "o", color=colour, markersize=5, label=label, clip_on=False)
 
 
 def _named(axes: Any, names: Sequence[str], *, whole: bool = False) -> None:

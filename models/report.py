@@ -141,7 +141,7 @@ def _segment_table(one: SegmentTable, reference: str, k: int) -> str:
         cells = [_figure(row.figures[metric]) for metric in ("ndcg", "recall", "mrr")]
         cells += [_apart(row.apart), _lead(row.lead)]
         lines.append((_model(row, reference), cells, row.model == reference))
-    heads = ["model", f"NDCG@{k}", f"recall@{k}", "MRR", f"NDCG less that of {escape(one.opposite)}"]
+    heads = ["model", f"NDCG@{k}", f"recall@{k}", "MRR", f"NDCG@{k} against {escape(one.opposite)}"]
     caption = f"{one.segment}: {one.shoppers:,} shoppers, {one.wanted:,} purchases"
     flagged = sum(row.apart.high < 0 for row in one.rows if row.model == reference)
     mark = ' <strong class="worse">▼ worse here</strong>' if flagged else ""
