@@ -9,7 +9,7 @@ is made less likely (Welleck et al., 2020).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ def fit(
         users.load_state_dict(state["users"])
     rng = np.random.default_rng(options.seed)
     negatives, batches = (
-        Negatives(counts, options.negatives, rng),
+        Negatives(counts, options.negatives, rng, options.popular_share),
         Batches(examples, histories, options.batch, options.positives, rng),
     )
     steps = steps_of(examples, options)

@@ -1,10 +1,17 @@
 """Files that come into sight whole, and are still there after the power was cut."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+from infra.errors import Refused
+
+DISK_FULL: Final = "disk_full"
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy tells a short write without a number
 
 
 @contextmanager
@@ -34,3 +41,21 @@ def synced(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def told_as_full(folder: Path) -> Iterator[None]:
+    """What is written into a folder in such a block, and finds no room, is told as such.
+
+    Raises:
+        Refused: there is no room (`disk_full`).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise Refused(
+            f"there is no room for {folder} ({error.strerror or error}): make room on that disk, then do it again",
+            code=DISK_FULL,
+        ) from error

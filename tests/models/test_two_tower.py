@@ -8,8 +8,9 @@ import torch
 
 from features.shoppers import Interaction, State
 from infra.errors import Refused
+from models.batches import Batch
 from models.examples import Examples
-from models.fitting import Batch, Negatives, Options, _loss, fit, steps_of
+from models.fitting import Negatives, Options, _loss, fit, steps_of
 from models.interactions import Floats
 from models.item_features import ItemFeatures
 from models.scorer import packed

@@ -1,0 +1,80 @@
+"""The processes that fit one model together, as the fit sees them; here the one that is alone."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Ranks(Protocol):
+    """Who fits. Rank 0 leads: it alone reads, writes and speaks."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def called(self, arguments: Callable[[], tuple[Any, ...]]) -> None:
+        """Rank 0 calls the others into a fit, with what it fits."""
+        ...
+
+    def told(self, value: Any) -> Any:
+        """What rank 0 has, on every rank."""
+        ...
+
+    def gathered(self, value: Any) -> list[Any]:
+        """What each rank has, in their order, on rank 0."""
+        ...
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Sums over the ranks, on every rank."""
+        ...
+
+    def spread(self, items: Any) -> AbstractContextManager[None]:
+        """In the block all ranks train the item tower's tables; at its end they are what was learned."""
+        ...
+
+    def averaged(self, parameters: list[nn.Parameter]) -> None:
+        """The gradients of what each rank has a copy of become the ranks' mean."""
+        ...
+
+    def watched(self) -> AbstractContextManager[None]:
+        """A rank that is lost meanwhile is told by name."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    rank = 0
+    size = 1
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+
+    def called(self, arguments: Callable[[], tuple[Any, ...]]) -> None:
+        """Nobody is there to call."""
+
+    def told(self, value: Any) -> Any:
+        """The same."""
+        return value
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Its own alone."""
+        return [value]
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The same."""
+        return values
+
+    def spread(self, items: Any) -> AbstractContextManager[None]:  # noqa: ARG002
+        """They stay."""
+        return nullcontext()
+
+    def averaged(self, parameters: list[nn.Parameter]) -> None:
+        """They are."""
+
+    def watched(self) -> AbstractContextManager[None]:
+        """None can be lost."""
+        return nullcontext()
