@@ -219,6 +219,9 @@ class LlmClient:
             return _Again(LlmAway(f"the language model's server failed ({status})"), _retry_after(headers, self._clock))
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return LlmRefused(f"the language model refuses the key ({status}): set DAOGOU_LLM_KEY", code="llm_key")
+        if httpx.codes.is_redirect(status):
+            moved = f"DAOGOU_LLM_URL leads elsewhere ({status}): set the address itself, the key is not carried on"
+            return LlmRefused(moved, code="llm_no_model")
         if status == httpx.codes.NOT_FOUND or "model_not_found" in told:
             return LlmRefused(
                 f"no model {self._endpoint.model!r} there ({status}): set DAOGOU_LLM_URL and DAOGOU_LLM_MODEL",

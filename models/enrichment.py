@@ -24,12 +24,13 @@ from models.enrichment_rules import by_rules
 from models.enrichment_store import EnrichmentStore
 
 RULES: Final = f"rule:{READING_VERSION}:1"
-PASSING: Final = frozenset({"llm_away", "llm_slow", "llm_busy", "budget_spent"})
+PASSING: Final = frozenset({"llm_away", "llm_slow", "llm_busy", "llm_question_refused", "budget_spent"})
 ASKED_AGAIN: Final = 1
 """An answer that cannot be used is asked for once more."""
 
 AWAY_AT: Final = 5
-"""So many items in a row without an answer: the rest of the run does not ask."""
+HOPELESS_AT: Final = 25
+"""So many items in a row without an answer, or without one that can be used: the rest of the run does not ask."""
 
 _log = logger(__name__)
 
@@ -76,8 +77,9 @@ class Enricher:
         self._store, self._model, self._clock = store, model, clock
         self._concurrency = concurrency
         self._maker = RULES if model is None else maker_of(model.name)
-        self._unanswered = 0
+        self._in_a_row: Counter[bool] = Counter()
         self._stopped: DaogouError | None = None
+        self._refused: LlmRefused | None = None
         self.counts = Counts()
 
     def plan(self, readings: Sequence[Reading], *, again: bool = False, limit: int | None = None) -> Plan:
@@ -103,13 +105,13 @@ class Enricher:
                     group.create_task(self._work(left, progress))
         except BaseExceptionGroup as group_of:
             raise group_of.exceptions[0] from None
-        if isinstance(self._stopped, LlmRefused):
-            raise self._stopped
+        if self._refused is not None:
+            raise self._refused
         return self.counts
 
     async def _work(self, left: Iterator[Reading], progress: Callable[[int], None]) -> None:
         for reading in left:
-            if isinstance(self._stopped, LlmRefused):
+            if self._refused is not None:
                 return
             item, rank = await self._made(reading)
             if item is None:
@@ -128,11 +130,11 @@ class Enricher:
             item = await self._asked(reading, self._model)
         except (LlmAway, AnswerUnusable, BudgetSpent, LlmRefused) as error:
             if isinstance(error, LlmRefused) and error.reason != "llm_question_refused":
-                self._stopped = error
+                self._refused = error
                 return None, 0
             self._heed(error)
             return by_rules(reading, error.reason), 0
-        self._unanswered = 0
+        self._in_a_row.clear()
         return item, 1
 
     async def _asked(self, reading: Reading, model: LanguageModel) -> EnrichedItem:
@@ -149,12 +151,14 @@ class Enricher:
         raise AssertionError("the last attempt returns or raises")
 
     def _heed(self, error: DaogouError) -> None:
-        """A model that is away for several items in a row is not waited for again."""
-        if isinstance(error, LlmAway) and self._stopped is None:
-            self._unanswered += 1
-            if self._unanswered >= AWAY_AT:
-                self._stopped = error
-                _log.warning("the language model does not answer; rules make the rest", code=error.reason)
+        """A model that is away, or of no use, for several items in a row is not asked again."""
+        if self._stopped is not None or isinstance(error, BudgetSpent):
+            return  # the next question may be a shorter one
+        unusable = isinstance(error, AnswerUnusable)
+        self._in_a_row[unusable] += 1
+        if self._in_a_row[unusable] >= (HOPELESS_AT if unusable else AWAY_AT):
+            self._stopped = error
+            _log.warning("the language model is of no use; rules make the rest", code=error.reason)
 
     def _keep(self, reading: Reading, item: EnrichedItem, rank: int) -> None:
         made_ms = self._clock.now_ms()

@@ -6,11 +6,12 @@ from typing import Final
 
 from features.catalog import EnrichedItem, Item
 from models.enrichment_reading import Reading, reading_of
+from models.enrichment_rules import RULE
 from models.enrichment_store import EnrichmentStore, stored
 from models.item_features import text_of
 
-_MAX_TEXT: Final = 600
-_TOLD: Final = ("type", "material", "pattern", "audience", "use", "style", "feature", "compatible_with")
+_MAX_DESCRIPTION: Final = 300
+_TOLD: Final = ("type", "material", "use", "style", "feature", "compatible_with")
 
 
 def texts_of(items: Sequence[Item], folder: Path) -> list[str]:
@@ -27,10 +28,13 @@ def texts_of(items: Sequence[Item], folder: Path) -> list[str]:
 
 
 def enriched_text(reading: Reading, enriched: EnrichedItem) -> str:
-    """What it is first: encoders read the begin of a text. Without prices, sizes and codes."""
+    """What it is first, for encoders read the begin of a text; without prices, sizes and codes."""
     own = reading.language
     phrase = next((one.text for one in enriched.phrases if one.language == own), "")
     told = [str(one.value) for one in enriched.attributes if one.name in _TOLD]
-    described = next((one.text for one in enriched.descriptions if one.language == own), "")
-    parts = [phrase, reading.name, reading.brand, *reading.categories[-2:], ", ".join(told), described]
-    return ". ".join(dict.fromkeys(part for part in parts if part))[:_MAX_TEXT]
+    written = next((one.text for one in enriched.descriptions if one.language == own and one.source != RULE), "")
+    # As `text_of` does: behind the comma is the size of a package.
+    name = reading.name.split(",")[0]
+    parts = [name, f"{reading.brand} {phrase}".strip(), *reading.categories[-2:], ", ".join(told)]
+    parts.append((written or reading.description)[:_MAX_DESCRIPTION])
+    return ". ".join(dict.fromkeys(part for part in parts if part))

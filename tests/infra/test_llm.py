@@ -88,7 +88,7 @@ async def test_what_passes_is_tried_again_and_retry_after_is_kept() -> None:
         (httpx.Response(401, text=f"wrong key {KEY}"), LlmRefused, "llm_key", 1),
         (httpx.Response(404), LlmRefused, "llm_no_model", 1),
         (httpx.Response(400, text=f"too long, {KEY}"), LlmRefused, "llm_question_refused", 1),
-        (httpx.Response(302, headers={"Location": "http://evil.example"}), LlmRefused, "llm_question_refused", 1),
+        (httpx.Response(302, headers={"Location": "http://evil.example"}), LlmRefused, "llm_no_model", 1),
         (completion('{"a": [', finish="length"), AnswerUnusable, "answer_cut", 1),
         (completion("", finish="content_filter"), AnswerUnusable, "answer_declined", 1),
         (httpx.Response(200, text="<html>"), AnswerUnusable, "no_completion", 1),

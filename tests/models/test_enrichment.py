@@ -17,7 +17,7 @@ from infra.clock import ManualClock
 from infra.errors import AnswerUnusable, BudgetSpent, LlmAway, LlmRefused, Refused
 from infra.llm import Endpoint, LanguageModel, LlmClient, Question
 from infra.llm_limits import Budget, Rate, Usage
-from models.enrichment import AWAY_AT, Counts, Enricher
+from models.enrichment import AWAY_AT, HOPELESS_AT, Counts, Enricher
 from models.enrichment_prompt import question_of
 from models.enrichment_reading import Reading, reading_of
 from models.enrichment_store import EnrichmentStore
@@ -151,6 +151,21 @@ def test_a_model_that_stays_away_is_not_waited_for_item_by_item(tmp_path: Path) 
     counts = run(tmp_path, shop(40), told, at_once=2)
     assert counts.by_reason == {"llm_away": 40}
     assert AWAY_AT <= len(told.asked) <= AWAY_AT + 1
+
+
+def test_a_model_that_only_talks_nonsense_is_not_paid_for_every_item(tmp_path: Path) -> None:
+    told = Told(lambda _: "a poem")
+    counts = run(tmp_path, shop(60), told, at_once=2)
+    assert counts.by_reason == {"answer_no_json": 60}
+    assert 2 * HOPELESS_AT <= len(told.asked) <= 2 * (HOPELESS_AT + 1)
+
+
+def test_a_server_that_refuses_every_question_is_left_alone_and_tried_by_the_next_run(tmp_path: Path) -> None:
+    told = Told(lambda _: LlmRefused("no", code="llm_question_refused"))
+    counts = run(tmp_path, shop(40), told, at_once=2)
+    assert counts.by_reason == {"llm_question_refused": 40}
+    assert len(told.asked) <= AWAY_AT + 1
+    assert run(tmp_path, shop(40), Told(honest)).by_model == 40
 
 
 def test_a_wrong_key_ends_the_run_and_what_was_done_is_kept(tmp_path: Path) -> None:
