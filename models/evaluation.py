@@ -160,8 +160,8 @@ def paired(one: Evaluation, other: Evaluation, task: str, metric: str, seed: int
 def table(evaluations: Sequence[Evaluation], task: str, seed: int = 0) -> Table:
     """The models beside each other at one task, with 95 % of bootstrap draws over shoppers in brackets."""
     count = len(evaluations[0].per_shopper[task])
-    what = "all purchases, nothing filtered" if task == "all" else "items new to the shopper, bought ones filtered"
-    title = f"{what}: {count:,} shoppers, full ranking, top {evaluations[0].k}, ties counted half"
+    what, barred = ("all purchases", "nothing") if task == "all" else ("items new to the shopper", "bought ones")
+    title = f"{what}: {count:,} shoppers, full ranking, top {evaluations[0].k}, ties counted half, {barred} filtered"
     shown = Table(title=title, title_justify="left", title_style="")
     shown.add_column("model")
     for heading in ("NDCG", "", "recall", "MRR"):
