@@ -24,6 +24,7 @@ from streams.replay_commands import replay_app
 from streams.running_commands import streams_app
 from streams.stop_signals import StopSignals
 from streams.terminal import DataDir, Port, say, settings_from, sigterm_as_ctrl_c
+from streams.text_commands import similar, text_app
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -48,6 +49,7 @@ app.add_typer(identity_app, name="identity", help="Which ids are one person: loo
 app.add_typer(items_app, name="items", help="Items of the catalogue, and who watches them.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
 app.add_typer(models_app, name="models", help="Artifacts: list, show, compare.")
+app.add_typer(text_app, name="text", help="Text encoders and models for copy: tune, export.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
 
@@ -124,6 +126,7 @@ def doctor(
 _LOAD_EXAMPLE = "Example: daogou load history.jsonl --mapping jsonlines --items catalogue.csv --direct"
 app.command(epilog=_LOAD_EXAMPLE)(load)
 app.command(epilog="Example: daogou enrich --estimate, then daogou enrich --budget-tokens 2000000")(enrich)
+app.command(epilog='Example: daogou similar "黑色连衣裙" "白色衬衫"')(similar)
 app.command(epilog="Example: daogou train --release")(train)
 app.command(epilog="Example: daogou evaluate")(evaluate)
 app.command(epilog="Example: daogou release 20261124-053400")(release)
