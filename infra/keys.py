@@ -25,7 +25,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
-| began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_store   |
+| began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_news    |
 | changes   | list   | until so | changes of items not yet put on the log of events   | features.catalog_store   |
 | merged    | hash   | for good | `version`, `number` of the newest snapshot          | features.snapshot_store  |
 | snapshot  | string | 10 min   | statistics of items; for so long after a newer one  | features.snapshot_store  |
@@ -34,6 +34,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | stopped   | hash   | for good | topic → a stop for too many bad records             | streams.bad_stop         |
 | paused    | string | until so | the pause of all workers (JSON)                     | streams.pausing          |
 | resting   | hash   | until so | worker → the pause that it stands still in          | streams.pausing          |
+| shadow    | hash   | 90 days  | figure and model in service → count, of a candidate | streams.shadow_counts    |
 """
 
 import re
@@ -254,6 +255,11 @@ def paused() -> str:
 def resting() -> str:
     """The workers that stand still because of the pause."""
     return f"daogou:{{paused}}:{_NONE}:{_NONE}:resting"
+
+
+def shadow(order: str) -> str:
+    """What became of a candidate that is or was tried beside the model in service."""
+    return f"daogou:{{shadow}}:{_NONE}:{_NONE}:shadow:{escape(order)}"
 
 
 def owner(namespace: str) -> str:

@@ -117,6 +117,27 @@ MODEL_RELEASED: Final = Metric(
 MODEL_WAITS: Final = Metric(
     "daogou_model_waits", "gauge", "1 while the released model cannot be taken into service, else 0"
 )
+SHADOW_LISTS: Final = Metric(
+    "daogou_shadow_lists_total", "counter", "lists of a candidate that is tried, by what became of them", ("outcome",)
+)
+SHADOW_ITEMS: Final = Metric(
+    "daogou_shadow_items_total",
+    "counter",
+    "first items of a candidate's lists: those that the list in service has (shared), and those that could be (places)",
+    ("which",),
+)
+SHADOW_NEXT_ITEMS: Final = Metric(
+    "daogou_shadow_next_items_total",
+    "counter",
+    "items that shoppers turned to next, by whose list had them among its first: both, live, shadow, none",
+    ("among",),
+)
+SHADOW_CPU_SECONDS: Final = Metric(
+    "daogou_shadow_cpu_seconds_total",
+    "counter",
+    "processor time of lists while a candidate is tried: live, shadow",
+    ("model",),
+)
 HTTP_SECONDS: Final = Metric("daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST)
 PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
@@ -159,6 +180,10 @@ METRICS: Final[tuple[Metric, ...]] = (
     ARCHIVE_AWAY,
     MODEL_RELEASED,
     MODEL_WAITS,
+    SHADOW_LISTS,
+    SHADOW_ITEMS,
+    SHADOW_NEXT_ITEMS,
+    SHADOW_CPU_SECONDS,
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,

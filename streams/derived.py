@@ -1,8 +1,9 @@
 """What follows from a row: its values in Feast's online store and the list on its shelf."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from redis.exceptions import RedisError
@@ -36,11 +37,20 @@ class Scoring(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Spent:
+    """Lists that were made, and the processor time that they took."""
+
+    lists: int = 0
+    processor_s: float = 0.0
+
+
 class Derived:
     """Writes feature rows and makes shelves. Without a released model no shelf is made."""
 
     def __init__(self, online: OnlineWriter, shelf_size: int, *, where: str = "Redis") -> None:
         self.scorer: Scoring | None = None
+        self.spent = Spent()
         self._online = online
         self._shelf_size = shelf_size
         self._where = where
@@ -92,7 +102,7 @@ class Derived:
         """
         scorer = self.scorer
         assert scorer is not None, "callers ask whether a model is released"
-        scoring = _Shelving(scorer, self._shelf_size, log, _at(states))
+        scoring = _Shelving(scorer, self._shelf_size, log, _at(states), self.spent)
         asked = list(zip(states, offsets, rows, strict=True))
         try:
             if len(asked) < _IN_THREAD:
@@ -111,9 +121,14 @@ class _Shelving:
     size: int
     log: str
     at_ms: int
+    spent: Spent = field(default_factory=Spent)
+    processor_s: Callable[[], float] = time.thread_time
 
     def made(self, asked: Sequence[tuple[State, int, bytes]]) -> list[bytes]:
+        begin = self.processor_s()
         found = self.scorer.score([state for state, _, _ in asked], self.size, self.at_ms)
+        self.spent.processor_s += self.processor_s() - begin
+        self.spent.lists += len(asked)
         return [
             encode(Shelf(self.scorer.version, self.log, offset, state.newest, candidates, mark_of(row)))
             for (state, offset, row), candidates in zip(asked, found, strict=True)

@@ -26,6 +26,7 @@ from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.hearing import Hearing
 from streams.partition import Claimed, PartitionWrite, RowRef
+from streams.shadow import Shadow
 from streams.statistics import ItemStatistics, Known
 
 
@@ -53,6 +54,7 @@ class Pipeline:
         self.owned: dict[int, Claimed] = {}
         self.log = ""
         self.bad_stop: BadStop | None = None
+        self.shadow: Shadow | None = None
         self.statistics = ItemStatistics(store)
         self._hearing = Hearing(store)
         self._unanswered: _Prepared | None = None
@@ -236,7 +238,10 @@ class Pipeline:
         offsets = [visit.offset for visit in now]
         counts.received = [visit.received for visit in now if visit.received is not None]
         rows = [visit.packed for visit in now]
+        version = self.derived.scorer.version
         shelves = await self.derived.shelves([visit.row.state for visit in now], self.log, offsets, rows)
+        if self.shadow is not None:
+            self.shadow.offer(version, now, shelves)
         made = {visit.ref: shelf for visit, shelf in zip(now, shelves, strict=True) if shelf is not None}
         if len(made) < len(now):
             counts.failed["list"] = len(now) - len(made)

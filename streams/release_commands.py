@@ -105,6 +105,37 @@ def compare(
     Console().print(beside(one, compared))
 
 
+@models_app.command(epilog="Example: daogou models shadow 20261124-053400 --share 0.1")
+def shadow(
+    version: Annotated[
+        str | None, typer.Argument(help="A candidate; without it: what became of the one tried.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Part of the shoppers, always the same ones.")] = 0.1,
+    off: Annotated[bool, typer.Option("--off", help="Try nothing any more.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Try a candidate beside the model in service on live traffic: it makes lists that nobody sees.
+
+    Compared are both first 20 items, their processor time, and how often the item that a shopper turns to next was
+    among them.
+    """
+    from rich.console import Console
+
+    from models.shadow import Order, begin, end
+    from streams.shadow_command import report
+
+    settings = settings_from(data_dir=data_dir)
+    if off and version is not None:
+        raise BadInput("--off takes no version: one candidate is tried at most", path="version", code="not_both")
+    if off:
+        say("the candidate is tried no more" if end(settings.models_dir) else "no candidate was tried")
+    elif version is not None:
+        begin(settings.models_dir, Order(version, share, now_in(settings), _who()))
+        say(f"{version} is tried on {share:.3g} of the shoppers: daogou models shadow tells what becomes of it")
+    else:
+        report(settings, Console())
+
+
 def put_into_service(settings: "Settings", version: str, force: str | None, tested: "Report | None" = None) -> None:
     """Release it behind the gate, and say what it was decided on."""
     from streams.progress import Phases

@@ -24,6 +24,7 @@ from infra.redis import address
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
 from models.release import released
+from models.shadow import shadowed
 from streams.applied import Applied
 from streams.applying import Applying, Around, Pace
 from streams.archive_turns import HOLD as ARCHIVE_HOLD
@@ -48,6 +49,8 @@ from streams.replay.order import note_begun
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
 from streams.rescoring import Rescoring
+from streams.shadow_counts import ShadowCounts
+from streams.shadowing import ShadowFollower, Trials
 from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
 from streams.statistics_merging import reached
@@ -108,6 +111,12 @@ class Parts:
             self._rescoring.sweep,
             measured,
         )
+        self._shadowing = ShadowFollower(
+            self.pipeline,
+            Trials(lambda: shadowed(settings.models_dir), lambda version: _load(settings.models_dir / version)),
+            ShadowCounts(redis, where),
+            measured,
+        )
         self._archiver = archiver_at(
             settings.archive_at,
             Source(logs.bootstrap, logs.events, logs.embedded),
@@ -140,7 +149,7 @@ class Parts:
         stock = stocked, ends_of_items.of
         self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed, stock)
         online = OnlineWriter(redis, feast_project(LIVE))
-        self._teller = Teller(catalogue, producer, settings.partition_count, measured, where)
+        self._teller = Teller(catalogue.news, producer, settings.partition_count, measured, where)
         self._keeper = CatalogueKeeper(
             catalogue,
             online,
@@ -190,7 +199,7 @@ class Parts:
                     partial(next_on_log, logs, CATALOG),
                 ),
                 lambda: self._keeper.reached,
-                lambda: self._teller.blocked,
+                self._teller.blocked,
             ),
         )
         around = Around(
@@ -218,6 +227,7 @@ class Parts:
             self._teller.run(),
             self._firing.run(self._metrics),
             self._releases.run(),
+            self._shadowing.run(),
             self._rescoring.run(),
             self._statistics.run(time.monotonic),
             self._promotion.run(),

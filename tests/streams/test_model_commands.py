@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.redis import connect
 from infra.settings import Settings
 from models.fusion import Weights
 from models.release import artifacts, pointer
+from models.shadow import FILE, shadowed
 from streams.cli import main
+from streams.shadow_counts import Counts, ShadowCounts
 from tests.streams.trained import Shop, made_worse, stock
 
 Daogou = Callable[..., "Told"]
@@ -212,3 +215,55 @@ def test_the_list_names_a_broken_artifact_and_goes_on(daogou: Daogou, shop: Sett
     assert f"{version}  " in told.out
     assert "cannot be read" in told.out
     assert "other  all/ndcg" in told.out
+
+
+def test_a_candidate_is_tried_told_of_and_tried_no_more(daogou: Daogou, shop: Settings, version: str) -> None:
+    worse = made_worse(shop, version, "20261102-123005", BACKWARDS)
+    assert daogou("release", version, "--force", "the first").status == 0
+    assert "no candidate is tried" in daogou("models", "shadow").out
+    told = daogou("models", "shadow", worse, "--share", "0.25")
+    assert told.status == 0, told.err
+    assert f"{worse} is tried on 0.25 of the shoppers" in told.out
+    order = shadowed(shop.models_dir)
+    assert order is not None
+
+    async def counted() -> None:
+        client = await connect(shop.redis, 5000)
+        counts = Counts(lists=10, shared=100, places=200, judged=8, both=2, shadow_alone=2, cpu_s=0.02)
+        await ShadowCounts(client, "Redis").add(order.name, {version: counts})
+        await client.aclose()
+
+    asyncio.run(counted())
+    told = daogou("models", "shadow")
+    for word in (f"beside {version}", "10 made", "0.500", "0.5000, in service 0.2500", "2.00 ms, in service unknown"):
+        assert word in told.out
+    assert daogou("models", "shadow", "--off").status == 0
+    assert shadowed(shop.models_dir) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["20261101-123005"], "in_service"),
+        (["20260101-000000"], "not_found"),
+        (["20261101-123005", "--share", "1.5"], "share_range"),
+        (["20261101-123005", "--share", "nan"], "share_range"),
+        (["20261101-123005", "--off"], "not_both"),
+    ],
+)
+def test_a_candidate_that_cannot_be_tried_is_refused(
+    daogou: Daogou, shop: Settings, version: str, arguments: list[str], code: str
+) -> None:
+    assert version == "20261101-123005"
+    assert daogou("release", version, "--force", "the first").status == 0
+    told = daogou("models", "shadow", *arguments)
+    assert told.status != 0
+    assert f"[{code}]" in told.err
+    assert shadowed(shop.models_dir) is None
+
+
+def test_an_order_that_cannot_be_read_says_what_to_do(daogou: Daogou, shop: Settings) -> None:
+    (shop.models_dir / FILE).write_text("{")
+    assert "[shadow_broken]" in daogou("models", "shadow").err
+    assert daogou("models", "shadow", "--off").status == 0
+    assert daogou("models", "shadow").status == 0
