@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from infra.errors import BadInput, NotFound, Refused
-from streams.terminal import DataDir, instant, say, settings_from
+from streams.terminal import DataDir, instant, say, settings_from, who
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -276,13 +276,12 @@ def _sender(settings: "Settings") -> "Iterator[Send]":
 
 
 def _requeue(settings: "Settings", box: "LetterBox", send: "Send", by: str | None) -> "Requeue":
-    import getpass
     from datetime import UTC, datetime
     from uuid import uuid4
 
     from streams.letters.requeue import Operator, Requeue
 
-    operator = Operator(by or getpass.getuser(), lambda: datetime.now(UTC), uuid4().hex)
+    operator = Operator(who(by), lambda: datetime.now(UTC), uuid4().hex)
     return Requeue(box, send, settings.partition_count, operator)
 
 

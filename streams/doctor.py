@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,23 +16,25 @@ from typing import Final, Literal
 
 from pydantic import SecretStr
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.data_folder import try_out
 from infra.embedded.kafka_broker import EmbeddedKafka
 from infra.embedded.outside import running
 from infra.embedded.redis_server import EmbeddedRedis
-from infra.errors import DaogouError, NotFound
-from infra.kafka_admin import check_topics, partition_counts
+from infra.errors import DaogouError, NotFound, Unavailable
+from infra.kafka_admin import check_topics, log_id, partition_counts
 from infra.redis import address, connect_sync
 from infra.setting_names import unknown
 from infra.settings import Settings, as_text
+from infra.topics import CATALOG
+from streams.topics_told import differing
 
-State = Literal["ok", "hint", "broken"]
+State = Literal["ok", "hint", "warning", "broken"]
 
 _TIMEOUT_S: Final = 5.0
 _LOW_SPACE: Final = 2 * 10**9
-_STYLES: Final = {"ok": "green", "hint": "yellow", "broken": "bold red"}
+_STYLES: Final = {"ok": "green", "hint": "yellow", "warning": "bold yellow", "broken": "bold red"}
 # What each part of the project needs; the first is needed by all.
 _PACKAGES: Final = {
     "every process": (
@@ -52,7 +56,9 @@ _PACKAGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `broken` is needed and does not work, `hint` is worth knowing."""
+    """One thing looked at; `broken` is needed and does not work, `warning` asks for something to be done, `hint` is
+    worth knowing.
+    """
 
     what: str
     state: State
@@ -62,17 +68,31 @@ class Finding:
 def examine(settings: Settings, *, quick: bool) -> bool:
     """Print the findings and the settings; whether everything that is needed works."""
     console = Console(highlight=False)
-    table = Table("", "what", "found", title="Environment", title_justify="left", box=None, pad_edge=False)
-    healthy = True
+    table = _table("", "what", "found", title="Environment")
+    states = Counter[State]()
     for finding in findings(settings, quick=quick):
-        healthy = healthy and finding.state != "broken"
+        states[finding.state] += 1
         table.add_row(f"[{_STYLES[finding.state]}]{finding.state}[/]", finding.what, _plain(finding.said))
     console.print(table)
     console.print()
     console.print(_settings_table(settings))
     console.print()
-    console.print("Everything that is needed works." if healthy else "[bold red]Something that is needed is broken.[/]")
-    return healthy
+    console.print(_verdict(states))
+    return not states["broken"]
+
+
+def _verdict(states: Counter[State]) -> str:
+    if states["broken"]:
+        return "[bold red]Something that is needed is broken.[/]"
+    many = states["warning"]
+    warned = f"; {many} {'warning' if many == 1 else 'warnings'} above" if many else ""
+    return f"Everything that is needed works{warned}."
+
+
+def _table(*headings: str, title: str) -> Table:
+    """A table that cuts nothing: what is longer than its column goes on in the next line."""
+    columns = [Column(heading, overflow="fold") for heading in headings]
+    return Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
 
 
 def findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
@@ -88,7 +108,27 @@ def findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     found = running(settings)
     yield from _kafka(settings, found)
     yield from _redis(settings, found)
+    if found is not None or settings.redis.get_secret_value():
+        yield from _shop(found or settings)
     yield _java()
+
+
+def _shop(settings: Settings) -> Iterator[Finding]:
+    """What the shop says of itself; Redis, Kafka and archive that are away were told before."""
+    from streams.shop_state import catalogue_lacks, pause_now  # the pipeline comes in with it
+
+    with suppress(Unavailable):
+        pause = pause_now(settings)
+        if pause is not None:
+            said = f"paused {pause.told}: nothing is applied, fired or promoted; go on: daogou streams resume"
+            yield Finding("workers", "warning", said)
+    try:
+        log = log_id(settings.brokers, CATALOG, settings.embedded_log) if settings.kafka else None
+        lacking = catalogue_lacks(settings, log)
+    except (DaogouError, OSError):
+        return
+    if lacking:
+        yield Finding("catalogue", "warning", lacking)
 
 
 def _machine() -> Iterator[Finding]:
@@ -170,7 +210,12 @@ def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:
         count = len(partition_counts(bootstrap, _TIMEOUT_S))
         yield Finding("Kafka", "ok", f"{bootstrap}{kind}, {count} topics")
         check_topics(bootstrap, settings.partition_count, _TIMEOUT_S)
-        yield Finding("topics", "ok", f"all there, {settings.partition_count} partitions each")
+        differs = 0 if (found or settings).embedded_kafka else len(differing(found or settings))
+        if differs:
+            said = f"{differs} {'thing differs' if differs == 1 else 'things differ'} from what is wanted"
+            yield Finding("topics", "warning", f"{said}: `daogou topics check` says what, and what to do")
+        else:
+            yield Finding("topics", "ok", f"all there, {settings.partition_count} partitions each")
     except NotFound as error:
         yield Finding("topics", "hint", f"{error.message} (daogou up and daogou worker make them, too)")
     except DaogouError as error:
@@ -199,8 +244,12 @@ def _redis_answers(url: SecretStr) -> Iterator[Finding]:
     if about["aof_enabled"]:
         yield Finding("Redis keeps", "ok", "append-only file: at most a second is lost, and read again from Kafka")
     else:
-        advice = "no append-only file: after a crash all is read again from the log; set `appendonly yes`"
-        yield Finding("Redis keeps", "hint", advice)
+        advice = (
+            "no append-only file: a crash loses all that is in it. The log brings back what Kafka still keeps; loads "
+            "with --direct, and what is older, come back only by `daogou catalogue rebuild`, and by `daogou replay run "
+            "--source archive` and `promote`. Set `appendonly yes`"
+        )
+        yield Finding("Redis keeps", "warning", advice)
     if about["maxmemory"] and about["maxmemory_policy"] != "noeviction":
         said = f"maxmemory-policy {about['maxmemory_policy']} drops shopper rows; set noeviction"
         yield Finding("Redis keeps", "broken", said)
@@ -224,7 +273,7 @@ def _tried(what: str, said: str, start: Callable[[], str], stop: Callable[[], No
 
 
 def _settings_table(settings: Settings) -> Table:
-    table = Table(*("setting", "value", "meaning"), title="Settings", title_justify="left", box=None, pad_edge=False)
+    table = _table("setting", "value", "meaning", title="Settings")
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         secret = "SecretStr" in str(field.annotation)

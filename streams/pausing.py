@@ -8,6 +8,7 @@ One key in Redis says so, outside of namespaces: it outlives workers, and a repl
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
@@ -42,6 +43,12 @@ class Pause(msgspec.Struct, frozen=True):
     since_ms: int
     by: str
     why: str = ""
+
+    @property
+    def told(self) -> str:
+        """Since when, by whom and why, in words."""
+        why = f": {self.why}" if self.why else ""
+        return f"since {datetime.fromtimestamp(self.since_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ} by {self.by}{why}"
 
     @property
     def command_id(self) -> str:

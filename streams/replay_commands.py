@@ -105,6 +105,7 @@ def replay_promote(name: Name, timeout: Timeout = 600, force: Force = False, dat
     from streams.progress import Phases
     from streams.replay.asking import promote
 
+    sigterm_as_ctrl_c()
     with _outside(data_dir) as settings, Phases() as phases:
         promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file), force=force)
     say(f"live: {name}. Offline features follow from the archive: daogou features build")
@@ -117,6 +118,7 @@ def replay_rollback(timeout: Timeout = 600, force: Force = False, data_dir: Data
     from streams.progress import Phases
     from streams.replay.asking import rollback
 
+    sigterm_as_ctrl_c()
     with _outside(data_dir) as settings, Phases() as phases:
         names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file), force=force)
     say(f"live: {', '.join(names)}")

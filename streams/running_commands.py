@@ -1,11 +1,10 @@
 """The commands for running workers: pause, resume, status. Each imports what it needs itself."""
 
-import os
 from typing import Annotated
 
 import typer
 
-from streams.terminal import DataDir, say, settings_from
+from streams.terminal import DataDir, say, settings_from, who
 
 streams_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,7 +28,7 @@ def streams_pause(
     from streams.pause_asking import pause
 
     with Outside(settings_from(data_dir=data_dir)) as settings:
-        pause(settings, by or _user(), why, timeout, clock_from(settings.clock_shift_file), say)
+        pause(settings, who(by), why, timeout, clock_from(settings.clock_shift_file), say)
 
 
 @streams_app.command("resume", epilog="Example: daogou streams resume")
@@ -40,7 +39,7 @@ def streams_resume(by: By = "", data_dir: DataDir = None) -> None:
     from streams.pause_asking import resume
 
     with Outside(settings_from(data_dir=data_dir)) as settings:
-        resume(settings, by or _user(), clock_from(settings.clock_shift_file), say)
+        resume(settings, who(by), clock_from(settings.clock_shift_file), say)
 
 
 @streams_app.command("status", epilog="Example: daogou streams status")
@@ -51,7 +50,3 @@ def streams_status(data_dir: DataDir = None) -> None:
 
     with Outside(settings_from(data_dir=data_dir)) as settings:
         status(settings, say)
-
-
-def _user() -> str:
-    return os.environ.get("USER") or f"uid {os.getuid()}"

@@ -54,6 +54,16 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def who(by: str | None) -> str:
+    """Who asks, for the record: as given, or the account that this runs under, by its name or its number."""
+    import getpass
+
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def sigterm_as_ctrl_c() -> None:
     """Let both signals unwind this process in the same way."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

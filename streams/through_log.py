@@ -27,6 +27,7 @@ from infra.topics import CATALOG, EVENTS
 from streams.commit import PartitionStore
 from streams.interruption import step_done
 from streams.patience import patiently
+from streams.pausing import Pause, Pauses
 from streams.progress import Phases
 
 _CHUNK_RECORDS: Final = 500
@@ -36,6 +37,12 @@ _SILENT_S: Final = 5.0
 _BEFORE_BYTES: Final = 1000  # what a record weighs that lay on the log before we came: not known, guessed
 
 Applied = Callable[[], Awaitable[Mapping[int, int]]]
+Paused = Callable[[], Awaitable[Pause | None]]
+
+
+async def nobody() -> Pause | None:
+    """Nobody has asked for a pause."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,11 @@ class Gate:
     not wait for the worker does not want to be held back.
     """
 
-    def __init__(self, topic: str, bound: Ahead | None, applied: Applied, phases: Phases) -> None:
+    def __init__(
+        self, topic: str, bound: Ahead | None, applied: Applied, phases: Phases, pause: Paused = nobody
+    ) -> None:
+        """`pause` tells of the pause in force, which is why nothing moves."""
+        self._pause = pause
         self._topic = topic
         self._bound = bound
         self._applied = applied
@@ -102,14 +113,19 @@ class Gate:
                 advance(before - self.waiting)
                 moved_at, silent = now, _SILENT_S
             elif now - moved_at > silent:
-                self._phases.say(
-                    f"nothing consumes {self._topic} for {now - moved_at:.0f} s; start `daogou worker` "
-                    f"({self.waiting:,} records wait for it)"
-                )
+                await self._say_why(now - moved_at)
                 silent += 6 * _SILENT_S
             if not enough():
                 await step_done()
                 await asyncio.sleep(_POLL_S)
+
+    async def _say_why(self, silent_s: float) -> None:
+        pause = await patiently("asking whether the workers are paused", self._pause)
+        if pause is not None:
+            why = f"the workers are paused {pause.told}; they go on with `daogou streams resume`"
+        else:
+            why = f"nothing consumes {self._topic} for {silent_s:.0f} s; start `daogou worker`"
+        self._phases.say(f"{why} ({self.waiting:,} records wait for it)")
 
     async def _look(self) -> None:
         for partition, offset in (await patiently("asking how far the worker is", self._applied)).items():
@@ -127,6 +143,7 @@ class ThroughLog:
         self._partitions = settings.partition_count
         self._store = PartitionStore(redis, where=address(settings.redis))
         self._items = CatalogStore(redis)
+        self._pauses = Pauses(redis, self._store.where)
         self._phases = phases
         self._producer = Producer(settings.brokers, embedded=settings.embedded_kafka, timeout_ms=30_000)
 
@@ -184,7 +201,7 @@ class ThroughLog:
         """A gate that knows what lay on the log before."""
         bootstrap = self._settings.brokers
         log = await asyncio.to_thread(log_id, bootstrap, topic, self._settings.embedded_log)
-        gate = Gate(topic, bound, lambda: positions(log), self._phases)
+        gate = Gate(topic, bound, lambda: positions(log), self._phases, self._pauses.now)
         if bound is None:
             return gate
         applied = await positions(log)

@@ -38,13 +38,13 @@ def checked(settings: Settings, say: Callable[[str], None], *, fix: bool) -> boo
         for line in listed(settings):
             say(f"ok     {line}")
         return True
-    before = _differing(settings)
+    before = differing(settings)
     if fix:
         mend(settings.brokers, before)
         for one in before:
             if one.safe:
                 say(f"set    {one.topic}: {one.name} {one.found} → {one.wanted}")
-        before = _differing(settings)
+        before = differing(settings)
     check_topics(settings.brokers, settings.partition_count)  # those that are missing
     there = look(settings.brokers)
     for found in there:
@@ -54,7 +54,12 @@ def checked(settings: Settings, say: Callable[[str], None], *, fix: bool) -> boo
     return not before
 
 
-def _differing(settings: Settings) -> list[Difference]:
+def differing(settings: Settings) -> list[Difference]:
+    """Where the topics that are there are otherwise than wanted.
+
+    Raises:
+        KafkaAway, Refused.
+    """
     count, replication = settings.partition_count, settings.replication
     return [one for found in look(settings.brokers) for one in differences(found, _topic(found), count, replication)]
 

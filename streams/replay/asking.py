@@ -21,6 +21,7 @@ from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from infra.topics import COMMANDS, EVENTS
 from streams.holds import Hold
+from streams.pausing import Pauses
 from streams.progress import Phases
 from streams.replay.lacking import refuse_lacking
 from streams.replay.live import served, served_before
@@ -127,6 +128,7 @@ class Asking:
         self._clock = clock
         self._where = address(settings.redis)
         self._wishes = Wishes(redis, self._where)
+        self._pauses = Pauses(redis, self._where)
 
     async def ask(self, command: str, wanted: Mapping[int, str], within_s: float, force: bool = False) -> None:
         """Ask for these namespaces, by partition.
@@ -162,6 +164,10 @@ class Asking:
             except Refused as error:
                 await self._note(producer, msgspec.structs.replace(asked, state="not done", why=error.message))
                 raise
+            except asyncio.CancelledError:
+                self._phases.say("given up: partitions that are not served from it yet will not be; ask again for them")
+                await self._note(producer, msgspec.structs.replace(asked, state="not done", why="interrupted"))
+                raise
             await self._note(producer, msgspec.structs.replace(asked, state="done"))
         finally:
             await asyncio.to_thread(producer.close)
@@ -170,6 +176,12 @@ class Asking:
         await self._put(wishes)
         done = 0
         try:
+            pause = await self._pauses.now()
+            if pause is not None:
+                self._phases.say(
+                    f"the workers are paused {pause.told}: nothing is promoted before `daogou streams resume`, which "
+                    f"this command waits for, {within_s:.0f} s at most"
+                )
             with self._phases.phase("promoted", len(wishes), "partitions") as advance:
                 async with asyncio.timeout(within_s):
                     while done < len(wishes):
@@ -179,9 +191,11 @@ class Asking:
                         advance(done - before)
                         await self._refuse_with_reason(wishes)
         except TimeoutError:
+            pause = await self._pauses.now()
+            paused = "" if pause is None else f" (the workers are paused {pause.told}: daogou streams resume)"
             raise Refused(
-                f"{done} of {len(wishes)} partitions are served from it after {within_s:.0f} s; the others are given "
-                "up: ask again to complete it, or roll back",
+                f"{done} of {len(wishes)} partitions are served from it after {within_s:.0f} s{paused}; the others are "
+                "given up: ask again to complete it, or roll back",
                 code="not_in_time",
             ) from None
         finally:

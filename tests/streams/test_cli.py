@@ -7,13 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
+from features.catalog import FacetRecord
+from features.catalog_archive import CatalogArchive, Facet
 from infra.embedded.redis_server import free_port
+from infra.keys import paused
 from infra.settings import Settings
 from streams.doctor import findings
 from streams.one_shop import OneShop
+from streams.pausing import Pause
 
 WITHIN_S = 60.0
 
@@ -181,6 +187,32 @@ def test_doctor_finds_a_sound_environment(settings: Settings) -> None:
     said = {one.what: one.said for one in found}
     assert "8 partitions" in said["topics"]
     assert "append-only" in said["Redis keeps"]
+
+
+def test_doctor_says_that_the_shop_is_paused_and_what_its_catalogue_lacks(settings: Settings, empty: Redis) -> None:
+    def warned() -> dict[str, str]:
+        return {one.what: one.said for one in findings(settings, quick=True) if one.state == "warning"}
+
+    assert warned() == {}
+    empty.set(paused(), msgspec.json.encode(Pause(0, "ann", "a new index")))
+    archive = CatalogArchive(settings.archive_at)
+    archive.write([Facet(1, "load-x", 3, 0, FacetRecord(tenant="default", item_id="tea"))])
+    found = warned()
+    assert found["workers"].startswith("paused since 1970-01-01T00:00:00Z by ann: a new index: nothing is applied")
+    assert "daogou streams resume" in found["workers"]
+    assert found["catalogue"].startswith("Redis lacks what the archive holds (load-x): ")
+    assert "daogou catalogue rebuild" in found["catalogue"]
+
+
+def test_doctor_says_what_a_redis_without_an_append_only_file_costs(settings: Settings, empty: Redis) -> None:
+    empty.config_set("appendonly", "no")
+    try:
+        found = [one for one in findings(settings, quick=True) if one.what == "Redis keeps"]
+    finally:
+        empty.config_set("appendonly", "yes")
+    assert found[0].state == "warning"
+    assert "daogou catalogue rebuild" in found[0].said
+    assert "daogou replay run --source archive" in found[0].said
 
 
 def test_doctor_names_what_is_broken(settings: Settings) -> None:

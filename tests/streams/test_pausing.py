@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from features.catalog_store import CatalogStore
 from features.events import to_ms
 from infra.clock import ManualClock
-from infra.kafka import Follower, Producer
+from infra.embedded.redis_server import free_port
+from infra.errors import KafkaAway
+from infra.kafka import Follower, Outgoing, Producer
 from infra.kafka_admin import start_offsets
 from infra.keys import LIVE
 from infra.metrics import Metrics
 from infra.settings import Settings
-from infra.topics import COMMANDS
+from infra.topics import CATALOG, COMMANDS
 from streams import pause_asking
 from streams.draining import Drainer
 from streams.holds import Hold
@@ -126,9 +128,45 @@ def test_it_is_written_down_once_however_often_it_is_asked(broker: str, empty: o
     pause_asking.resume(here, "bob", clock, said.append)
     told = commands(here, begin)
     ids = [one.command_id for one in told]
-    assert sorted(one.command for one in told) == ["pause", "pause", "resume"]
+    assert sorted(one.command for one in told) == ["pause", "pause", "pause", "resume"]
     assert len(set(ids)) == 2
     assert {one.by for one in told if one.command == "pause"} == {"ann"}
     assert said[1] == "paused already since 1970-01-01T00:00:05Z by ann: a reason"
     assert said[-2] == "resumed; it was paused since 1970-01-01T00:00:05Z by ann: a reason"
     assert said[-1] == "not paused"
+
+
+def test_a_second_reason_is_told_to_be_left(broker: str, empty: object, settings: Settings) -> None:
+    here, clock, said = settings.model_copy(update={"kafka": broker}), ManualClock(5_000), list[str]()
+    pause_asking.pause(here, "ann", "a reason", 5.0, clock, said.append)
+    pause_asking.pause(here, "ann", "another", 5.0, ManualClock(6_000), said.append)
+    assert said[1] == (
+        "paused already since 1970-01-01T00:00:05Z by ann: a reason; that reason stays: resume first to give "
+        "another one"
+    )
+
+
+def test_with_kafka_away_the_pause_holds_and_is_written_down_by_the_resume(
+    broker: str, empty: object, settings: Settings
+) -> None:
+    clock, said = ManualClock(5_000), list[str]()
+    here = settings.model_copy(update={"kafka": broker})
+    away = settings.model_copy(update={"kafka": f"127.0.0.1:{free_port()}"})
+    begin = start_offsets(broker, COMMANDS)
+    pause_asking.pause(away, "ann", "", 5.0, clock, said.append)
+    assert said[0].startswith("paused; the command could not be written on the log yet (Kafka at 127.0.0.1:")
+    assert said[1] == "paused   0 workers stand still; go on: daogou streams resume"
+    with pytest.raises(KafkaAway, match=r"^still paused since 1970-01-01T00:00:05Z by ann: Kafka at "):
+        pause_asking.resume(away, "ann", clock, said.append)
+    pause_asking.resume(here, "ann", clock, said.append)
+    assert sorted(one.command for one in commands(here, begin)) == ["pause", "resume"]
+
+
+async def test_what_waits_of_the_catalogue_is_counted_too(broker: str, empty: object, settings: Settings) -> None:
+    here, said = settings.model_copy(update={"kafka": broker}), list[str]()
+    producer = Producer(broker, embedded=True)
+    await producer.start()
+    await producer.send_many([Outgoing(CATALOG, 3, "default/tea/stock", b"{}"), Outgoing(CATALOG, 3, "k", b"{}")])
+    await asyncio.to_thread(producer.close)
+    await asyncio.to_thread(pause_asking.status, here, said.append)
+    assert said[-1] == "behind   0 events, 2 records of the catalogue"

@@ -9,6 +9,7 @@ from rich.console import Console
 from infra.errors import RedisAway
 from infra.kafka import Outgoing
 from infra.topics import EVENTS
+from streams.pausing import Pause
 from streams.progress import Phases
 from streams.through_log import Ahead, Gate, chunks
 
@@ -96,3 +97,23 @@ def test_a_chunk_is_few_records_or_few_bytes() -> None:
     assert [len(chunk) for chunk in chunks([small] * 1100)] == [500, 500, 100]
     assert [len(chunk) for chunk in chunks([large] * 5)] == [2, 2, 1]
     assert list(chunks([])) == []
+
+
+async def test_a_paused_worker_is_named_with_the_way_to_go_on() -> None:
+    async def pause() -> Pause:
+        return Pause(0, "ann", "a new index")
+
+    consumer, told, now = Consumer(), StringIO(), iter(range(0, 10_000, 6))
+    phases = Phases(Console(file=told), monotonic=lambda: float(next(now)))
+    gate = Gate(EVENTS, Ahead(1, 1000), consumer.positions, phases, pause)
+    gate.note(0, 0, 10)
+    gate.note(1, 0, 10)
+    waiting = asyncio.ensure_future(gate.room())
+    while not told.getvalue():
+        await asyncio.sleep(0)
+    consumer.applied = {0: 0, 1: 0}
+    await waiting
+    assert told.getvalue().startswith(
+        "the workers are paused since 1970-01-01T00:00:00Z by ann: a new index; they go on with `daogou streams "
+        "resume` (2 records wait for it)"
+    )

@@ -17,6 +17,7 @@ from infra.settings import Settings
 from infra.topics import COMMANDS
 from streams.holds import Hold
 from streams.interruption import step_done
+from streams.pausing import Pause, Pauses
 from streams.progress import Phases
 from streams.replay.asking import PROMOTE, ROLLBACK, Asking, promote, rollback
 from streams.replay.command import ReplayRequest, replay_with
@@ -100,6 +101,26 @@ async def test_what_nobody_carries_out_is_given_up(own: Settings, redis: Redis) 
         await asking.ask(PROMOTE, dict.fromkeys(ALL, "again"), 0.05)
     assert error.value.reason == "not_in_time"
     shop = RunningShop(own, redis, own.kafka)
+    assert await shop.wishes.of(ALL) == {}
+    assert [one["state"] for one in await asked(own)] == ["asked", "not done"]
+
+
+async def test_paused_workers_are_told_and_an_interrupted_promotion_says_that_it_is_given_up(
+    own: Settings, redis: Redis
+) -> None:
+    await Hold(redis, "live", "w", alone=False).take()
+    await Pauses(redis, "Redis").begin(Pause(0, "ann"))
+    shop, said = RunningShop(own, redis, own.kafka), StringIO()
+    asking = Asking(own, redis, Phases(Console(file=said)), CLOCK)
+    task = asyncio.create_task(asking.ask(PROMOTE, dict.fromkeys(ALL, "again"), 60))
+    while not said.getvalue():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    first, last = [line for line in said.getvalue().splitlines() if not line.startswith("promoted")]
+    assert first.startswith("the workers are paused since 1970-01-01T00:00:00Z by ann: nothing is promoted before `dao")
+    assert last == "given up: partitions that are not served from it yet will not be; ask again for them"
     assert await shop.wishes.of(ALL) == {}
     assert [one["state"] for one in await asked(own)] == ["asked", "not done"]
 
