@@ -33,8 +33,8 @@ class Choice(msgspec.Struct, frozen=True):
 class Tables:
     """What one prefix gives, each made when it is first asked for."""
 
-    def __init__(self, before: Interactions) -> None:
-        self.before = before
+    def __init__(self, before: Interactions, max_pairs: int = MAX_PAIRS) -> None:
+        self.before, self._max_pairs = before, max_pairs
         self._made: dict[str, Any] = {}
 
     @cached_property
@@ -42,7 +42,7 @@ class Tables:
         """Of the item-to-item tables that can be made."""
         many = np.bincount(self.before.shopper, minlength=1).astype(np.int64)
         pairs = min(int((many**2).sum()), len(self.before.items) ** 2)
-        return ("near",) if pairs > MAX_PAIRS else ("near", "regressed-100", "regressed-30", "regressed-300")
+        return ("near",) if pairs > self._max_pairs else ("near", "regressed-100", "regressed-30", "regressed-300")
 
     def table(self, name: str) -> Any:
         """CSR [items, items], at most 50 entries in a row."""

@@ -225,13 +225,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--beside", choices=("all", "moment"), default="all", help="which baselines are fitted")
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args(words)
+    return parser.parse_args(words, argparse.Namespace(words=words))
 
 
 def main(words: Sequence[str]) -> int:
     """0 where every bar is reached."""
     asked = arguments(words)
-    asked.words = words
     torch.set_num_threads(asked.threads)
     return 1 if run(data_of(asked), asked, Console(width=110)) else 0
 

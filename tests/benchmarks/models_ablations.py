@@ -8,7 +8,7 @@ shoppers.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,7 +187,7 @@ def whole(data: DataSet, folder: Path, said: Said) -> Made:
     return Made(fitted, choice, weights)
 
 
-def run(data: DataSet, folder: Path, lines: Path, said: Said) -> None:
+def run(data: DataSet, folder: Path, lines: Path, said: Said, techniques: Mapping[str, Fit]) -> None:
     """All rows that the file does not have yet."""
     done = {one.without: one for one in _read(lines)}
     made = whole(data, folder, said)
@@ -197,7 +197,7 @@ def run(data: DataSet, folder: Path, lines: Path, said: Said) -> None:
         np.save(base_file, _ndcg(base[-1]))
         _append(lines, WHOLE, base, _ndcg(base[-1]), data.options.seed)
     reference = np.load(base_file)
-    for name, fit in TECHNIQUES.items():
+    for name, fit in techniques.items():
         if name not in done:
             _append(lines, name, tested(data, fit(data, made, said), [], said), reference, data.options.seed)
 
@@ -251,7 +251,7 @@ def main(words: Sequence[str]) -> int:
     options = replace(data.options, seed=asked.seed, epochs=asked.epochs or data.options.epochs)
     asked.work.mkdir(parents=True, exist_ok=True)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    run(replace(data, options=options), asked.work, asked.out, Said())
+    run(replace(data, options=options), asked.work, asked.out, Said(), TECHNIQUES)
     return 0
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from models import sources
 from models.interactions import Interactions
 from models.sources import HALF_LIVES_DAYS, RECENCIES, Choice, Tables, chosen_on
 from models.splits import Split, temporal
@@ -53,11 +52,10 @@ def test_nobody_to_ask_leaves_what_is_usual() -> None:
     assert chosen(split_of(some, 40)) == Choice("near", RECENCIES[0], HALF_LIVES_DAYS[0])
 
 
-def test_a_shop_with_too_many_pairs_is_not_regressed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shop_with_too_many_pairs_is_not_regressed() -> None:
     some = chains()
     assert len(Tables(some).names) > 1
-    monkeypatch.setattr(sources, "MAX_PAIRS", 100)
-    assert Tables(some).names == ("near",)
+    assert Tables(some, max_pairs=100).names == ("near",)
 
 
 def test_tables_are_packed_best_first() -> None:
