@@ -30,7 +30,11 @@ _GAPS_MS: Final = np.array(
     dtype=np.int64,
 )
 _GAPS: Final = len(_GAPS_MS) + 1  # 0 is less than nothing: of what stands first
-_MASKED: Final = -1e9
+_PLACES: Final = torch.arange(MAX_INTERACTIONS + 1)
+_APART: Final = (_PLACES[:, None] - _PLACES).clamp(0)
+"""How far back each position is from each, 0 for later ones."""
+_LATER: Final = torch.full(_APART.shape, -1e9).triu(1)
+"""What hides later positions when it is added."""
 
 
 class Histories(NamedTuple):
@@ -80,7 +84,7 @@ class _Block(nn.Module):
         query = self.query(self.before(asking)).view(batch, length, HEADS, width // HEADS).transpose(1, 2)
         key_value = self.key_value(self.before(x)).view(batch, length, 2, HEADS, width // HEADS)
         key, value = key_value.permute(2, 0, 3, 1, 4)
-        bias = (self.far[:, _apart(length)] + heard).expand(batch, -1, -1, -1)
+        bias = (self.far[:, _APART[:length, :length]] + heard).expand(batch, -1, -1, -1)
         told = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self._through(asking, told.transpose(1, 2).reshape(x.shape))
 
@@ -96,9 +100,8 @@ class _Block(nn.Module):
         keys, values = self.key_value.weight.view(2, HEADS, each, width)
         query = self.query(self.before(asking)).view(batch, HEADS, each).transpose(0, 1) @ keys
         match = query.transpose(0, 1) @ normed.transpose(1, 2) / each**0.5
-        apart = at[:, None] - torch.arange(length)
-        match = match + self.far.T[apart.clamp(0)].transpose(1, 2) + heard
-        told = torch.softmax(match.masked_fill((apart < 0)[:, None], _MASKED), 2) @ normed
+        match = match + self.far[:, _APART[at, :length]].transpose(0, 1) + heard + _LATER[at, None, :length]
+        told = torch.softmax(match, 2) @ normed
         told = (told.transpose(0, 1) @ values.transpose(1, 2)).transpose(0, 1)
         return self._through(asking, told.reshape(batch, width) + self.key_value.bias[width:])
 
@@ -145,15 +148,18 @@ class UserTower(nn.Module):
         rows, count = torch.arange(len(vectors)), torch.from_numpy(shoppers.length)
         entered, x = self._entered(vectors, shoppers)
         x = self._before_last(x)
-        bins = torch.from_numpy(np.pad(_bins(shoppers.ages), ((0, 0), (1, 0))))
+        bins = np.zeros((len(vectors), x.shape[1]), np.int64)
+        bins[:, 1:] = _bins(shoppers.ages)
+        ago = torch.from_numpy(bins)
         asking = x[rows, count] + self.facts(torch.from_numpy(shoppers.facts))
-        read = self.leave(self.blocks[-1].last(x, asking, count, self.ago[bins].transpose(1, 2)))  # type: ignore[operator]
+        read = self.leave(self.blocks[-1].last(x, asking, count, self.ago[ago].transpose(1, 2)))  # type: ignore[operator]
         # The bias of `copy_key` is the same for all items, and says nothing.
         asked = self.copy_query(read) @ self.copy_key.weight
         match = (entered @ asked[..., None])[..., 0] / self.width**0.5
-        apart = count[:, None] - 1 - torch.arange(vectors.shape[1])
-        match = match + self.copy_far[apart.clamp(0)] + self.copy_ago[bins[:, 1:]]
-        share = torch.softmax(match.masked_fill(apart < 0, _MASKED), 1) * (count > 0)[:, None]
+        # Position p stands behind p items: item j is the (p - 1 - j)th before it.
+        places = slice(1, x.shape[1])
+        match = match + self.copy_far[_APART[count, places]] + self.copy_ago[ago[:, 1:]] + _LATER[count, places]
+        share = torch.softmax(match, 1) * (count > 0)[:, None]
         copied = functional.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)
         return torch.cat([self.head(read) + copied, self.popular(read)], 1)
 
@@ -167,27 +173,27 @@ class UserTower(nn.Module):
         x = self._before_last(x)
         length = x.shape[1]
         bins = torch.from_numpy(_all_bins(shoppers.ages))
-        later = _later(length)
+        later = _LATER[:length, :length]
         heard = self.ago[bins].permute(0, 3, 1, 2) + later
         read = self.leave(self.blocks[-1](x, x + self.facts(facts), heard))
         asked = self.copy_query(read) @ self.copy_key.weight
         match = asked @ entered.transpose(1, 2) / self.width**0.5
-        # Position p stands behind p items: item j is the (p - 1 - j)th before it.
-        match = match + (self.copy_far[_apart(length)[:, 1:]] + self.copy_ago[bins[:, :, 1:]]) + later[:, 1:]
+        match = match + (self.copy_far[_APART[:length, 1:length]] + self.copy_ago[bins[:, :, 1:]]) + later[:, 1:]
         some = (torch.arange(length) > 0)[:, None]
         copied = functional.softplus(self.copy_gate(read)) * ((torch.softmax(match, 2) * some) @ vectors)
         return torch.cat([self.head(read) + copied, self.popular(read)], 2)
 
     def _entered(self, vectors: Tensor, shoppers: Histories) -> tuple[Tensor, Tensor]:
         """The interactions, and the same behind what stands before all of them."""
-        since = np.pad(shoppers.ages[:, :-1] - shoppers.ages[:, 1:], ((0, 0), (1, 0)), constant_values=-1)
+        since = np.full(shoppers.ages.shape, -1)
+        since[:, 1:] = shoppers.ages[:, :-1] - shoppers.ages[:, 1:]
         entered = self.enter(vectors) + self.kind(torch.from_numpy(shoppers.kinds))
-        entered = entered + self.gap(torch.from_numpy(_bins(since[:, : vectors.shape[1]])))
+        entered = entered + self.gap(torch.from_numpy(_bins(since)))
         return entered, torch.cat([self.start.expand(len(vectors), 1, self.width), entered], 1)
 
     def _before_last(self, x: Tensor) -> Tensor:
         for block in self.blocks[:-1]:
-            x = block(x, x, _later(x.shape[1]))
+            x = block(x, x, _LATER[: x.shape[1], : x.shape[1]])
         return x
 
 
@@ -200,14 +206,3 @@ def _all_bins(ages: Ints) -> Ints:
     out = np.zeros((len(ages), ages.shape[1] + 1, ages.shape[1] + 1), np.int64)
     out[:, 1:, 1:] = _bins(ages[:, None, :] - ages[:, :, None])
     return out
-
-
-def _apart(length: int) -> Tensor:
-    """[length, length]: how far back each position is from each, 0 for later ones."""
-    places = torch.arange(length)
-    return (places[:, None] - places).clamp(0)
-
-
-def _later(length: int) -> Tensor:
-    """[length, length]: what hides later positions when it is added."""
-    return torch.full((length, length), _MASKED).triu(1)
