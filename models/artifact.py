@@ -9,16 +9,19 @@ neighbour_scores.npy     float32 [items, 50]
 candidates.npy           int32 [candidates]: the items that lists are made of
 user_tower.npz           the user tower's parameters by name
 card.md                  the model card
+cold.npz                 what vectors of items without a history are made of (`models.cold`); older artifacts lack it
+lexical.npz              the text encoder, where it is one that was fitted on the catalogue
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -170,6 +173,7 @@ def write(
     tower: Mapping[str, Any],
     ids: list[str],
     texts: Mapping[str, str] | None = None,
+    files: Mapping[str, Callable[[Path], None]] = MappingProxyType({}),
 ) -> Path:
     """Write an artifact below `folder`, under its version; it appears whole or not at all.
 
@@ -182,6 +186,7 @@ def write(
         tower: the user tower's parameters.
         ids: item ids.
         texts: further files by name: the card.
+        files: further files by name, each with what writes it.
 
     Returns:
         The directory, named as the version.
@@ -198,6 +203,8 @@ def write(
         (work / "items.json").write_bytes(msgspec.json.encode(ids))
         for name, text in (texts or {}).items():
             (work / name).write_text(text, encoding="utf-8")
+        for name, save in files.items():
+            save(work / name)
         sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
         full = msgspec.structs.replace(manifest, version=final.name, checksums=sums)
         (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))

@@ -1,6 +1,6 @@
 """What the item tower is told of each item, beside its id: category, brand, price bin, text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ _LOG_PRICES: Final = np.linspace(0.1, 6.0, PRICE_BINS - 1)
 
 @dataclass(frozen=True, slots=True)
 class ItemFeatures:
-    """Rows are items. `text` is whitened; categories and brands count from 0, 0 is none."""
+    """Rows are items. `text` is whitened; categories and brands count from 0, 0 is none, the others are named."""
 
     category: Ints
     brand: Ints
@@ -23,15 +23,35 @@ class ItemFeatures:
     text: Floats
     categories: int
     brands: int
+    category_names: tuple[str, ...] = ()
+    brand_names: tuple[str, ...] = ()
 
 
 def features_of(items: Sequence[Item], text: Floats) -> ItemFeatures:
     """The features of items, whose text vectors are given: [items, 64]."""
-    contents = [item.content for item in items]
-    category, categories = _numbered([content.category if content else None for content in contents])
-    brand, brands = _numbered([_maker(item) for item in items])
-    prices = np.array([float(item.price.price) if item.price else 0.0 for item in items])
-    return ItemFeatures(category, brand, np.digitize(np.log1p(prices), _LOG_PRICES), text, categories, brands)
+    categories, brands = names_of(items)
+    return described(items, text, categories, brands)
+
+
+def described(
+    items: Sequence[Item], text: Floats, categories: tuple[str, ...], brands: tuple[str, ...]
+) -> ItemFeatures:
+    """As `features_of`, with the names given: a category or brand that is not among them is none."""
+    return ItemFeatures(
+        _numbered([_category(item) for item in items], categories),
+        _numbered([_maker(item) for item in items], brands),
+        np.digitize(np.log1p([float(item.price.price) if item.price else 0.0 for item in items]), _LOG_PRICES),
+        text,
+        len(categories) + 1,
+        len(brands) + 1,
+        categories,
+        brands,
+    )
+
+
+def names_of(items: Sequence[Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The categories and the brands of items, sorted."""
+    return _sorted(map(_category, items)), _sorted(map(_maker, items))
 
 
 def text_of(item: Item) -> str:
@@ -44,6 +64,10 @@ def text_of(item: Item) -> str:
     return ". ".join(dict.fromkeys(part for part in parts if part))
 
 
+def _category(item: Item) -> str | None:
+    return item.content.category if item.content else None
+
+
 def _maker(item: Item) -> str | None:
     content = item.content
     if content is None:
@@ -51,8 +75,10 @@ def _maker(item: Item) -> str | None:
     return content.attributes.get("manufacturer_id") or content.brand
 
 
-def _numbered(names: Sequence[str | None]) -> tuple[Ints, int]:
-    numbers: Mapping[str, int] = {
-        name: at for at, name in enumerate(sorted({name for name in names if name is not None}), 1)
-    }
-    return np.array([0 if name is None else numbers[name] for name in names], dtype=np.int64), len(numbers) + 1
+def _sorted(given: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in given if name is not None}))
+
+
+def _numbered(given: Sequence[str | None], names: Sequence[str]) -> Ints:
+    numbers: Mapping[str | None, int] = {name: at for at, name in enumerate(names, 1)}
+    return np.array([numbers.get(name, 0) for name in given], dtype=np.int64)

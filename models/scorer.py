@@ -27,7 +27,10 @@ _AT_ONCE: Final = 32
 
 
 class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A fitted model in memory; the arrays are those of `models.artifact`."""
+    """A fitted model in memory; the arrays are those of `models.artifact`.
+
+    `cold` is what the vector of an item without a history is made of (`models.cold`); only a training has it here.
+    """
 
     version: str
     item_ids: list[str]
@@ -39,6 +42,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     weights: dict[str, Weights]
     recency: float = RECENCY
     tower: Mapping[str, Any]
+    cold: Mapping[str, Any] | None = None
 
 
 def opened(artifact: Artifact) -> Fitted:
@@ -57,6 +61,27 @@ def opened(artifact: Artifact) -> Fitted:
     )
 
 
+def extended(fitted: Fitted, item_ids: Sequence[str], vectors: Floats) -> Fitted:
+    """With more items, which are candidates, and which nobody bought yet.
+
+    Args:
+        fitted: a model that knows none of them.
+        item_ids: the items.
+        vectors: [items, width + 1].
+    """
+    before, more = len(fitted.item_ids), len(item_ids)
+    nobody = np.full((more, np.shape(fitted.neighbours)[1]), -1, np.int32)
+    return msgspec.structs.replace(
+        fitted,
+        item_ids=[*fitted.item_ids, *item_ids],
+        vectors=np.concatenate([fitted.vectors, np.asarray(vectors, np.float32)]),
+        popularity=np.concatenate([fitted.popularity, np.zeros(more, np.asarray(fitted.popularity).dtype)]),
+        neighbours=np.concatenate([fitted.neighbours, nobody]),
+        neighbour_scores=np.concatenate([fitted.neighbour_scores, np.zeros(nobody.shape, np.float32)]),
+        candidates=np.concatenate([fitted.candidates, np.arange(before, before + more, dtype=np.int32)]),
+    )
+
+
 class Scorer:
     """A fitted model that scores shoppers, for one caller at a time. One thread of torch serves best beside other
     work.
@@ -64,6 +89,7 @@ class Scorer:
 
     def __init__(self, artifact: Fitted) -> None:
         self.version = artifact.version
+        self.fitted = artifact
         ids = artifact.item_ids
         self._index = {item_id: row for row, item_id in enumerate(ids)}
         self.candidate_rows = rows = np.asarray(artifact.candidates)
@@ -86,6 +112,16 @@ class Scorer:
         self._tower = UserTower(self._vectors.shape[1] - 1)
         self._tower.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in artifact.tower.items()})
         self._tower.eval()
+
+    def knows(self, item_id: str) -> bool:
+        """Whether the item has a vector."""
+        return item_id in self._index
+
+    def with_items(self, item_ids: Sequence[str], vectors: Floats) -> "Scorer":
+        """Another scorer, of this version, that knows more items (`extended`): it takes this one's place in one step,
+        and who is scoring now is not disturbed.
+        """
+        return Scorer(extended(self.fitted, item_ids, vectors))
 
     def score(self, states: Sequence[State], k: int, at_ms: int) -> list[Candidates]:
         """Candidates of each shopper, best first: the k best by `score` and the k best by `repeat_score`.

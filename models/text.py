@@ -99,16 +99,39 @@ def encode(
     return open_encoder(setting, texts, cache_dir, say).encode(texts, progress)
 
 
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """What brings vectors of texts to the principal components of a catalogue's, each of variance 1.
+
+    Args:
+        mean: [width] of the distinct vectors.
+        axes: [64 or fewer, width] the components.
+        scale: of each.
+    """
+
+    mean: Floats
+    axes: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, vectors: Floats) -> "Whitening":
+        """That of a catalogue: [n, width]."""
+        distinct = np.unique(vectors, axis=0)
+        mean = distinct.mean(0)
+        _, spread, axes = np.linalg.svd(distinct - mean, full_matrices=False)
+        width = min(WIDTH, len(axes))
+        return cls(mean, axes[:width], spread[:width] / np.sqrt(max(len(distinct), 1)) + _TINY)
+
+    def whitened(self, vectors: Floats) -> Floats:
+        """Of any vectors, also of texts that came later: [n, 64]; zeros where there are fewer components."""
+        out = np.zeros((len(vectors), WIDTH), np.float32)
+        out[:, : len(self.axes)] = (vectors - self.mean) @ self.axes.T / self.scale
+        return out
+
+
 def whitened(vectors: Floats) -> Floats:
     """The first 64 principal components, each of variance 1: [n, 64]; zeros where there are fewer."""
-    distinct = np.unique(vectors, axis=0)
-    centred = distinct - distinct.mean(0)
-    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-    width = min(WIDTH, len(axes))
-    scale = spread[:width] / np.sqrt(max(len(distinct), 1)) + _TINY
-    out = np.zeros((len(vectors), WIDTH), np.float32)
-    out[:, :width] = (vectors - distinct.mean(0)) @ axes[:width].T / scale
-    return out
+    return Whitening.of(vectors).whitened(vectors)
 
 
 class Kept:

@@ -28,7 +28,7 @@ from models.scorer import Fitted, Scorer
 from models.sources import Choice, Tables, chosen_on
 from models.splits import Split, temporal
 from models.states import StatesAt
-from models.two_tower import ItemTower, all_vectors, factorised
+from models.two_tower import ItemTower, all_vectors, factorised, without_history
 from models.user_tower import UserTower
 
 TEST_DAYS: Final = 28
@@ -225,6 +225,7 @@ def fitted_on(
         weights={task: Weights() for task in TASKS},
         recency=choice.recency,
         tower={name: value.detach().numpy() for name, value in users.state_dict().items()},
+        cold=without_history(tower),
     )
 
 

@@ -110,3 +110,11 @@ def all_vectors(tower: ItemTower, count: int) -> Floats:
 def rows_of(indices: Ints) -> Tensor:
     """Indices as torch takes them."""
     return torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))
+
+
+def without_history(tower: ItemTower) -> dict[str, Floats]:
+    """What `models.cold` makes the vector of an item of that has no history: as `forward` does where `known` is 0."""
+    arrays = {name: tower.tables.embedding_bags[name].weight for name in _NAMES[1:]}
+    arrays |= {"text_weight": tower.text.weight, "text_bias": tower.text.bias}
+    out = {name: np.array(values.detach().numpy(), np.float32) for name, values in arrays.items()}
+    return out | {"log_popularity": np.array(tower.log_popularity.min().item(), np.float32)}  # type: ignore[operator]

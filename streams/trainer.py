@@ -1,7 +1,7 @@
 """What `daogou train` and `daogou evaluate` do: from the archive to an artifact, and a table beside the baselines."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,8 @@ from infra.settings import Settings
 from models.artifact import FORMAT, Manifest, write
 from models.card import NAME as CARD
 from models.card import card_of
+from models.cold import FILE as COLD
+from models.cold import ColdItems
 from models.comparison import compare
 from models.dataset import Sources, day_of, purchases
 from models.enrichment_text import texts_of
@@ -30,11 +32,13 @@ from models.fitting import Options
 from models.fusion import Weights
 from models.gate import MODEL
 from models.interactions import Interactions
-from models.item_features import features_of
+from models.item_features import ItemFeatures, features_of
 from models.release import candidate, pointer
 from models.rivals import usable
 from models.splits import TEMPORAL
-from models.text import chosen, encode, encoder_name, whitened
+from models.text import Whitening, chosen, encoder_name, open_encoder
+from models.text_encoder import Encoder
+from models.text_lexical import LEXICAL, LexicalEncoder
 from models.training import Data, Trained, table_of
 from models.training import train as train_model
 from streams.progress import Phases
@@ -71,12 +75,16 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
         bought = purchases(sources, sorted(catalogue), advance, partial(_say_repeats, phases))
     texts = texts_of(items, settings.enriched_dir)
     with phases.phase("texts encoded", 0, "texts") as advance:
-        vectors = encode(texts, settings.text_encoder, text_dir(settings), advance, phases.say)
-    data = Data(sources, bought, features_of(items, whitened(vectors)))
+        text_encoder = open_encoder(settings.text_encoder, texts, text_dir(settings), phases.say)
+        vectors = text_encoder.encode(texts, advance)
+    whitening = Whitening.of(vectors)
+    features = features_of(items, whitening.whitened(vectors))
+    data = Data(sources, bought, features)
     trained = train_model(data, options, phases)
     encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
     manifest = _manifest(encoder, options, trained, made_at)
-    written = _write(settings, trained, manifest, _card(trained, manifest, bought))
+    files = _files_of_new_items(trained, whitening, features, text_encoder)
+    written = _write(settings, trained, manifest, _card(trained, manifest, bought), files)
     return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
 
 
@@ -170,7 +178,22 @@ def _card(trained: Trained, manifest: Manifest, bought: Interactions) -> str:
     return card_of(manifest, compare(runs, bought.before(begin), begin, TEMPORAL, MODEL, seed=manifest.seed))
 
 
-def _write(settings: Settings, trained: Trained, manifest: Manifest, card: str) -> Path:
+def _files_of_new_items(
+    trained: Trained, whitening: Whitening, items: ItemFeatures, encoder: Encoder
+) -> dict[str, Callable[[Path], None]]:
+    """What a worker makes vectors of new items with; an encoder that was fitted on this catalogue goes with it."""
+    files: dict[str, Callable[[Path], None]] = {}
+    if trained.fitted.cold is not None:
+        cold = ColdItems(trained.fitted.cold, whitening, items.category_names, items.brand_names)
+        files[COLD] = cold.save
+    if isinstance(encoder, LexicalEncoder):
+        files[f"{LEXICAL}.npz"] = encoder.save
+    return files
+
+
+def _write(
+    settings: Settings, trained: Trained, manifest: Manifest, card: str, files: Mapping[str, Callable[[Path], None]]
+) -> Path:
     fitted = trained.fitted
     arrays = {
         "vectors": fitted.vectors,
@@ -179,7 +202,7 @@ def _write(settings: Settings, trained: Trained, manifest: Manifest, card: str) 
         "neighbour_scores": fitted.neighbour_scores,
         "candidates": fitted.candidates,
     }
-    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, {CARD: card})
+    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, {CARD: card}, files)
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:
