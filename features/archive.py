@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import archive_seal as seals
+from features.archive_damage import damage_told
 from features.events import Event, event_time_ms, received, shopper_id, to_ms
 from infra.errors import BadInput
 from infra.places import Place, place_of
@@ -105,6 +106,11 @@ class EventArchive:
     Raises:
         ArchiveAway: the store does not answer.
         Refused: it says no (`infra.places.Place`).
+
+    Whatever reads files:
+
+    Raises:
+        DamagedFile: one of them is not what was written.
     """
 
     def __init__(self, at: Place | Path) -> None:
@@ -167,8 +173,16 @@ class EventArchive:
         return sorted(self._segments(None, None, log))
 
     def read(self, segment: Segment, columns: Sequence[str]) -> Iterator[Any]:
-        """Record batches of one segment, in the order of its offsets."""
-        with self._place.told(), pq.ParquetFile(self._place.open(segment.path)) as file:
+        """Record batches of one segment, in the order of its offsets.
+
+        Raises:
+            DamagedFile: it cannot be read.
+        """
+        with (
+            damage_told(segment.path),
+            self._place.told(),
+            pq.ParquetFile(self._place.open(segment.path)) as file,
+        ):
             yield from file.iter_batches(_BATCH_ROWS, row_groups=[segment.row_group], columns=list(columns))
 
     def events(self, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Event]:
@@ -198,9 +212,9 @@ class EventArchive:
         """What a file says of itself; None: an older version wrote it.
 
         Raises:
-            OSError, pyarrow.ArrowException, msgspec.DecodeError: the file is damaged.
+            DamagedFile: it cannot be read.
         """
-        with self._place.told(), self._place.open(path) as file:
+        with damage_told(path), self._place.told(), self._place.open(path) as file:
             return seals.unpack(pq.read_metadata(file).metadata)
 
     def size(self, path: str) -> int:
@@ -255,7 +269,8 @@ def _segments_of(file: Any) -> Iterator[Segment]:
 def _parquet(shares: list[list[ArchiveRow]]) -> Any:
     sink = pa.BufferOutputStream()
     sealed = [
-        seals.share(rows[0].partition, ((r.offset, r.received_at, r.key, r.value) for r in rows)) for rows in shares
+        seals.share(rows[0].partition, ((r.offset, r.received_at, r.key, r.value, r[4:8]) for r in rows))
+        for rows in shares
     ]
     seal = seals.Seal(shares[0][0].log, sealed)
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=_FEW_VALUES) as writer:

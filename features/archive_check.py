@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import pyarrow as pa
 
 from features.archive import EventArchive, Segment
-from features.archive_seal import Sealed, Share, merged, share
+from features.archive_damage import DamagedFile
+from features.archive_seal import RECORDS_ALONE, VERSION, Sealed, Share, merged, share
 
-_READ: Final = ("log", "partition", "offset", "received_at", "key", "value")
-_UNREADABLE: Final = (pa.ArrowException, OSError, msgspec.DecodeError, ValueError)
+_DERIVED: Final = ("event_at", "tenant", "shopper_id", "event_name")
+_READ: Final = ("log", "partition", "offset", "received_at", "key", "value", *_DERIVED)
+_TIMES: Final = ("received_at", "event_at")
 
 
 class Fault(NamedTuple):
@@ -32,11 +33,11 @@ class Day(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """One file that was read: its records, whether it had a seal, and what is wrong with it."""
+    """One file that was read: its records, the version of its seal (None: it has none), and what is wrong with it."""
 
     path: str
     records: int
-    sealed: bool
+    sealed: int | None
     faults: list[Fault]
 
 
@@ -45,10 +46,10 @@ def look(archive: EventArchive) -> Iterator[Looked]:
     for path, segments in archive.files():
         try:
             yield _look(archive, path, segments)
-        except _UNREADABLE as error:
-            said = str(error).partition("\n")[0][:200]
+        except (DamagedFile, ValueError) as error:
+            said = error.said if isinstance(error, DamagedFile) else str(error)
             why = f"it cannot be read ({said}): bring it back from a copy; it is not archived anew"
-            yield Looked(path, 0, False, [Fault("unreadable", path, why)])
+            yield Looked(path, 0, None, [Fault("unreadable", path, why)])
 
 
 def gaps(archive: EventArchive) -> Iterator[tuple[str, int, int, int]]:
@@ -83,10 +84,10 @@ def _differing(archive: EventArchive, segments: list[Segment], first: int, last:
         try:
             for record in _records(archive, segment):
                 if first <= record[0] <= last:
-                    checksum = share(segment.partition, [record]).checksum
+                    checksum = share(segment.partition, [record], RECORDS_ALONE).checksum
                     if said.setdefault(record[0], checksum) != checksum:
                         return record[0]
-        except _UNREADABLE:
+        except (DamagedFile, ValueError):
             continue  # `look` tells of it
     return None
 
@@ -109,7 +110,7 @@ def _look(archive: EventArchive, path: str, segments: list[Segment]) -> Looked:
     if seal is not None and len(seal.shares) != len(segments):
         faults.append(Fault("name_differs", path, "its name and its footer name different shares: bring it back"))
     for number, segment in enumerate(segments):
-        found = share(segment.partition, _records(archive, segment))
+        found = share(segment.partition, _records(archive, segment), VERSION if seal is None else seal.version)
         records += found.count
         if (found.first, found.last) != (segment.first, segment.last):
             named = f"its name says {segment.first} to {segment.last}"
@@ -117,7 +118,7 @@ def _look(archive: EventArchive, path: str, segments: list[Segment]) -> Looked:
             faults.append(Fault("name_differs", path, why))
         sealed = seal.shares[number] if seal is not None and number < len(seal.shares) else None
         faults += [] if sealed is None else _against(path, sealed, found)
-    return Looked(path, records, seal is not None, faults)
+    return Looked(path, records, None if seal is None else seal.version, faults)
 
 
 def _against(path: str, sealed: Share, found: Share) -> Iterator[Fault]:
@@ -132,17 +133,18 @@ def _against(path: str, sealed: Share, found: Share) -> Iterator[Fault]:
 def _records(archive: EventArchive, segment: Segment) -> Iterator[Sealed]:
     before = -1
     for batch in archive.read(segment, _READ):
-        logs, partitions, offsets, times, keys, values = (column.to_pylist() for column in _whole(batch).columns)
-        for log, partition, offset, at_ms, key, value in zip(
-            logs, partitions, offsets, times, keys, values, strict=True
-        ):
+        columns = (column.to_pylist() for column in _whole(batch).columns)
+        for log, partition, offset, at_ms, key, value, *derived in zip(*columns, strict=True):
             if (log, partition) != segment[:2] or offset <= before:
                 raise ValueError(f"offset {offset} of {log} partition {partition} is out of place")
             before = offset
-            yield offset, at_ms, key, value
+            event_at, tenant, shopper, name = derived
+            yield offset, at_ms, key, value, (event_at, tenant, shopper, name)
 
 
 def _whole(batch: Any) -> Any:
     """With times as whole milliseconds."""
-    at = batch.schema.get_field_index("received_at")
-    return batch.set_column(at, "received_at", batch.column(at).cast(pa.int64()))
+    for name in _TIMES:
+        at = batch.schema.get_field_index(name)
+        batch = batch.set_column(at, name, batch.column(at).cast(pa.int64()))
+    return batch

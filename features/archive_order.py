@@ -9,7 +9,7 @@ side by side.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -96,6 +96,17 @@ class ArchiveOrder:
                 "remove it: the order is then guessed where it is not noted",
                 code="order_broken",
             ) from None
+
+
+def loads_named(entries: Iterable[Begun]) -> dict[tuple[str, int], int]:
+    """(load, partition) -> the last offset that was applied of it, as the entries tell: the archive has to hold it."""
+    named: dict[tuple[str, int], int] = {}
+    for entry in entries:
+        for partition, fences in entry.fences.items():
+            for log, offset in fences.items():
+                if log.startswith(_LOAD):
+                    named[log, partition] = max(offset, named.get((log, partition), -1))
+    return named
 
 
 def _number(path: str) -> int:

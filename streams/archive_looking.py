@@ -8,7 +8,11 @@ import pyarrow as pa
 
 from features.archive import EventArchive, archive_row
 from features.archive_check import Day, Fault, days, doubles, gaps, look
+from features.archive_order import FOLDER as ORDER
+from features.archive_order import ArchiveOrder, loads_named
+from features.archive_seal import RECORDS_ALONE
 from features.catalog_archive import FOLDER
+from infra.errors import Refused
 from infra.kafka import Follower
 from infra.kafka_admin import end_offsets, log_id, start_offsets
 from infra.settings import Settings
@@ -24,11 +28,14 @@ _Record = tuple[int, int, bytes | None, bytes | None]
 
 @dataclass(slots=True)
 class Verified:
-    """What was looked through: files, records, files without a seal; what is wrong, and what is only told."""
+    """What was looked through: files, records, files without a seal or with one that covers less; what is wrong, and
+    what is only told.
+    """
 
     files: int = 0
     records: int = 0
     unsealed: int = 0
+    half_sealed: int = 0
     compared: int = 0
     faults: list[Fault] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -57,7 +64,8 @@ def verify(settings: Settings, phases: Phases, *, against_log: bool) -> Verified
             for looked in look(archive):
                 verified.files += 1
                 verified.records += looked.records
-                verified.unsealed += not looked.sealed and not looked.faults
+                verified.unsealed += looked.sealed is None and not looked.faults
+                verified.half_sealed += looked.sealed == RECORDS_ALONE
                 verified.faults += looked.faults
                 advance(1)
         _twice(archive, verified)
@@ -65,11 +73,36 @@ def verify(settings: Settings, phases: Phases, *, against_log: bool) -> Verified
         if left:
             verified.told.append(f"{topic}: {len(left)} half-written files are left of a crash; nobody reads them")
         _holes(topic, archive, verified)
+        if topic == EVENTS:
+            _loads(settings, archive, verified)
         if against_log:
             _against_log(settings, topic, archive, phases, verified)
     if verified.unsealed:
         verified.told.append(f"{verified.unsealed} files have no checksum: an earlier version wrote them")
+    if verified.half_sealed:
+        verified.told.append(
+            f"{verified.half_sealed} files were sealed by an earlier version: their checksum covers offset, time of "
+            "receipt, key and value, not event_at, tenant, shopper_id and event_name beside them"
+        )
     return verified
+
+
+def _loads(settings: Settings, archive: EventArchive, verified: Verified) -> None:
+    """Loads without the broker that the order files know of: nowhere else are their records."""
+    try:
+        named = loads_named(ArchiveOrder(settings.archive_at).entries())
+    except Refused as error:
+        verified.faults.append(Fault(error.reason, f"{settings.archive_at}/{ORDER}", error.message))
+        return
+    reached = {place: max(last for _, last in spans) for place, spans in archive.spans().items()}
+    for (log, partition), last in sorted(named.items()):
+        first = reached.get((log, partition), -1) + 1
+        if first <= last:
+            why = (
+                f"the offsets {first} to {last} are in no file, though they were applied: bring the load's files back "
+                "from a copy, or load the same file again with --direct, which archives it anew"
+            )
+            verified.faults.append(Fault("load_missing", f"{log} partition {partition}", why))
 
 
 def _twice(archive: EventArchive, verified: Verified) -> None:

@@ -58,6 +58,20 @@ class Hold:
             await pipe.execute()
 
 
+async def is_held(redis: Redis, name: str, where: str) -> bool:
+    """Whether anybody holds `name` now.
+
+    Raises:
+        RedisAway.
+    """
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    pipe.zrange(owner(name), 0, -1, withscores=True)
+    with told_as_away(where):
+        (seconds, _), holders = await pipe.execute()
+    return any(until_ms > seconds * 1000 for _, until_ms in holders)
+
+
 class Held:
     """A hold that is renewed while long work goes on: call `renew` now and then."""
 

@@ -23,10 +23,10 @@ from infra.topics import COMMANDS, EVENTS
 from streams.holds import Hold
 from streams.pausing import Pauses
 from streams.progress import Phases
-from streams.replay.lacking import refuse_lacking
+from streams.replay.lacking import refuse_in_part, refuse_lacking
 from streams.replay.live import served, served_before
 from streams.replay.names import held_as
-from streams.replay.records import DONE, Records, Replay
+from streams.replay.records import DONE, Records
 from streams.replay.wishes import Wish, Wishes
 
 _REDIS_TIMEOUT_MS: Final = 30_000
@@ -81,7 +81,7 @@ async def _promote(settings: Settings, name: str, within_s: float, phases: Phase
                 code="not_complete",
             )
         if not force:
-            _refuse_in_part(replay)
+            refuse_in_part(replay)
         asking = Asking(settings, redis, phases, clock)
         await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s, force)
     finally:
@@ -99,23 +99,6 @@ async def _rollback(settings: Settings, within_s: float, phases: Phases, clock: 
         return sorted(set(wanted.values()))
     finally:
         await redis.aclose()
-
-
-def _refuse_in_part(replay: Replay) -> None:
-    if replay.skipped:
-        raise Refused(
-            f"the replay {replay.name!r} does not begin at the beginning: {replay.skipped:,} records before it are not "
-            "in its rows; promote it all the same with --force",
-            code="namespace_lacks",
-        )
-    if replay.missing:
-        raise Refused(
-            f"the replay {replay.name!r} went over {replay.missing:,} offsets that the archive does not hold: their "
-            "records are not in its rows. `daogou archive verify --against-log` names them and says whether Kafka has "
-            "them still: bring the files back, or replay from Kafka, into another name. Markers of transactions take "
-            "offsets, too: if they are all that is missing, or nothing better is to be had, promote it with --force",
-            code="namespace_lacks",
-        )
 
 
 class Asking:

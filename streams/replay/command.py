@@ -15,7 +15,7 @@ from features.archive import EventArchive
 from features.archive_order import ArchiveOrder, Window
 from features.events import Event, record_key_of
 from infra.clock import Clock
-from infra.errors import BadInput, Refused
+from infra.errors import ArchiveAway, BadInput, KafkaAway, Refused
 from infra.keys import partition_of
 from infra.redis import address, connect
 from infra.settings import Settings
@@ -198,7 +198,14 @@ async def _run(job: _Job, clock: Clock) -> Replay:
         await replayer.take(job.wait_s)
         try:
             replay = await replayer.begin(wanted, lambda: job.source.found(redis))
-            await _carry_out(job, replayer, replay, redis)
+            try:
+                await _carry_out(job, replayer, replay, redis)
+            except asyncio.CancelledError:
+                await replayer.stopped("interrupted")
+                raise
+            except (Refused, KafkaAway, ArchiveAway) as error:
+                await replayer.stopped(error.message)
+                raise
         finally:
             await replayer.end()
         return replay

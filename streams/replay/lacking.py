@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from redis.asyncio import Redis
 
 from features.archive import EventArchive
-from infra.errors import Refused
+from infra.errors import KafkaAway, NotFound, Refused
+from infra.kafka_admin import log_id
 from infra.redis import address
 from infra.settings import Settings
+from infra.topics import EVENTS
 from streams.replay.live import all_fences, served
+from streams.replay.records import Replay
 
 # The last offset applied, by log.
 Fences = Mapping[str, int]
@@ -34,6 +37,45 @@ def refusal(namespace: str, lacking: Mapping[str, int]) -> Refused:
         "replay from the archive into another name and promote that, or promote it all the same with --force",
         code="namespace_lacks",
     )
+
+
+def refuse_in_part(replay: Replay) -> None:
+    """See that a replay went over all that its source had.
+
+    Raises:
+        Refused: it did not (`namespace_lacks`).
+    """
+    if replay.skipped:
+        raise Refused(
+            f"the replay {replay.name!r} does not begin at the beginning: {replay.skipped:,} records before it are not "
+            "in its rows; promote it all the same with --force",
+            code="namespace_lacks",
+        )
+    if replay.missing:
+        raise Refused(
+            f"the replay {replay.name!r} went over {replay.missing:,} offsets that the archive does not hold: their "
+            "records are not in its rows. `daogou archive verify --against-log` names them and says whether Kafka has "
+            "them still: bring the files back, or replay from Kafka, into another name. Markers of transactions take "
+            "offsets, too: if they are all that is missing, or nothing better is to be had, promote it with --force",
+            code="namespace_lacks",
+        )
+
+
+async def objection(settings: Settings, redis: Redis, replay: Replay) -> str:
+    """What a promotion of this replay would be refused with; empty: with nothing of this kind.
+
+    Raises:
+        RedisAway.
+    """
+    try:
+        refuse_in_part(replay)
+        log = await asyncio.to_thread(log_id, settings.brokers, EVENTS, settings.embedded_log)
+        await refuse_lacking(settings, redis, dict.fromkeys(range(settings.partition_count), replay.name), log)
+    except Refused as error:
+        return error.message
+    except (KafkaAway, NotFound) as error:
+        return f"whether anything is lacking cannot be said: {error.message}"
+    return ""
 
 
 async def refuse_lacking(settings: Settings, redis: Redis, wanted: Mapping[int, str], followed: str) -> None:

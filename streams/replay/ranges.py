@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.archive import EventArchive, Segment
-from features.archive_order import ArchiveOrder, Begun, Window, in_order
+from features.archive_order import ArchiveOrder, Begun, Window, in_order, loads_named
 from features.events import to_ms
 from infra.errors import BadInput, NotEmbedded, Refused
 from infra.kafka_admin import end_offsets, log_id, offsets_at, start_offsets
@@ -177,10 +177,19 @@ def in_archive(archive: EventArchive, order: ArchiveOrder, of: Range, live: Mapp
         if len(entries) > 1
         else "loads first, by their first receipt, then the rest: the archive has no order files"
     )
-    missing = _missing(archive, windows)
-    if missing:
-        said = f"{said}; {missing:,} offsets between files are missing in the archive"
-    return Found(list(in_order(windows, entries, _guessed(archive))), said, missing)
+    between = _missing(archive, windows)
+    if between:
+        said = f"{said}; {between:,} offsets between files are missing in the archive"
+    of_loads = 0 if of.until.given else _of_loads(held, entries)
+    if of_loads:
+        said = f"{said}; {of_loads:,} records of loads that were applied are missing in the archive"
+    return Found(list(in_order(windows, entries, _guessed(archive))), said, between + of_loads)
+
+
+def _of_loads(held: Mapping[tuple[str, int], Window], entries: Sequence[Begun]) -> int:
+    """Records of loads that the order files know of, behind the last that the archive has."""
+    reached = {place: window.last for place, window in held.items()}
+    return sum(max(0, last - reached.get(place, -1)) for place, last in loads_named(entries).items())
 
 
 def _held(archive: EventArchive, log: str | None) -> dict[tuple[str, int], Window]:

@@ -52,6 +52,7 @@ class Replay(msgspec.Struct, kw_only=True):
     code: str = ""  # that made it, as `code_of_rows` tells it
     missing: int = 0  # offsets of the windows that the archive does not hold
     state: str = RUNNING
+    stopped: str = ""  # why it did not go on, the last time; empty while it runs
     started_ms: int
     ended_ms: int = 0
     model: str = ""

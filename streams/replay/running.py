@@ -110,9 +110,22 @@ class Replayer:
                 code="other_code",
             )
         if replay.state != DONE:
+            replay.stopped = ""
             await self._store.open(range(self._settings.partition_count))
             await self._records.put(replay)
         return replay
+
+    async def stopped(self, why: str) -> None:
+        """Note why the replay does not go on, as far as Redis can be asked: whoever looks is not to take it for one
+        that runs.
+
+        Raises:
+            RedisAway.
+        """
+        replay = await self._records.get(self._name)
+        if replay is not None and replay.state != DONE:
+            replay.stopped = why
+            await self._records.put(replay)
 
     async def end(self) -> None:
         """Let the namespace go.

@@ -8,8 +8,10 @@ from redis.asyncio import Redis
 
 from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
+from streams.holds import is_held
 from streams.partition import RowRef
 from streams.replay.code import code_of_rows, differs
+from streams.replay.lacking import objection
 from streams.replay.live import all_fences, served, served_before
 from streams.replay.ranges import moment, spoken
 from streams.replay.records import DONE, Records, Replay
@@ -40,6 +42,9 @@ async def _status(settings: Settings, memory: bool) -> list[str]:
         replays = await Records(redis, where).all()
         for replay in replays:
             lines += await _lines(redis, where, replay, now, live)
+            if replay.state == DONE and replay.name not in now.values():
+                why = await objection(settings, redis, replay)
+                lines += [f"        promote would refuse it: {why}"] if why else []
             if memory:
                 lines.append(f"        {await _memory(redis, where, replay.name)}")
         return lines if replays else [*lines, "no replay; make one: daogou replay run --into NAME"]
@@ -55,7 +60,7 @@ async def _lines(
     mine = sum(namespace == name for namespace in now.values())
     at = await all_fences(redis, dict.fromkeys(now, name), where)
     behind = sum(max(0, fence - at[p].get(log, -1)) for p, of_it in live.items() for log, fence in of_it.items())
-    state = f"live in {mine} of {len(now)} partitions" if mine else replay.state
+    state = f"live in {mine} of {len(now)} partitions" if mine else await _state(redis, where, replay)
     span = f" from {wanted.since or 'the beginning'} to {wanted.until or 'its end'}"
     lines = [
         f"{name}: {state}, begun {moment(replay.started_ms)}"
@@ -75,6 +80,13 @@ async def _lines(
     if replay.state == DONE:
         lines.append(f"        lists by model {replay.model}" if replay.model else "        no lists")
     return lines
+
+
+async def _state(redis: Redis, where: str, replay: Replay) -> str:
+    """As its record says, but one that nobody carries on does not run."""
+    if replay.state == DONE or await is_held(redis, replay.name, where):
+        return replay.state
+    return f"stopped while {replay.state} ({replay.stopped or 'its process was killed'}; the same command goes on)"
 
 
 async def _memory(redis: Redis, where: str, name: str) -> str:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from features.archive import SCHEMA, ArchiveRow, EventArchive
 from features.archive_check import days, doubles, gaps, look
-from features.archive_seal import merged, share
+from features.archive_damage import DamagedFile
+from features.archive_seal import KEY, RECORDS_ALONE, VERSION, Seal, merged, share
 from infra.places import Place
 from tests.features.test_archive import DAY, START, row
 
@@ -43,7 +44,7 @@ def written(at: Place, rows: Sequence[ArchiveRow]) -> tuple[str, bytes]:
 def test_what_was_written_is_sound_and_sealed(at: Place) -> None:
     EventArchive(at).write([row(0, 0), row(0, 1), row(1, 7), row(0, 2, START + DAY), row(3, 1, log="load")])
     found = list(look(EventArchive(at)))
-    assert [(one.records, one.sealed, one.faults) for one in found] == [(1, True, []), (3, True, []), (1, True, [])]
+    assert [(one.records, one.sealed, one.faults) for one in found] == [(1, 2, []), (3, 2, []), (1, 2, [])]
     assert [(day.day, day.log, day.files, day.records) for day in days(EventArchive(at))] == [
         ("2026-05-01", "load", 1, 1),
         ("2026-05-01", "log", 1, 3),
@@ -63,9 +64,7 @@ def test_no_altered_byte_gives_other_records_unseen(new_place: Callable[[], Plac
     raw[at] ^= data.draw(st.integers(1, 255))
     root.put(name, bytes(raw))
     if not codes(root):
-        kept = ("offset", "received_at", "key", "value")
-        after = [batch.to_pylist() for batch in EventArchive(root).scan(columns=kept)]
-        assert after == [[{name: one[name] for name in kept} for one in batch] for batch in before]
+        assert [batch.to_pylist() for batch in EventArchive(root).scan()] == before
 
 
 def rewritten(at: Place, rows: Sequence[ArchiveRow], keep: int, *, seal: bool = True) -> None:
@@ -81,6 +80,41 @@ def rewritten(at: Place, rows: Sequence[ArchiveRow], keep: int, *, seal: bool = 
     at.put(name, sink.getvalue())
 
 
+def changed(at: Place, column: str, value: object, version: int) -> None:
+    """Write three records and, with a seal of this version, the same with another value in a column."""
+    rows = [row(0, n) for n in range(3)]
+    name, raw = written(at, rows)
+    table = pq.read_table(pa.BufferReader(raw))
+    index = table.schema.get_field_index(column)
+    values = [value, *table.column(column).to_pylist()[1:]]
+    table = table.set_column(index, table.schema.field(column), pa.array(values, table.schema.field(column).type))
+    sealed = share(0, ((one.offset, one.received_at, one.key, one.value, one[4:8]) for one in rows), version)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, SCHEMA) as writer:
+        writer.add_key_value_metadata({KEY: Seal("log", [sealed], version).packed()})
+        writer.write_table(pa.table(table.columns, schema=SCHEMA))
+    at.put(name, sink.getvalue())
+
+
+@pytest.mark.parametrize("column", ["event_at", "tenant", "shopper_id", "event_name"])
+def test_what_was_read_from_a_record_is_sealed_with_it(new_place: NewPlace, column: str) -> None:
+    value = 1 if column == "event_at" else "x"
+    now, before = new_place(), new_place()
+    changed(now, column, value, VERSION)
+    assert codes(now) == ["checksum_differs"]
+    changed(before, column, value, RECORDS_ALONE)
+    assert codes(before) == []
+    [looked] = look(EventArchive(before))
+    assert looked.sealed == RECORDS_ALONE
+
+
+def test_a_damaged_file_is_named_by_whoever_reads_it(at: Place) -> None:
+    name, raw = written(at, [row(0, n) for n in range(3)])
+    at.put(name, raw[:4] + b"\xff" * 60 + raw[64:])
+    with pytest.raises(DamagedFile, match=r"day=2026-05-01/log@0\.0-2\.parquet.*`daogou archive verify`"):
+        list(EventArchive(at).scan())
+
+
 def test_records_that_are_gone_are_counted(at: Place) -> None:
     rewritten(at, [row(0, n) for n in range(3)], 2)
     assert codes(at) == ["name_differs", "count_differs"]
@@ -89,7 +123,7 @@ def test_records_that_are_gone_are_counted(at: Place) -> None:
 def test_a_file_of_an_earlier_version_is_told_and_not_blamed(at: Place) -> None:
     rewritten(at, [row(0, n) for n in range(3)], 3, seal=False)
     [looked] = look(EventArchive(at))
-    assert (looked.records, looked.sealed, looked.faults) == (3, False, [])
+    assert (looked.records, looked.sealed, looked.faults) == (3, None, [])
     assert [day.records for day in days(EventArchive(at))] == [3]
 
 
@@ -134,7 +168,7 @@ def test_holes_and_doubles_are_those_of_the_sets(spans: list[tuple[int, int]]) -
 
 def test_the_checksum_tells_keys_from_values_and_none_from_empty() -> None:
     found = {
-        share(0, [(0, 0, key, value)]).checksum
+        share(0, [(0, 0, key, value, (None, None, None, None))]).checksum
         for key, value in ((b"ab", b""), (b"a", b"b"), (None, b"ab"), (b"ab", None))
     }
     assert len(found) == 4

@@ -8,6 +8,7 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from features.archive import EventArchive, archive_row
+from features.archive_order import ArchiveOrder
 from infra.kafka_admin import log_id
 from infra.settings import Settings, environment
 from infra.topics import EVENTS
@@ -106,3 +107,29 @@ def test_what_a_direct_load_leaves_is_sound(settings: Settings, empty: Redis, re
     run(settings, direct(retail))
     run(settings, direct(retail))
     assert looked(settings, against_log=False) == ([], 0, [])
+
+
+def test_a_load_that_was_applied_and_is_gone_is_wrong(here: Settings) -> None:
+    archived(here, [0, 1])
+    row = archive_row(("load-x", HOME, 0), 1, SENT[0].key.encode(), SENT[0].value)
+    EventArchive(here.archive_at).write([row])
+    order = ArchiveOrder(here.archive_at)
+    order.begin("load-x", {})
+    order.begin("embedded-a", {HOME: {"load-x": 0}})
+    assert looked(here, against_log=False) == ([], 0, [])
+    order.begin("embedded-b", {HOME: {"load-x": 4, "embedded-a": 9}, HOME + 1: {"load-y": 0}})
+    with Phases() as phases:
+        found = verify(here, phases, against_log=False).faults
+    assert [(one.code, one.path) for one in found] == [
+        ("load_missing", f"load-x partition {HOME}"),
+        ("load_missing", f"load-y partition {HOME + 1}"),
+    ]
+    assert "the offsets 1 to 4 are in no file" in found[0].why
+    assert "--direct" in found[0].why
+
+
+def test_an_order_file_that_cannot_be_read_is_wrong(here: Settings) -> None:
+    archived(here, [0])
+    ArchiveOrder(here.archive_at).begin("load-x", {})
+    next((here.archive_dir / "order").iterdir()).write_bytes(b"{")
+    assert looked(here, against_log=False) == (["order_broken"], 0, [])

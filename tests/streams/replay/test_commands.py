@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from features.archive_order import ArchiveOrder
 from infra.settings import Settings, environment
 from tests.streams.replay.past import archive, made
 
@@ -21,11 +22,15 @@ class Typed:
 
     def __call__(self, *words: str, answer: str = "") -> tuple[int, str]:
         """Status and output of `daogou replay`."""
+        done = self.done(*words, answer=answer)
+        return done.returncode, done.stdout
+
+    def done(self, *words: str, answer: str = "") -> "subprocess.CompletedProcess[str]":
+        """All of it."""
         command = [sys.executable, "-m", "streams.cli", "replay", *words]
-        done = subprocess.run(
+        return subprocess.run(
             command, env=self._environment, input=answer, capture_output=True, text=True, timeout=60, check=False
         )
-        return done.returncode, done.stdout
 
 
 @pytest.fixture
@@ -63,3 +68,37 @@ def test_a_drop_asks_first(typed: Typed, empty: Redis) -> None:
     typed("run", "--into", "one", "--no-score")
     assert typed("drop", "one", answer="n\n")[0] == 1
     assert empty.keys("daogou:{p*}:one:*")
+
+
+def test_a_damaged_file_is_named_and_the_replay_is_not_told_to_run(
+    typed: Typed, settings: Settings, empty: Redis
+) -> None:
+    file = max(settings.archive_dir.rglob("day=*/*.parquet"), key=lambda one: one.stat().st_size)
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 4 : len(raw) // 2] = b"\xff" * (len(raw) // 2 - len(raw) // 4)
+    file.write_bytes(raw)
+    done = typed.done("run", "--into", "one", "--no-score")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("daogou: ")
+    assert file.name in said
+    assert "`daogou archive verify`" in said
+    assert said.endswith("[archive_damaged]")
+    assert "Traceback" not in done.stderr
+    told = typed("status")[1]
+    assert "one: running" not in told
+    if "one: " in told:
+        assert "one: stopped while running (" in told
+
+
+def test_status_says_what_promote_would_say(typed: Typed, settings: Settings) -> None:
+    typed("run", "--into", "part", "--from", "offset:2", "--no-score")
+    told = typed("status")[1]
+    assert "promote would refuse it: the replay 'part' does not begin at the beginning" in told
+
+
+def test_records_of_a_load_that_the_order_files_know_of_are_missed(typed: Typed, settings: Settings) -> None:
+    ArchiveOrder(settings.archive_at).begin("embedded-x", {3: {"load-y": 6}})
+    typed("run", "--into", "one", "--no-score")
+    told = typed("status")[1]
+    assert "7 offsets of it are missing in the archive" in told
