@@ -23,6 +23,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | replays   | hash   | for good | namespace → what its replay is (JSON)               | streams.replay.records   |
 | outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
+| sent      | string | for good | how far `told` knows the topic of messages (offset)  | streams.commit           |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_news    |
@@ -154,6 +155,11 @@ class ShardKeys:
     def told(self) -> str:
         """When the last message of each timer was due, whichever namespace it came from."""
         return self._shard(_NONE, "told")
+
+    @property
+    def sent(self) -> str:
+        """The offset of the topic of messages that `told` was read on to."""
+        return self._shard(_NONE, "sent")
 
     def _of(self, tenant: str, family: str, key: str) -> str:
         return f"daogou:{{p{self.partition}}}:{escape(self.namespace)}:{escape(tenant)}:{family}:{escape(key)}"

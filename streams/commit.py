@@ -22,6 +22,7 @@ from streams.partition import Claimed, Due, Fired, PartitionFire, PartitionWrite
 NO_FENCE: Final = -1
 # A cart may be left alone for 30 days before its message is due, and an event may come 30 days late.
 TOLD_KEPT_MS: Final = 64 * DAY_MS
+_TOLD_AT_ONCE: Final = 1000
 _STORED, _EPOCH, _NAMESPACE, _FENCE = range(4)
 
 
@@ -218,7 +219,7 @@ class PartitionStore:
         answers = await run_scripts(self._redis, self.where, [self._fire_call(fire) for fire in fires])
         for fire, (status, held, *_) in zip(fires, answers, strict=True):
             if status != _STORED:
-                write = PartitionWrite(fire.partition, "", fire.epoch, NO_FENCE, NO_FENCE)
+                write = PartitionWrite(fire.partition, fire.log, fire.epoch, fire.fence, fire.fence)
                 raise _lost(write, int(status), bytes(held))
         return [Fired(int(length), [letter == "1" for letter in taken.decode()]) for _, length, taken in answers]
 
@@ -253,11 +254,40 @@ class PartitionStore:
             found = await pipe.execute()
         return [None if at is None else int(at) for at in found]
 
+    async def sent_after(self, partitions: Sequence[int]) -> dict[int, int | None]:
+        """How far `told` knows the topic of messages, by partition: the next offset; None where it knows nothing.
+
+        Raises:
+            RedisAway.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in partitions:
+            pipe.get(self.keys(partition).sent)
+        with told_as_away(self.where):
+            found = await pipe.execute()
+        return {p: None if raw is None else int(raw) for p, raw in zip(partitions, found, strict=True)}
+
+    async def note_sent(self, partition: int, told: Mapping[str, int], after: int) -> None:
+        """`told` learns what the topic of messages holds up to an offset. Whoever says so is right: no fence is needed.
+
+        Raises:
+            RedisAway.
+        """
+        keys, names = self.keys(partition), list(told)
+        pipe = self._redis.pipeline(transaction=True)
+        for begin in range(0, len(names), _TOLD_AT_ONCE):
+            some = {name: told[name] for name in names[begin : begin + _TOLD_AT_ONCE]}
+            pipe.zadd(keys.told, some, gt=True)
+        pipe.set(keys.sent, after)
+        with told_as_away(self.where):
+            await pipe.execute()
+
     def _fire_call(self, fire: PartitionFire) -> Call:
         keys = self.keys(fire.partition)
         timers = [part for due, effect in fire.timers for part in (due.member, str(due.due_ms), effect or b"")]
-        arguments = (str(fire.epoch), self.namespace(fire.partition), str(TOLD_KEPT_MS), *timers)
-        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox, keys.told), arguments
+        namespace, fence = self.namespace(fire.partition), (fire.log, str(fire.fence))
+        arguments = (str(fire.epoch), namespace, str(TOLD_KEPT_MS), *fence, *timers)
+        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox, keys.told, keys.fence), arguments
 
     def _commit_call(self, write: PartitionWrite) -> Call:
         keys = self.keys(write.partition)

@@ -82,16 +82,18 @@ if ARGV[3] ~= ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return {0, redis.call('LLEN', KEYS[5])}
 """)
 
-# KEYS epoch, live, timers, outbox, told · ARGV epoch, namespace, ms for which it is known who was told something,
-#      then member, due and effect ('' for none) of each timer
+# KEYS epoch, live, timers, outbox, told, fence · ARGV epoch, namespace, ms for which it is known who was told something,
+#      log, expected fence, then member, due and effect ('' for none) of each timer
 # → {0, outbox length, a letter for each timer: 1 taken, 0 gone or due at another time by now} or as COMMIT
 FIRE: Final = Script("""
 local epoch = redis.call('GET', KEYS[1]) or '0'
 if epoch ~= ARGV[1] then return {1, epoch} end
 local live = redis.call('GET', KEYS[2]) or 'live'
 if live ~= ARGV[2] then return {2, live} end
+local fence = redis.call('HGET', KEYS[6], ARGV[4]) or '-1'
+if fence ~= ARGV[5] then return {3, fence} end
 local taken = {}
-for i = 4, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local due = redis.call('ZSCORE', KEYS[3], ARGV[i])
   if due and tonumber(due) == tonumber(ARGV[i + 1]) then
     redis.call('ZREM', KEYS[3], ARGV[i])

@@ -56,10 +56,14 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartitionFire:
-    """Timers of one partition that fire, each with its packed effect; None: it goes without one."""
+    """Timers of one partition that fire, each with its packed effect; None: it goes without one. `fence` is where the
+    partition is applied to on `log`.
+    """
 
     partition: int
+    log: str
     epoch: int
+    fence: int
     timers: Sequence[tuple[Due, bytes | None]]
 
 

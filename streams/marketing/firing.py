@@ -25,6 +25,7 @@ from infra.topics import TRIGGERS
 from streams.draining import Drainer
 from streams.marketing.backlog import Backlog, LogEnds
 from streams.marketing.decision import cart_abandoned
+from streams.marketing.sent import Sent
 from streams.marketing.stocked import Stocked
 from streams.marketing.timers import CART_ABANDONED, split_member
 from streams.marketing.told import told
@@ -54,9 +55,10 @@ class Firing:
         log_ends: LogEnds,
         paused: Callable[[], bool] = lambda: False,
         stock: tuple[Stocked, LogEnds] | None = None,
+        sent: Sent | None = None,
     ) -> None:
         """While `paused`, no timer fires, nor while `stock` (how far the catalogue is, and where its log ends) says
-        that items may be missing.
+        that items may be missing, nor before `sent` knows what left already.
         """
         self._pipeline = pipeline
         self._catalogue = catalogue
@@ -65,6 +67,7 @@ class Firing:
         self._backlog = Backlog(log_ends)
         self._paused = paused
         self._stock = stock
+        self._sent = sent
         self._answer_lost = False
 
     async def run(self, measured: Metrics) -> None:
@@ -101,12 +104,15 @@ class Firing:
             await self._backlog.look(due, owned, now_ms)
             if self._stock is not None:
                 await self._stock[0].look(self._stock[1], now_ms)
+            if self._sent is not None:
+                await self._sent.look({timer.partition: owned[timer.partition] for timer in due})
         except KafkaAway as error:
-            _log.warning("messages wait: nobody says where the log ends", why=error.message)
+            _log.warning("messages wait: nobody says where the log ends, or what left", why=error.message)
             return Counter()
         async with self._pipeline.lock:
             if self._paused():
                 return Counter()
+            await self._pipeline.settle()  # a fence that Redis holds and nobody here knows of would look like another's
             ready = self._backlog.ready(due, self._pipeline.owned)[:PER_TURN]
             return await self._fire(ready, now_ms) if ready else Counter()
 
@@ -124,7 +130,10 @@ class Firing:
             reasons.setdefault(timer.partition, []).append("ok" if said else str(decision))
         owned = self._pipeline.owned
         self._answer_lost = True
-        fired = await self._pipeline.store.fire([PartitionFire(p, owned[p].epoch, its) for p, its in fires.items()])
+        log, store = self._pipeline.log, self._pipeline.store
+        fired = await store.fire(
+            [PartitionFire(p, log, owned[p].epoch, owned[p].fence, its) for p, its in fires.items()]
+        )
         self._answer_lost = False
         self._drainer.note({partition: it.outbox for partition, it in zip(fires, fired, strict=True)})
         decided: Counter[str] = Counter()

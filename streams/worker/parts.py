@@ -40,6 +40,7 @@ from streams.holds import Hold
 from streams.in_service import ReleaseFollower, Releases
 from streams.inbox import Inbox
 from streams.marketing.firing import Firing
+from streams.marketing.sent import Sent, sent_log
 from streams.marketing.stocked import Stocked
 from streams.outbox import Outbox
 from streams.patience import patiently
@@ -147,7 +148,8 @@ class Parts:
             partial(next_or_end, logs, CATALOG),
         )
         stock = stocked, ends_of_items.of
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed, stock)
+        sent = Sent(self.pipeline.store, sent_log(logs.bootstrap, logs.embedded))
+        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed, stock, sent)
         online = OnlineWriter(redis, feast_project(LIVE))
         self._teller = Teller(catalogue.news, producer, settings.partition_count, measured, where)
         self._keeper = CatalogueKeeper(

@@ -90,7 +90,7 @@ async def test_an_earlier_owner_is_shut_out(redis: Redis) -> None:
     with pytest.raises(Fenced):
         await store.commit([write(old, -1, 7)])
     with pytest.raises(Fenced):
-        await store.fire([PartitionFire(3, old, [(Due(3, "m", 1), b"a")])])
+        await store.fire([PartitionFire(3, LOG, old, -1, [(Due(3, "m", 1), b"a")])])
     assert await everything(redis) == before
 
 
@@ -101,6 +101,16 @@ async def test_a_lost_redis_is_noticed_by_an_idle_owner(redis: Redis) -> None:
     await redis.flushall()
     with pytest.raises(WentBack):
         await store.commit([write(epoch, 7, 7)])
+
+
+async def test_no_timer_fires_in_a_redis_that_went_back(redis: Redis) -> None:
+    store = PartitionStore(redis)
+    epoch = (await store.claim([3], LOG))[3].epoch
+    await store.commit([write(epoch, -1, 7, timers={"m": 500})])
+    before = await everything(redis)
+    with pytest.raises(WentBack):
+        await store.fire([PartitionFire(3, LOG, epoch, 9, [(Due(3, "m", 500), b"a")])])
+    assert await everything(redis) == before
 
 
 async def test_another_live_namespace_stops_the_writer_until_it_claims_anew(redis: Redis) -> None:
@@ -131,7 +141,7 @@ async def test_a_timer_fires_once_and_only_at_its_time(redis: Redis) -> None:
     await store.commit([write(epoch, -1, 7, timers={"m": 500, "n": 600, "o": 700})])
 
     def fire(*timers: tuple[str, int, bytes | None]) -> PartitionFire:
-        return PartitionFire(3, epoch, [(Due(3, member, due), effect) for member, due, effect in timers])
+        return PartitionFire(3, LOG, epoch, 7, [(Due(3, member, due), effect) for member, due, effect in timers])
 
     assert await store.fire([fire(("m", 499, b"a"))]) == [Fired(0, [False])]
     assert await store.fire([fire(("m", 500, b"a"), ("gone", 1, b"b"), ("n", 600, None))]) == [

@@ -21,6 +21,7 @@ from infra.topics import TRIGGERS
 from streams.draining import Drainer
 from streams.marketing.backlog import LogEnds
 from streams.marketing.firing import Firing
+from streams.marketing.sent import Sent
 from streams.marketing.stocked import Stocked
 from streams.outbox import Outbox, unpack
 from streams.pipeline import Pipeline, build_pipeline
@@ -57,6 +58,7 @@ class Till:
         redis: Redis,
         settings: Settings,
         stock: tuple[Stocked, LogEnds] | None = None,
+        sent: Sent | None = None,
     ) -> None:
         self.ends: dict[int, int] = {}
         self.asked: list[list[int]] = []
@@ -64,7 +66,7 @@ class Till:
         self.drainer = Drainer(pipeline, Outbox(redis, Producer(settings.kafka, embedded=True)), 1, Metrics())
         self._clock = ManualClock(to_ms(T0))
         self._firing = Firing(
-            pipeline, CatalogStore(redis), self.drainer, self._clock, self._log_ends, lambda: False, stock
+            pipeline, CatalogStore(redis), self.drainer, self._clock, self._log_ends, lambda: False, stock, sent
         )
 
     async def turn(self, minutes: float) -> Counter[str]:
