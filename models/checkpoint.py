@@ -22,6 +22,7 @@ from infra.errors import Conflict, Refused
 from models.artifact import checksum
 from models.on_disk import DISK_FULL, synced, told_as_full
 
+CURVE: Final = "loss.csv"
 KEPT: Final = 2
 EVERY_S: Final = 60.0
 _SUFFIX: Final = ".checkpoint"
@@ -63,7 +64,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         monotonic: Callable[[], float],
         say: Callable[[str], None],
         *,
@@ -71,8 +72,10 @@ class Checkpoints:
         every_steps: int = 0,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Args:
-        folder: of this training alone.
+        """`fitting` says whether one of the fits is under way.
+
+        Args:
+        folder: of this training alone; None: nothing is kept but the loss curves.
         monotonic: seconds.
         say: hears what is gone on from, and what could not be written or read.
         every_s: seconds between two.
@@ -84,6 +87,7 @@ class Checkpoints:
         self.every_s, self.every_steps = every_s, every_steps
         self.stopping = stopping
         self.losses: dict[str, list[float]] = {}
+        self.fitting = False
 
     def of(self, name: str) -> "FitCheckpoints":
         """Those of one fit; `name` is unique in the training."""
@@ -91,7 +95,9 @@ class Checkpoints:
 
     def begin_anew(self) -> None:
         """Forget all of them: the training is at its end, or is not to go on."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            for fit in {file.parent for file in self.folder.glob(f"*/[0-9]*{_SUFFIX}")}:
+                shutil.rmtree(fit)
 
     def curve(self) -> str:
         """The loss of every step as CSV."""
@@ -106,12 +112,13 @@ class FitCheckpoints:
 
     def __init__(self, training: Checkpoints, name: str) -> None:
         self._training, self._name = training, name
-        self._folder = training.folder / name.replace(" ", "-")
+        self._folder = training.folder / name.replace(" ", "-") if training.folder is not None else None
         self._last = training.monotonic()
         self._steps = 0
 
     def latest(self, about: Mapping[str, str]) -> State | None:
         """As `Saved`; one that is not whole is passed over, and said."""
+        self._training.fitting = True
         for file in reversed(self._files()):
             state = self._read(file)
             if state is None:
@@ -125,6 +132,8 @@ class FitCheckpoints:
         """As `Saved`; called once a step."""
         self._steps += 1
         training = self._training
+        if self._folder is None:
+            return False
         by_steps = bool(training.every_steps) and self._steps >= training.every_steps
         return by_steps or training.monotonic() - self._last >= training.every_s
 
@@ -135,9 +144,11 @@ class FitCheckpoints:
     def keep(self, state: State) -> None:
         """Where the disk is full the training goes on, and says so."""
         self._last, self._steps = self._training.monotonic(), 0
+        if self._folder is None:
+            return
         try:
             with told_as_full(self._folder):
-                self._write(state)
+                self._write(self._folder, state)
         except Refused as error:
             if error.reason != DISK_FULL:
                 raise
@@ -146,18 +157,19 @@ class FitCheckpoints:
     def done(self, losses: list[float]) -> None:
         """As `Saved`."""
         self._training.losses[self._name] = losses
+        self._training.fitting = False
 
-    def _write(self, state: State) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        work = self._folder / ".new"
+    def _write(self, folder: Path, state: State) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        work = folder / ".new"
         try:
             digest = _stored(work, state)
-            final = self._folder / f"{len(state['losses']):010}-{digest}{_SUFFIX}"
+            final = folder / f"{len(state['losses']):010}-{digest}{_SUFFIX}"
             os.replace(work, final)
         except BaseException:
             work.unlink(missing_ok=True)
             raise
-        synced(self._folder)
+        synced(folder)
         for old in self._files()[:-KEPT]:
             old.unlink()
 
@@ -170,7 +182,7 @@ class FitCheckpoints:
 
     def _files(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self._folder.glob(f"[0-9]*{_SUFFIX}"))
+        return sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")) if self._folder is not None else []
 
 
 def about_of(options: Any, processes: int, *data: Any) -> dict[str, str]:

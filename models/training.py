@@ -17,6 +17,7 @@ from infra.clock import DAY_MS
 from infra.errors import BadInput
 from models.baselines import Ranker
 from models.beside import quick
+from models.checkpoint import Checkpoints
 from models.evaluation import TASKS, Evaluation, evaluate, merged
 from models.examples import Examples, examples_of
 from models.fitting import Options, fit, steps_of
@@ -24,6 +25,7 @@ from models.fusion import Weights, fuse
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
+from models.ranks import Ranks
 from models.scorer import Fitted, Scorer
 from models.sources import Choice, Tables, chosen_on
 from models.splits import Split, temporal
@@ -42,6 +44,14 @@ class Phases(Protocol):
     def phase(self, name: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
         """One phase; what it gives is called with how much more is done."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a training is done with: where it keeps how far it is, and the processes that fit; None: nowhere, alone."""
+
+    saved: Checkpoints | None = None
+    ranks: Ranks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Data:
     happened: Interactions | None = None
 
 
-def train(data: Data, options: Options, phases: Phases) -> Trained:
+def train(data: Data, options: Options, phases: Phases, means: Means | None = None) -> Trained:
     """The whole training.
 
     Raises:
@@ -96,9 +106,9 @@ def train(data: Data, options: Options, phases: Phases) -> Trained:
             code="nobody_came_back",
         )
     early = temporal(bought, validation, test)
-    choice, weights = learned(data.sources, early, data.items, earlier, options, phases)
+    choice, weights = learned(data.sources, early, data.items, earlier, options, phases, means=means)
     split = temporal(bought, test, end)
-    final = fitted_on(split.before, test, data.items, examples, choice, options, phases, "fitted")
+    final = fitted_on(split.before, test, data.items, examples, choice, options, phases, "fitted", means=means)
     final = msgspec.structs.replace(final, weights=weights)
     evaluations = table_of(data.sources, final, bought, (test, end), phases)
     return Trained(final, evaluations, test, end, len(np.unique(bought.order)))
@@ -112,6 +122,7 @@ def learned(
     options: Options,
     phases: Phases,
     tasks: Sequence[str] = TASKS,
+    means: Means | None = None,
 ) -> tuple[Choice, dict[str, Weights]]:
     """How the sources are made and how much each counts, learned on a validation split.
 
@@ -123,13 +134,14 @@ def learned(
         options: how to fit.
         phases: who hears how far it is.
         tasks: for the others the weights of the first count.
+        means: with what.
     """
     truth = split.truth
     with phases.phase("sources chosen", 2, "sources") as advance:
         tables = Tables(split.before)
         choice = chosen_on(tables, truth, split, options.seed, tasks, advance)
     fitted = fitted_on(
-        split.before, split.at_ms, items, examples, choice, options, phases, "fitted for the weights", tables
+        split.before, split.at_ms, items, examples, choice, options, phases, "fitted for the weights", tables, means
     )
     weights = {}
     with phases.phase("fusion weights learned", len(tasks), "tasks") as advance:
@@ -187,6 +199,7 @@ def fitted_on(
     phases: Phases,
     name: str,
     tables: Tables | None = None,
+    means: Means | None = None,
 ) -> Fitted:
     """Both towers and the item-to-item scores, from what happened before `at_ms`; the tower alone counts.
 
@@ -200,6 +213,7 @@ def fitted_on(
         phases: who hears how far it is.
         name: of the phase.
         tables: of `before`, where they are made already.
+        means: with what.
     """
     torch.manual_seed(options.seed)
     index = {item_id: row for row, item_id in enumerate(before.items)}
@@ -210,7 +224,8 @@ def fitted_on(
     tower.start_ids(factorised(before, at_ms, options.width, options.start_share))
     users = UserTower(options.width, options.dropout)
     with phases.phase(name, steps_of(examples, options), "steps") as advance:
-        fit(tower, users, examples, index, counts, options, advance)
+        saved = means.saved.of(name) if means and means.saved else None
+        fit(tower, users, examples, index, counts, options, advance, saved, means.ranks if means else None)
     with phases.phase("item-to-item scores", len(before.items), "items") as advance:
         neighbours, scores = tables.packed(choice.table)
         advance(len(before.items))

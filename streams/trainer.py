@@ -22,6 +22,7 @@ from infra.settings import Settings
 from models.artifact import FORMAT, Manifest, write
 from models.card import NAME as CARD
 from models.card import card_of
+from models.checkpoint import CURVE
 from models.cold import FILE as COLD
 from models.cold import ColdItems
 from models.comparison import compare
@@ -39,7 +40,7 @@ from models.splits import TEMPORAL
 from models.text import Whitening, chosen, encoder_name, open_encoder
 from models.text_encoder import Encoder
 from models.text_lexical import LEXICAL, LexicalEncoder
-from models.training import Data, Trained, table_of
+from models.training import Data, Means, Trained, table_of
 from models.training import train as train_model
 from streams.progress import Phases
 
@@ -54,7 +55,9 @@ class Report:
     evaluations: Sequence[Evaluation]
 
 
-def train(settings: Settings, options: Options, phases: Phases, made_at: datetime) -> Report:
+def train(
+    settings: Settings, options: Options, phases: Phases, made_at: datetime, means: Means | None = None
+) -> Report:
     """Towers, table, artifact, from the offline features as they are; nothing is released.
 
     Args:
@@ -62,6 +65,7 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
         options: how to fit.
         phases: who hears how far it is.
         made_at: gives the version its name.
+        means: where to keep how far it is, to go on from there, and the processes that fit.
 
     Raises:
         BadInput: there is no catalogue, no purchase, or too little history.
@@ -80,11 +84,13 @@ def train(settings: Settings, options: Options, phases: Phases, made_at: datetim
     whitening = Whitening.of(vectors)
     features = features_of(items, whitening.whitened(vectors))
     data = Data(sources, bought, features)
-    trained = train_model(data, options, phases)
+    trained = train_model(data, options, phases, means)
     encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
     manifest = _manifest(encoder, options, trained, made_at)
     files = _files_of_new_items(trained, whitening, features, text_encoder)
-    written = _write(settings, trained, manifest, _card(trained, manifest, bought), files)
+    written = _write(settings, trained, manifest, _texts(trained, manifest, bought, means), files)
+    if means is not None and means.saved is not None:
+        means.saved.begin_anew()
     return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
 
 
@@ -172,6 +178,12 @@ def bought_in(settings: Settings, items: Sequence[str], weeks: tuple[int, int], 
     return bought
 
 
+def _texts(trained: Trained, manifest: Manifest, bought: Interactions, means: Means | None) -> dict[str, str]:
+    """The card, and the loss of every step."""
+    curve = {CURVE: means.saved.curve()} if means is not None and means.saved is not None else {}
+    return {CARD: _card(trained, manifest, bought), **curve}
+
+
 def _card(trained: Trained, manifest: Manifest, bought: Interactions) -> str:
     begin = trained.fitted_before_ms
     runs = {one.name: [one] for one in trained.evaluations}
@@ -192,7 +204,11 @@ def _files_of_new_items(
 
 
 def _write(
-    settings: Settings, trained: Trained, manifest: Manifest, card: str, files: Mapping[str, Callable[[Path], None]]
+    settings: Settings,
+    trained: Trained,
+    manifest: Manifest,
+    texts: Mapping[str, str],
+    files: Mapping[str, Callable[[Path], None]],
 ) -> Path:
     fitted = trained.fitted
     arrays = {
@@ -202,7 +218,7 @@ def _write(
         "neighbour_scores": fitted.neighbour_scores,
         "candidates": fitted.candidates,
     }
-    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, {CARD: card}, files)
+    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, texts, files)
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:
