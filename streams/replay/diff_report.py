@@ -1,8 +1,12 @@
 """What a comparison of two namespaces found, and how it is told."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+_CHANGES_NAMED: Final = 15  # the most frequent
+_PARTS_NAMED: Final = 6  # of one shopper
 
 
 class Change(msgspec.Struct):
@@ -68,6 +72,7 @@ class Diff(msgspec.Struct, kw_only=True):
     only_one: int = 0
     only_other: int = 0
     rows_equal: int = 0
+    rows_settled_otherwise: int = 0  # they say the same, and keep less or more of it apart as recent
     rows_different: int = 0
     features_equal: int = 0
     features_different: int = 0
@@ -80,7 +85,7 @@ class Diff(msgspec.Struct, kw_only=True):
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs; when rows were settled makes no difference."""
         timers = self.timers
         return not (
             self.only_one + self.only_other + self.rows_different + self.features_different
@@ -96,9 +101,11 @@ class Diff(msgspec.Struct, kw_only=True):
 def lines_of(found: Diff) -> list[str]:
     """The comparison as lines; shoppers are named only as the examples that were asked for."""
     one, other, timers = found.one, found.other, found.timers
+    many = found.rows_settled_otherwise
+    settled = f"{many:,} equal in what they say but settled otherwise (by another version), " if many else ""
     lines = [
         f"shoppers  {found.both:,} in both, {found.only_one:,} only in {one}, {found.only_other:,} only in {other}",
-        f"rows      {found.rows_equal:,} equal byte for byte, {found.rows_different:,} different",
+        f"rows      {found.rows_equal:,} equal byte for byte, {settled}{found.rows_different:,} different",
         f"features  {found.features_equal:,} equal byte for byte, {found.features_different:,} different",
         f"timers    {timers.equal:,} equal, {timers.different:,} different, {timers.only_one:,} only in {one}, "
         f"{timers.only_other:,} only in {other}, {timers.passed:,} due and gone on one side",
@@ -108,13 +115,16 @@ def lines_of(found: Diff) -> list[str]:
             f"{name:<9} {entries.equal:,} equal, {entries.different:,} different, {entries.only_one:,} only in {one}, "
             f"{entries.only_other:,} only in {other}"
         )
-    for name, change in sorted(found.changes.items(), key=lambda item: (-item[1].shoppers, item[0])):
+    changes = sorted(found.changes.items(), key=lambda item: (-item[1].shoppers, item[0]))
+    for name, change in changes[:_CHANGES_NAMED]:
         much = ""
         if change.numbers:
             much = f", by {change.max_difference:g} at most, {change.mean_difference:g} in the mean"
         lines.append(f"          {name}: in {change.shoppers:,} shoppers{much}")
+    if len(changes) > _CHANGES_NAMED:
+        lines.append(f"          and {len(changes) - _CHANGES_NAMED} more that differ; --json names all")
     lines += [
-        f"example   {each.shopper_id} (tenant {each.tenant}, partition {each.partition}): {', '.join(each.what)}"
+        f"example   {each.shopper_id} (tenant {each.tenant}, partition {each.partition}): {_few(each.what)}"
         for each in found.examples
     ]
     for log, ahead in found.positions.items():
@@ -122,6 +132,11 @@ def lines_of(found: Diff) -> list[str]:
         lines.append(f"note      {who} is {abs(ahead):,} offsets ahead of {behind} in the log {log}")
     lines.append("equal" if found.equal else "different")
     return lines
+
+
+def _few(what: tuple[str, ...]) -> str:
+    more = len(what) - _PARTS_NAMED
+    return ", ".join(what[:_PARTS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def write_report(found: Diff, file: Path) -> None:

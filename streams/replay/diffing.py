@@ -20,7 +20,7 @@ from infra.redis import address, connect, told_as_away
 from infra.settings import Settings
 from streams.partition import RowRef
 from streams.replay.diff_report import Diff, Entries, Example
-from streams.replay.explaining import feature_parts, row_parts
+from streams.replay.explaining import feature_parts, row_parts, settled_otherwise
 from streams.replay.live import all_fences, served, served_before
 from streams.replay.names import BEFORE
 from streams.replay.records import Records
@@ -158,6 +158,8 @@ def _compare_one(one: tuple[bytes, Any], other: tuple[bytes, Any], found: Diff) 
     parts = []
     if one[0] == other[0]:
         found.rows_equal += 1
+    elif settled_otherwise(one[0], other[0]):
+        found.rows_settled_otherwise += 1
     else:
         found.rows_different += 1
         parts += row_parts(one[0], other[0])

@@ -10,12 +10,14 @@ from redis.asyncio import Redis
 from features import shoppers
 from features.aggregates import SHOPPER_BEHAVIOUR, shopper_values
 from features.online import OnlineRow, OnlineWriter
+from features.shopper_state import Decayed
 from infra.errors import NotFound
 from infra.keys import ShardKeys, feast_project, record_key
 from infra.settings import Settings
 from streams.replay.command import ReplayRequest, replay_with
-from streams.replay.diff_report import Diff, lines_of, write_report
+from streams.replay.diff_report import Diff, Example, lines_of, write_report
 from streams.replay.diffing import compare
+from streams.replay.explaining import row_parts
 from tests.streams.replay.past import CLOCK, apply_live, archive, made, quietly
 from tests.streams.shop import event, partition_of_event
 
@@ -129,3 +131,38 @@ async def test_namespaces_that_are_not_there(settings: Settings, redis: Redis) -
         with pytest.raises(NotFound) as error:
             await compare(settings, redis, name, "live")
         assert error.value.reason == code
+
+
+async def test_rows_that_were_settled_at_other_moments_say_the_same(settings: Settings, redis: Redis) -> None:
+    await replayed(settings, redis)
+    row = shoppers.decode(await redis.get(row_key()))
+    settled, recent = shoppers.unpacked(row)
+    older = shoppers.packed(settled, recent[:2], row.floor, recent[2:])
+    assert shoppers.encode(older) != shoppers.encode(row)
+    await redis.set(row_key(), shoppers.encode(older))
+    found = await seen(settings, redis)
+    assert found.equal
+    assert (found.rows_equal, found.rows_settled_otherwise, found.rows_different) == (11, 1, 0)
+    assert "11 equal byte for byte, 1 equal in what they say but settled otherwise" in lines_of(found)[1]
+    lost = shoppers.packed(shoppers.unpacked(row)[0], recent[:2], row.floor, recent[3:])
+    await redis.set(row_key(), shoppers.encode(lost))
+    assert not (await seen(settings, redis)).equal
+
+
+def test_a_time_is_no_amount() -> None:
+    one, other = shoppers.empty(), shoppers.empty()
+    one.state.log_price_sum, other.state.log_price_sum = Decayed(2.0, 5), Decayed(3.5, 1_795_150_000_000)
+    one.state.newest = 1_795_150_000_000
+    parts = dict(row_parts(shoppers.encode(one), shoppers.encode(other)))
+    assert parts == {"row.log_price_sum": [1.5], "row.newest": []}
+
+
+def test_many_differences_do_not_bury_the_example() -> None:
+    found = Diff(one="a", other="b", rows_different=1)
+    names = tuple(f"row.part{n:02}" for n in range(30))
+    for name in names:
+        found.change(name, [])
+    found.examples.append(Example(1, "default", "u-s1", names))
+    lines = lines_of(found)
+    assert len(lines) == 6 + 15 + 1 + 1 + 1
+    assert lines[-2].endswith(": " + ", ".join(names[:6]) + " and 24 more")
