@@ -5,7 +5,7 @@ Imported by the command line; what takes long to import comes in with the comman
 
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from streams.letters.lateness import Old
     from streams.letters.letter import Letter, Wanted
     from streams.letters.marks import Mark
-    from streams.letters.requeue import Done, Requeue, Send
+    from streams.letters.requeue import Done, Requeue
 
 dead_letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 ASK_ABOVE: Final = 100
 _DONE: Final = {"requeue": "requeued", "discard": "discarded"}
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Letters, as `list` names them.")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Letters: their ids, or topic/partition/offset, as `list` names them."),
+]
 Reason = Annotated[list[str] | None, typer.Option("--reason", help="Only letters of this reason; more than once: any.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Only what came from this topic.")]
 Partition = Annotated[int | None, typer.Option("--partition", min=0, help="Only what came from this partition.")]
@@ -68,9 +71,11 @@ def list_(
         say(line)
 
 
-@dead_letters_app.command("show", epilog="Example: daogou dead-letters show LOG/3/1207")
+@dead_letters_app.command("show", epilog="Example: daogou dead-letters show shop.events.v1/3/1207")
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The letter, as `list` names it.")],
+    letter_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The letter: its id, or topic/partition/offset, as `list` names it.")
+    ],
     whole: Annotated[bool, typer.Option("--whole", help="All of its bytes, not only the first.")] = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -144,8 +149,10 @@ class _Order:
 
 def _act(order: _Order, data_dir: Path | None) -> None:
     from streams.letters.census import take
-    from streams.letters.choice import chosen
+    from streams.letters.choice import chosen, refuse_unknown
     from streams.letters.lateness import warning
+    from streams.letters.letter import Wanted
+    from streams.letters.sending import requeue_of, sender
     from streams.letters.told import census_lines, write_report
 
     what, wanted = order.what, order.wanted
@@ -155,24 +162,27 @@ def _act(order: _Order, data_dir: Path | None) -> None:
     marks, done = box.marks(), None
     with _read(box, wanted) as letters:
         choice = chosen(what, letters, wanted, marks, _old(settings, what))
-    for letter_id in sorted(wanted.ids - choice.found):
-        say(f"{letter_id}: no such letter")
+    if wanted.reasons - choice.reasons:
+        refuse_unknown(wanted.reasons, (one.reason for one in box.letters(Wanted())))
     if choice.old:
         say(warning(choice.old, settings.lateness_h))
     if order.dry_run:
-        with _read(box, choice.wanted()) as letters:
+        with _read(box, choice.wanted(), again=True) as letters:
             for line in census_lines(take(letters if choice.ids else iter(()), marks, 20)):
                 say(line)
         say(f"would {what} {len(choice.ids):,}")
     elif choice.ids:
         _confirm(what, len(choice.ids), yes=order.yes)
-        with _sender(settings) as send, _read(box, choice.wanted()) as letters:
-            done = _do(what, _requeue(settings, box, send, order.by), letters, marks, len(choice.ids))
+        with sender(settings) as send, _read(box, choice.wanted(), again=True) as letters:
+            done = _do(what, requeue_of(settings, box, send, who(order.by)), letters, marks, len(choice.ids))
     _say_left_out(choice.left_out)
     if not order.dry_run and not choice.ids:
         say(f"nothing to {what}")
     if order.json_file is not None:
         write_report(order.json_file, what, choice, done)
+    missing = sorted(wanted.ids - choice.found)
+    if missing:
+        raise NotFound(f"no such letter: {', '.join(missing)}; `daogou dead-letters list` names them", path="ID")
 
 
 def _old(settings: "Settings", what: str) -> "Old":
@@ -244,45 +254,24 @@ def _opened(data_dir: Path | None) -> "tuple[Settings, LetterBox]":
 
 
 @contextmanager
-def _read(box: "LetterBox", wanted: "Wanted") -> "Iterator[Generator[Letter]]":
-    """The wanted letters, with a bar, and at the end what lay among them and was none."""
+def _read(box: "LetterBox", wanted: "Wanted", *, again: bool = False) -> "Iterator[Generator[Letter]]":
+    """The wanted letters, with a bar, and at the end what lay among them and was none; `again`: silently."""
     from streams.letters.box import Skipped
     from streams.progress import Phases
 
-    skipped = Skipped()
-    with Phases() as phases, phases.phase("read", box.count(wanted), "letters") as advance:
-        letters = box.letters(wanted, advance, skipped)
-        try:
+    if again:
+        with closing(box.letters(wanted)) as letters:
             yield letters
-        finally:
-            letters.close()
+        return
+    skipped = Skipped()
+    with (
+        Phases() as phases,
+        phases.phase("looked through", box.count(wanted), "records") as advance,
+        closing(box.letters(wanted, advance, skipped)) as letters,
+    ):
+        yield letters
     if skipped.foreign:
         say(f"{skipped.foreign:,} records of the topic are no dead letters; they are left alone")
-
-
-@contextmanager
-def _sender(settings: "Settings") -> "Iterator[Send]":
-    import asyncio
-
-    from infra.kafka import Producer
-
-    with asyncio.Runner() as runner:
-        producer = Producer(settings.brokers, embedded=settings.embedded_kafka, timeout_ms=30_000)
-        runner.run(producer.start())
-        try:
-            yield lambda records: runner.run(producer.send_many(records))
-        finally:
-            producer.close()
-
-
-def _requeue(settings: "Settings", box: "LetterBox", send: "Send", by: str | None) -> "Requeue":
-    from datetime import UTC, datetime
-    from uuid import uuid4
-
-    from streams.letters.requeue import Operator, Requeue
-
-    operator = Operator(who(by), lambda: datetime.now(UTC), uuid4().hex)
-    return Requeue(box, send, settings.partition_count, operator)
 
 
 def _say_left_out(left_out: "LeftOut") -> None:

@@ -3,21 +3,25 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from infra.errors import BadInput
 from infra.topics import CATALOG
 from streams.letters.census import LeftOut
 from streams.letters.lateness import Old, never
 from streams.letters.letter import Letter, Wanted
 from streams.letters.marks import Mark, told
 from streams.letters.requeue import refusal
+from streams.letters.words import HOPELESS, KNOWN
 
 
 @dataclass(slots=True)
 class Choice:
-    """The ids of the letters to work on, how many of them are old, those that there were, why others were left out."""
+    """The ids of the letters to work on, how many of them are old, those that there were (ids and places), their
+    reasons, why others were left out."""
 
     ids: set[str] = field(default_factory=set)
     old: int = 0
     found: set[str] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def wanted(self) -> Wanted:
@@ -29,9 +33,9 @@ def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[
     """Go through the wanted letters; `what` is `requeue` or `discard`."""
     choice = Choice()
     for letter in letters:
-        choice.found.add(letter.id)
-        named = letter.id in wanted.ids
-        why = _against(what, letter, marks.get(letter.id), named=named)
+        choice.found |= {letter.id, letter.place}
+        choice.reasons.add(letter.reason)
+        why = _against(what, letter, marks.get(letter.id), named=wanted.names(letter))
         if why is None:
             choice.ids.add(letter.id)
             choice.old += old(letter)
@@ -47,4 +51,23 @@ def _against(what: str, letter: Letter, mark: Mark | None, *, named: bool) -> st
         return f"{told(mark)}; name it to requeue it all the same"
     if letter.topic == CATALOG and not named:
         return "holds a whole facet of an item, which may be older than what is known now; name it if it is not"
+    if letter.reason in HOPELESS and not named and mark is None:
+        return "no version can read it: discard it, or name it to requeue it all the same"
     return refusal(letter, mark)
+
+
+def refuse_unknown(asked: Iterable[str], there: Iterable[str]) -> None:
+    """See that each reason that is asked for is one.
+
+    Raises:
+        BadInput: one is in no letter, nor among those that are usual (`unknown_reason`).
+    """
+    letters = set(there)
+    unknown = sorted(set(asked) - letters - KNOWN)
+    if unknown:
+        found = f"letters here have {', '.join(sorted(letters))}; " if letters else ""
+        raise BadInput(
+            f"--reason {', '.join(unknown)}: no letter has it; {found}usual ones are {', '.join(sorted(KNOWN))}",
+            path="--reason",
+            code="unknown_reason",
+        )

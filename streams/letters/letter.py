@@ -44,6 +44,11 @@ class Letter:
     first: str = ""
 
     @property
+    def place(self) -> str:
+        """Where it was, as lists name it; the id says of which log, too."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
     def whole(self) -> bool:
         """Whether it holds all of the record's bytes."""
         return self.cut_from is None
@@ -69,7 +74,9 @@ class _Tenant(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters; what is empty or None does not choose. Times are ms, `until_ms` is exclusive."""
+    """Which letters; what is empty or None does not choose. `ids` are ids or places, times are ms, `until_ms` is
+    exclusive.
+    """
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -84,10 +91,14 @@ class Wanted:
         """Whether it chooses at all."""
         return self != Wanted()
 
+    def names(self, letter: Letter) -> bool:
+        """Whether the letter is named, by its id or its place."""
+        return letter.id in self.ids or letter.place in self.ids
+
     def takes(self, letter: Letter) -> bool:
         """Whether the letter is one of them."""
         return (
-            (not self.ids or letter.id in self.ids)
+            (not self.ids or self.names(letter))
             and (not self.reasons or letter.reason in self.reasons)
             and self.topic in (None, letter.topic)
             and self.partition in (None, letter.partition)

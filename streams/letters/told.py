@@ -14,6 +14,7 @@ from streams.letters.marks import Mark
 from streams.letters.requeue import Done
 from streams.letters.words import SHOWN, one_line, readable, to_do
 
+_HEADINGS: Final = ("written", "reason", "from", "tenant", "bytes", "state", "id")
 _STATES: Final = ("open", "requeuing", "requeued", "discarded")
 
 
@@ -24,11 +25,22 @@ def census_lines(census: Census) -> Iterator[str]:
         counts = "".join(f"{census.counts[reason, state]:>12,}" for state in _STATES)
         yield f"{one_line(reason):<24}{counts}"
     yield f"{'all':<24}{census.total:>12,} letters"
-    for letter, state, size in census.newest:
-        at = _time(letter.at_ms)
-        where = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        tenant = one_line(letter.tenant) or "?"
-        yield f"{at}  {one_line(letter.reason)}  {where}  {tenant}  {size:,} bytes  {state}  {letter.id}"
+    yield from _newest(census)
+
+
+def _newest(census: Census) -> Iterator[str]:
+    """The newest letters as a table; the place of one, or its id, is what the other commands take."""
+    rows = [
+        (_time(one.at_ms), one_line(one.reason), one.place, one_line(one.tenant) or "?", f"{size:,}", state, one.id)
+        for one, state, size in census.newest
+    ]
+    if not rows:
+        return
+    yield ""
+    table = [_HEADINGS, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADINGS))]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def letter_lines(letter: Letter, mark: Mark | None, *, whole: bool) -> Iterator[str]:

@@ -11,7 +11,7 @@ _TO_DO: Final = {
     "unknown_version": "upgrade the workers to a version that reads it (docs/schemas), then requeue",
     "unknown_event": "upgrade the workers, if it is a newer version's event, then requeue; else fix its producer",
     "wrong_partition": "requeue: it goes to the right partition; its producer must choose them by the key's CRC-32",
-    "not_json": "fix the producer; there is nothing here to requeue: discard",
+    "not_json": "fix the producer, then discard: no version can read it, and requeued by name it fails again",
     "empty": "an event has a value: fix the producer, then discard",
     "too_large": "fix the producer: an event is at most 1 MiB; then discard",
     "effect_too_large": "raise max.message.bytes of its topic, then requeue what is here as a whole",
@@ -20,6 +20,9 @@ _TO_DO: Final = {
     "not_foldable": "a defect of Daogou: report reason and message, requeue after the upgrade",
     "unreadable": "a defect of Daogou: report reason and message, requeue after the upgrade",
 }
+KNOWN: Final = frozenset(_TO_DO)
+# Of records that fail whatever reads them.
+HOPELESS: Final = frozenset(("not_json", "empty"))
 _OTHERWISE: Final = (
     "fix the producer by docs/schemas; requeue only after an upgrade that takes such records, else discard"
 )

@@ -43,7 +43,9 @@ def test_list_counts_by_reason_and_names_positions(run: Run) -> None:
     assert told.returncode == 0
     assert re.search(r"^not_json +1 +0 +0 +0$", told.stdout, re.M)
     assert re.search(r"^all +2 letters$", told.stdout, re.M)
-    assert f"shop.events.v1/{HOME}/7  default" in told.stdout
+    assert re.search(rf"shop\.events\.v1/{HOME}/7 +default", told.stdout)
+    assert re.search(r"^written +reason +from +tenant +bytes +state +id$", told.stdout, re.M)
+    assert told.stderr.count("looked through") == 1
     assert f"{LOG}/{HOME}/8" in told.stdout
     only = run("list", "--reason", "not_json", "--newest", "0")
     assert re.search(r"^all +1 letters$", only.stdout, re.M)
@@ -55,6 +57,7 @@ def test_show_escapes_the_bytes_and_says_what_to_do(run: Run) -> None:
     assert "\x1b" not in told.stdout
     assert "\\x1b[2J\\xff poison" in told.stdout
     assert "to do      fix the producer" in told.stdout
+    assert run("show", f"shop.events.v1/{HOME}/8").stdout == told.stdout
     missing = run("show", "no-log/0/0")
     assert missing.returncode == 2
     assert "there is no dead letter 'no-log/0/0'" in missing.stderr
@@ -87,6 +90,28 @@ def test_what_may_come_too_late_is_said_before_and_in_the_report(run: Run, tmp_p
     run("requeue", "--reason", "unknown_version", "--json", str(file))
     assert json.loads(file.read_bytes())["requeued"] == 1
     assert "happened more than" not in run("discard", "--reason", "not_json").stdout
+
+
+def test_what_is_asked_for_and_is_not_there_is_refused(run: Run, broker: str) -> None:
+    for what in ("requeue", "discard"):
+        bogus = run(what, "--reason", "bogus")
+        assert bogus.returncode == 2
+        assert "--reason bogus: no letter has it; letters here have not_json, unknown_version; usual " in bogus.stderr
+        none = run(what, "NOSUCHID")
+        assert none.returncode == 2
+        assert "no such letter: NOSUCHID" in none.stderr
+    assert on_log(broker) == []
+    assert run("requeue", "--reason", "wrong_partition").returncode == 0  # usual, though there is none
+
+
+def test_what_no_version_can_read_goes_back_only_by_name(run: Run, broker: str) -> None:
+    left = run("requeue", "--reason", "not_json")
+    assert "no version can read it: discard it, or name it to requeue it all the same" in left.stdout
+    assert on_log(broker) == []
+    named = run("requeue", f"shop.events.v1/{HOME}/8")
+    assert "1 requeued" in named.stdout
+    assert named.stderr.count("looked through") == 1
+    assert len(on_log(broker)) == 1
 
 
 def test_many_are_not_requeued_unasked(run: Run, broker: str) -> None:
