@@ -16,6 +16,7 @@
     │   ├── KafkaAway
     │   ├── RedisAway
     │   ├── ArchiveAway
+    │   ├── RankLost        a process of a training in several has ended
     │   └── LlmAway         no language model answers, not in time, or it has too much to do
     ├── AnswerUnusable      what a language model answered is not what was asked for
     └── OwnershipLost       this worker must end: somebody else owns the partition, or Redis went back
@@ -139,6 +140,12 @@ class ArchiveAway(Unavailable):
     """The store of the archive does not answer."""
 
     code = "archive_away"
+
+
+class RankLost(Unavailable):
+    """A process of a training in several has ended, or does not answer."""
+
+    code = "rank_lost"
 
 
 class LlmAway(Unavailable):

@@ -26,12 +26,17 @@ def train(
     rebuild: Annotated[
         bool, typer.Option("--features/--no-features", help="Make the offline features anew from the archive first.")
     ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with a training that was stopped, if there is one.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda; auto: a GPU if there is one.")] = "auto",
     json_file: JsonFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Train the two towers and print them beside the baselines.
 
-    Reads the event archive and the catalogue in Redis; leaves an artifact in the models folder.
+    Reads the event archive and the catalogue in Redis; leaves an artifact in the models folder. Under torchrun several
+    processes train together: torchrun --nproc-per-node 2 -m streams.cli train.
     """
     quiet_threads()
     from infra.embedded.outside import Outside
@@ -39,13 +44,22 @@ def train(
     from streams.offline_features import build_features
     from streams.progress import Phases
     from streams.trainer import train as run
+    from streams.training_means import device_of, means_of, together
 
     _writable(json_file)
     settings = settings_from(data_dir=data_dir)
-    with Outside(settings) as outside, Phases() as phases:
-        if rebuild:
-            build_features(outside, phases)
-        report = run(outside, Options(seed=seed, epochs=epochs), phases, now_in(settings))
+    with together(device_of(device)) as ranks:
+        if ranks is not None and ranks.rank:
+            ranks.follow()
+            return
+        with (
+            Outside(settings) as outside,
+            Phases() as phases,
+            means_of(settings, phases, ranks, resume=resume) as means,
+        ):
+            if rebuild:
+                build_features(outside, phases)
+            report = run(outside, Options(seed=seed, epochs=epochs), phases, now_in(settings), means)
     _tell(report, json_file)
     if release:
         put_into_service(settings, report.manifest.version, None, report)

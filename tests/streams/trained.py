@@ -84,6 +84,11 @@ class Shop:
         shutil.copytree(self.settings.data_dir, data_dir, symlinks=True)
         return self.settings.model_copy(update={"data_dir": data_dir})
 
+    def restocked(self, data_dir: Path) -> Settings:
+        """As `copied`, with the catalogue in Redis again."""
+        asyncio.run(stock(self.url, full=True))
+        return self.copied(data_dir)
+
 
 def made_worse(settings: Settings, version: str, name: str, weights: Weights) -> str:
     """An artifact like another one, but for the weights of its sources; the version it got."""

@@ -1,0 +1,119 @@
+"""Several processes fit what one fits: gloo on this machine's CPU, TorchRec's tables whole on every rank."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from infra.ports import listen, port_of
+from models.distributed import launched
+from tests.models.small_fit import STEPS, options_of, small_fit
+
+CHILD = "tests.models.fit_together"
+PATIENCE_S = 60
+LOSS_TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def _draws() -> Iterator[None]:
+    with torch.random.fork_rng():
+        yield
+
+
+def torchrun(folder: Path, ranks: int, *arguments: str) -> dict[str, Any]:
+    """What rank 0 found."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command = [*launch, "-m", CHILD, str(folder), *arguments, str(PATIENCE_S)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+def by_hand(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
+    """Two ranks without `torchrun`, which would end what is left of them itself."""
+    with listen("127.0.0.1", 0) as listener:
+        port = str(port_of(listener))
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", CHILD, str(folder), *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_same_batches_teach_several_processes_what_they_teach_one(tmp_path: Path, ranks: int) -> None:
+    """Nothing is left out by chance here: each process would leave out others."""
+    alone = small_fit(options=options_of("none"))
+    found = torchrun(tmp_path, ranks, "none", "2", "nobody")
+    assert len(found["losses"]) == 2, "the others can be called again"
+    for losses in found["losses"]:
+        assert losses == pytest.approx(alone.losses, abs=LOSS_TOLERANCE)
+    assert found["items"].keys() == alone.items.state_dict().keys()
+    for name, value in alone.items.state_dict().items():
+        assert torch.tensor(found["items"][name]) == pytest.approx(value, abs=WEIGHT_TOLERANCE), name
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_rank_that_is_killed_ends_the_others_and_the_next_training_goes_on(tmp_path: Path, dead: int) -> None:
+    processes = by_hand(tmp_path, "some", "1", f"{dead}:8:{signal.SIGKILL}", str(PATIENCE_S))
+    said = [process.communicate(timeout=4 * PATIENCE_S)[1] for process in processes]
+    assert processes[dead].returncode == -signal.SIGKILL
+    assert processes[1 - dead].returncode == 1
+    assert "RankLost: a process of this training has ended" in said[1 - dead]
+    again = torchrun(tmp_path, 2, "some", "1", "nobody")
+    assert again["began"] == 6
+    (tmp_path / "other").mkdir()
+    undisturbed = torchrun(tmp_path / "other", 2, "some", "1", "nobody")
+    assert again["losses"] == [pytest.approx(undisturbed["losses"][0], abs=LOSS_TOLERANCE)]
+    assert len(again["losses"][0]) == STEPS
+
+
+def test_a_rank_that_hangs_is_waited_for_no_longer_than_told(tmp_path: Path) -> None:
+    """SIGSTOP: its connection stays open, and nothing comes."""
+    processes = by_hand(tmp_path, "some", "1", f"1:3:{signal.SIGSTOP}", "20")
+    try:
+        said = processes[0].communicate(timeout=4 * PATIENCE_S)[1]
+    finally:
+        processes[1].kill()
+        processes[1].communicate()
+    assert processes[0].returncode == 1
+    assert "did not answer within 20 s" in said
+
+
+def test_a_state_of_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    torchrun(tmp_path, 1, "some", "1", "nobody")
+    processes = by_hand(tmp_path, "some", "1", "nobody", str(PATIENCE_S))
+    said = [process.communicate(timeout=4 * PATIENCE_S)[1] for process in processes]
+    assert "number of processes (1, now 2)" in said[0]
+    assert "RankLost" in said[1]
+
+
+def test_torchrun_is_known_by_what_it_leaves_in_the_environment() -> None:
+    assert launched({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"})
+    assert not launched({"PATH": "/bin"})
+
+
+def test_without_torchrun_nothing_distributed_comes_in() -> None:
+    """Importing and fitting: neither our module nor the sharded half of TorchRec."""
+    told = (
+        "import sys\n"
+        "from tests.models.small_fit import small_fit\n"
+        "small_fit()\n"
+        "print([name for name in ('models.distributed', 'models.sharding') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
