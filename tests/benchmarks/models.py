@@ -151,7 +151,7 @@ def judged(data: DataSet, evaluations: Sequence[Evaluation], seed: int) -> tuple
 
 def run(data: DataSet, asked: argparse.Namespace, console: Console) -> list[str]:
     """One seed: fit, test, print, keep. What is missed."""
-    said = Said()
+    said, code, machine = Said(), commit(), described()
     fitted, choice, weights = model_of(data, said)
     before, at_ms = data.test.before, data.test.at_ms
     with said.phase("baselines fitted", 0, "models"):
@@ -169,8 +169,8 @@ def run(data: DataSet, asked: argparse.Namespace, console: Console) -> list[str]
         seed=asked.seed,
         quick=asked.quick,
         command=f'make bench-models ARGS="{" ".join(asked.words)}"',
-        commit=commit(),
-        machine=described(),
+        commit=code,
+        machine=machine,
         cpu_s=said.cpu_s,
         options={name: getattr(data.options, name) for name in data.options.__dataclass_fields__},
         choice=choice,
