@@ -9,9 +9,11 @@ from streams.terminal import DataDir, say, settings_from
 identity_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
-@identity_app.command("show", epilog="Example: daogou identity show u-17850")
+@identity_app.command("show", epilog="Example: daogou identity show 17850")
 def identity_show(
-    shopper_id: Annotated[str, typer.Argument(metavar="ID", help="u- and a user id, or a- and an anonymous id.")],
+    shopper_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A user's id or an anonymous one; u- or a- before it says which.")
+    ],
     data_dir: DataDir = None,
 ) -> None:
     """Tell which ids are one person, since when, and what can be undone."""

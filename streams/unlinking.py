@@ -21,6 +21,7 @@ from streams.commit import PartitionStore
 from streams.partition import RowRef
 
 _REDIS_TIMEOUT_MS: Final = 10_000
+_PREFIXES: Final = ("u-", "a-")
 _WHY: Final = {
     "shared": "nobody's: shared by three users or more",
     "unlinked": "nobody's: unlinked, its history is on its way back",
@@ -28,22 +29,28 @@ _WHY: Final = {
 }
 
 
-def show(settings: Settings, shopper_id: str) -> list[str]:
-    """Lines that tell the links of `a-ID` or `u-ID`.
+def show(settings: Settings, given: str) -> list[str]:
+    """Lines that tell the links of a user or an anonymous id, given plainly or as `u-ID` or `a-ID`.
 
     Raises:
-        NotFound: nothing is known of it.
+        NotFound: there is no such shopper.
         RedisAway.
     """
-    known = known_of(asyncio.run(_read(settings, [shopper_id]))[0])
-    lines = [*_spans(known), *_sources(known)]
-    if not lines:
-        raise NotFound(f"nothing is known of links of {shopper_id!r}; ids begin with a- or u-", path="id")
-    return lines
+    names = [*([given] if given.startswith(_PREFIXES) else []), *(prefix + given for prefix in _PREFIXES)]
+    rows = dict(zip(names, asyncio.run(_read(settings, names)), strict=True))
+    for row in rows.values():
+        known = known_of(row)
+        if lines := [*_spans(known), *_sources(known)]:
+            return lines
+    shopper = next((name for name, row in rows.items() if row != empty()), None)
+    if shopper is None:
+        raise NotFound(f"there is no shopper {given!r}, neither a user's id nor an anonymous one", path="id")
+    return [f"{shopper} is a shopper, and linked with nobody"]
 
 
 def unlink(settings: Settings, user_id: str, anonymous_id: str, clock: Clock) -> str:
-    """Put on the log that these two were never one; the id of the word. The workers carry it out.
+    """Put on the log that these two were never one; the id of the word. The workers carry it out. Ids are given
+    plainly, or as `show` tells them, with `u-` and `a-`.
 
     Raises:
         NotFound: they are not linked (`not_linked`).
@@ -56,6 +63,8 @@ def unlink(settings: Settings, user_id: str, anonymous_id: str, clock: Clock) ->
 async def _unlink(settings: Settings, user_id: str, anonymous_id: str, clock: Clock) -> str:
     of_device, of_user = map(known_of, await _read(settings, [f"a-{anonymous_id}", f"u-{user_id}"]))
     mine = {span.link_id for span in of_device.spans if span.user_id == user_id}
+    if not mine and (user_id.startswith("u-") or anonymous_id.startswith("a-")):
+        return await _unlink(settings, user_id.removeprefix("u-"), anonymous_id.removeprefix("a-"), clock)
     if not mine:
         raise NotFound(f"{anonymous_id!r} is not linked to {user_id!r}", path="anonymous_id", code="not_linked")
     if any(source.forgotten for source in of_user.sources if source.link_id in mine):

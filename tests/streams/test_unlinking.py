@@ -31,9 +31,11 @@ async def test_what_is_linked_is_told_and_undone_by_a_word_on_the_log(settings: 
     assert "user ann" in of_device[0]
     [of_user] = await asyncio.to_thread(show, settings, f"u-{ANN}")
     assert "device phone  can be undone" in of_user
+    assert await asyncio.to_thread(show, settings, ANN) == [of_user]
+    assert await asyncio.to_thread(show, settings, PHONE) == of_device
     home = partition(f"a-{PHONE}")
     at = (await asyncio.to_thread(end_offsets, settings.kafka, EVENTS))[home]
-    word = await asyncio.to_thread(unlink, settings, ANN, PHONE, NOW)
+    word = await asyncio.to_thread(unlink, settings, f"u-{ANN}", f"a-{PHONE}", NOW)
     follower = Follower(settings.kafka, EVENTS, {home: at}, embedded=True)
     (record,) = await asyncio.to_thread(follower.read, 10, 10.0)
     follower.close()
@@ -67,3 +69,13 @@ async def test_what_cannot_be_undone_any_more_is_refused_with_the_way_out(settin
 async def test_ids_that_nobody_knows_are_named(settings: Settings, redis: Redis) -> None:
     with pytest.raises(NotFound, match="u-nobody"):
         await asyncio.to_thread(show, settings, "u-nobody")
+
+
+async def test_a_shopper_without_links_is_told_from_an_id_that_nobody_has(settings: Settings, redis: Redis) -> None:
+    worker = Worker(settings, redis)
+    worker.log.append(event("page_view", minute=1, user_id="bob"))
+    await worker.settle()
+    for given in ("bob", "u-bob"):
+        assert await asyncio.to_thread(show, settings, given) == ["u-bob is a shopper, and linked with nobody"]
+    with pytest.raises(NotFound, match="there is no shopper 'nobody'"):
+        await asyncio.to_thread(show, settings, "nobody")
