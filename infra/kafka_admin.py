@@ -248,14 +248,19 @@ def _await_topics(bootstrap: Bootstrap, within_s: float) -> None:
 
 
 def _check_counts(found: dict[str, int], partitions: int) -> None:
-    for topic in topics.TOPICS:
-        count = found.get(topic.name, partitions)
-        if count != partitions:
-            raise Refused(
-                f"the topic {topic.name} has {count} partitions, the settings say {partitions}; the number is chosen "
-                f"once: set DAOGOU_PARTITIONS={count}, or start on new topics",
-                code="partitions_differ",
-            )
+    counts = {topic.name: found[topic.name] for topic in topics.TOPICS if topic.name in found}
+    wrong = {name: count for name, count in counts.items() if count != partitions}
+    if not wrong:
+        return
+    name, count = next(iter(wrong.items()))
+    if len(set(counts.values())) == 1:
+        advice = f"the number is chosen once: set DAOGOU_PARTITIONS={count}, or start on new topics"
+    else:
+        others = f", and {len(wrong) - 1} more topics differ" if len(wrong) > 1 else ", and it alone differs"
+        advice = f"other topics have another number{others}: `daogou topics check` says what to do about each"
+    raise Refused(
+        f"the topic {name} has {count} partitions, the settings say {partitions}; {advice}", code="partitions_differ"
+    )
 
 
 def _away(bootstrap: Bootstrap, error: KafkaException) -> KafkaAway:

@@ -63,9 +63,13 @@ def look(bootstrap: Bootstrap) -> list[Found]:
     return sorted(found, key=lambda one: names.index(one.name))
 
 
-def differences(found: Found, topic: Topic, partitions: int, replication: int) -> list[Difference]:
-    """Where a topic is otherwise than the settings and `infra.topics` want it; `replication` 0: as it is."""
-    differs = [*_shape(found, partitions, replication), *_kept(found, topic), *_in_step(found)]
+def differences(
+    found: Found, topic: Topic, partitions: int, replication: int, others: Sequence[int] = ()
+) -> list[Difference]:
+    """Where a topic is otherwise than the settings and `infra.topics` want it; `replication` 0: as it is. `others` are
+    the partition counts of the other topics.
+    """
+    differs = [*_shape(found, partitions, replication, others), *_kept(found, topic), *_in_step(found)]
     for name in (MAX_BYTES, STAMPED):
         is_, wanted = found.config.get(name, ""), topic.config()[name]
         if name == MAX_BYTES and is_.isdigit() and int(is_) >= int(wanted):
@@ -96,6 +100,22 @@ def mend(bootstrap: Bootstrap, wanted: Sequence[Difference]) -> None:
         admin.result(resource.name, future)
 
 
+def partitions_advice(count: int, wanted: int, others: Sequence[int]) -> str:
+    """What to do about a topic of `count` partitions where `wanted` are set and the other topics have these."""
+    if all(other == count for other in others):
+        said = "the number is chosen once, for keys are spread by it"
+        return f"{said}: set DAOGOU_PARTITIONS={count}, or start on new topics"
+    if all(other == wanted for other in others):
+        return (
+            "this topic alone differs from the others: stop the workers, delete it with Kafka's own kafka-topics (what "
+            "is on it goes, too), and let `daogou topics create` make it anew"
+        )
+    return (
+        f"the topics differ among themselves, too ({', '.join(map(str, sorted({count, *others})))}): no setting fits "
+        "all; delete those that are wrong with Kafka's own kafka-topics, and let `daogou topics create` make them anew"
+    )
+
+
 _WHY: Final = {
     MAX_BYTES: "records as large as this version writes them would be refused",
     STAMPED: (
@@ -105,13 +125,10 @@ _WHY: Final = {
 }
 
 
-def _shape(found: Found, partitions: int, replication: int) -> list[Difference]:
+def _shape(found: Found, partitions: int, replication: int, others: Sequence[int]) -> list[Difference]:
     differs = []
     if found.partitions != partitions:
-        why = (
-            f"the number is chosen once, for keys are spread by it: set DAOGOU_PARTITIONS={found.partitions}, or start "
-            "on new topics"
-        )
+        why = partitions_advice(found.partitions, partitions, others)
         differs.append(Difference(found.name, "partitions", str(found.partitions), str(partitions), why))
     if replication and found.replicas != replication:
         why = "Kafka's own kafka-reassign-partitions changes it, while all goes on"

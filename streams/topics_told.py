@@ -31,7 +31,7 @@ def checked(settings: Settings, say: Callable[[str], None], *, fix: bool) -> boo
     """Whether all is as it is wanted, or was made so; says what differs.
 
     Raises:
-        KafkaAway, NotFound, Refused.
+        KafkaAway, Refused; with the embedded broker NotFound, too.
     """
     if settings.embedded_kafka:
         check_topics(settings.brokers, settings.partition_count)
@@ -45,13 +45,15 @@ def checked(settings: Settings, say: Callable[[str], None], *, fix: bool) -> boo
             if one.safe:
                 say(f"set    {one.topic}: {one.name} {one.found} → {one.wanted}")
         before = differing(settings)
-    check_topics(settings.brokers, settings.partition_count)  # those that are missing
     there = look(settings.brokers)
+    missing = sorted(_BY_NAME.keys() - {found.name for found in there})
     for found in there:
         _say_of(found, [one for one in before if one.topic == found.name], say)
+    for name in missing:
+        say(f"missing {name}: {_BY_NAME[name].holds}; daogou topics create makes it")
     if any(found.replicas == 1 for found in there):
         say("note   there is one copy only: what is on a broker is lost with it (new topics: DAOGOU_REPLICATION=3)")
-    return not before
+    return not before and not missing
 
 
 def differing(settings: Settings) -> list[Difference]:
@@ -60,8 +62,14 @@ def differing(settings: Settings) -> list[Difference]:
     Raises:
         KafkaAway, Refused.
     """
-    count, replication = settings.partition_count, settings.replication
-    return [one for found in look(settings.brokers) for one in differences(found, _topic(found), count, replication)]
+    count, replication, there = settings.partition_count, settings.replication, look(settings.brokers)
+    return [
+        one
+        for found in there
+        for one in differences(
+            found, _topic(found), count, replication, [other.partitions for other in there if other is not found]
+        )
+    ]
 
 
 def _say_of(found: Found, differs: list[Difference], say: Callable[[str], None]) -> None:

@@ -3,6 +3,8 @@
 import pytest
 
 from infra import topics
+from infra.errors import Refused
+from infra.kafka_admin import _check_counts
 from infra.topic_checks import Found, differences
 
 DAY = 86_400_000
@@ -51,6 +53,29 @@ def test_a_topic_as_it_was_made_does_not_differ(name: str, replicas: int) -> Non
     made = found(name, replicas=replicas)
     config = {"min.insync.replicas": "1"} | made.config
     assert differences(Found(name, 8, replicas, config), BY_NAME[name], 8, 0) == []
+
+
+def why_partitions(others: list[int]) -> str:
+    [one] = differences(found(partitions=4), BY_NAME[topics.EVENTS], 8, 3, others)
+    return one.why
+
+
+def test_a_topic_that_alone_has_other_partitions_is_not_made_the_measure_of_all() -> None:
+    assert "set DAOGOU_PARTITIONS=4" in why_partitions([4] * 6)
+    alone = why_partitions([8] * 6)
+    assert alone.startswith("this topic alone differs from the others")
+    assert "DAOGOU_PARTITIONS" not in alone
+    assert "(4, 8, 16)" in why_partitions([8] * 5 + [16])
+
+
+def test_who_starts_is_told_of_the_setting_only_where_it_helps() -> None:
+    counts = dict.fromkeys(BY_NAME, 8)
+    _check_counts(counts, 8)
+    with pytest.raises(Refused, match="DAOGOU_PARTITIONS=8"):
+        _check_counts(counts, 4)
+    with pytest.raises(Refused, match=r"it alone differs: `daogou topics check`") as refused:
+        _check_counts(counts | {topics.TRIGGERS: 4}, 8)
+    assert "DAOGOU_PARTITIONS" not in refused.value.message
 
 
 @pytest.mark.parametrize("longer", ["-1", str(31 * DAY)])
