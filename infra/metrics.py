@@ -117,6 +117,13 @@ MODEL_RELEASED: Final = Metric(
 MODEL_WAITS: Final = Metric(
     "daogou_model_waits", "gauge", "1 while the released model cannot be taken into service, else 0"
 )
+NEW_ITEMS: Final = Metric(
+    "daogou_new_items_total",
+    "counter",
+    "items that the model in service was not trained on, by what became of them",
+    ("outcome",),
+)
+NEW_ITEMS_WAITING: Final = Metric("daogou_new_items_waiting", "gauge", "items that wait for a vector")
 SHADOW_LISTS: Final = Metric(
     "daogou_shadow_lists_total", "counter", "lists of a candidate that is tried, by what became of them", ("outcome",)
 )
@@ -180,6 +187,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     ARCHIVE_AWAY,
     MODEL_RELEASED,
     MODEL_WAITS,
+    NEW_ITEMS,
+    NEW_ITEMS_WAITING,
     SHADOW_LISTS,
     SHADOW_ITEMS,
     SHADOW_NEXT_ITEMS,

@@ -42,6 +42,8 @@ from streams.inbox import Inbox
 from streams.marketing.firing import Firing
 from streams.marketing.sent import Sent, sent_log
 from streams.marketing.stocked import Stocked
+from streams.new_item_vectors import ArtifactVectors, Sources
+from streams.new_items import NewItems
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pausing import Gate, Pauses
@@ -111,6 +113,18 @@ class Parts:
             Releases(lambda: released(settings.models_dir), _load),
             self._rescoring.sweep,
             measured,
+        )
+        vectors = ArtifactVectors(
+            Sources(settings.models_dir, settings.enriched_dir, settings.text_encoder, os.environ)
+        )
+        self._new_items = NewItems(
+            self.pipeline.derived,
+            catalogue,
+            vectors,
+            settings.tenant,
+            settings.partition_count,
+            measured,
+            where=where,
         )
         self._shadowing = ShadowFollower(
             self.pipeline,
@@ -230,6 +244,7 @@ class Parts:
             self._firing.run(self._metrics),
             self._releases.run(),
             self._shadowing.run(),
+            self._new_items.run(),
             self._rescoring.run(),
             self._statistics.run(time.monotonic),
             self._promotion.run(),

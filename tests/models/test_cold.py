@@ -90,7 +90,7 @@ def test_a_scorer_takes_new_items_up_and_says_the_same_of_the_others() -> None:
     before, after = scorer.parts([state], NOW), with_hat.parts([state], NOW)
     for name, part in before.items():
         assert (after[name][:, :-1] == part).all()
-        assert after[name][0, -1] == 0, "nobody bought it, nobody met it beside another"
+        assert name == "tower" or after[name][0, -1] == 0, "nobody bought it, nobody met it beside another"
     (listed,) = with_hat.score([state], 10, NOW)
     assert sorted(one.item_id for one in listed) == ["cup", "hat", "jar", "pot", "tea"]
 
