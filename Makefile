@@ -52,9 +52,9 @@ format: .venv/installed ## put the code into form
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
 kafka: .venv/installed ## a real Apache Kafka on loopback (needs Java 17 and Maven); ARGS="--nodes 3"
-	@$(RUN) -m tests.kafka start $(ARGS)
+	@$(RUN) -m tests.kafka start --told $(ARGS)
 
-kafka-stop: .venv/installed ## stop it
+kafka-stop: .venv/installed ## stop it; ARGS="--wipe" deletes its data, too
 	@$(RUN) -m tests.kafka stop $(ARGS)
 
 chaos-load: .venv/installed ## kill the worker in mid-load on a real Kafka; ARGS="--quick --seed 1"

@@ -217,7 +217,7 @@ def _kafka(settings: Settings, found: Settings | None) -> Iterator[Finding]:
         else:
             yield Finding("topics", "ok", f"all there, {settings.partition_count} partitions each")
     except NotFound as error:
-        yield Finding("topics", "hint", f"{error.message} (daogou up and daogou worker make them, too)")
+        yield Finding("topics", "warning", f"{error.message} (daogou up and daogou worker make them, too)")
     except DaogouError as error:
         yield Finding("Kafka", "broken", error.message)
 

@@ -1,6 +1,6 @@
 """A real Apache Kafka on loopback, for proofs and trials: one node or three, each broker and controller.
 
-    python -m tests.kafka start [--nodes 3] [--folder .tools/kafka]   # prints the bootstrap servers
+    python -m tests.kafka start [--nodes 3] [--folder .tools/kafka]   # prints the bootstrap servers; --told: more
     python -m tests.kafka kill NODE                                   # SIGKILL, like a power cut
     python -m tests.kafka restart NODE                                # on its old data and port
     python -m tests.kafka stop [--wipe]
@@ -121,8 +121,9 @@ class Cluster:
         """SIGKILL one node."""
         self._end(self._nodes()[name], signal.SIGKILL)
 
-    def stop(self, *, wipe: bool = False) -> None:
-        """End all nodes; `wipe` deletes their data, the jars stay."""
+    def stop(self, *, wipe: bool = False) -> int:
+        """End all nodes, how many ran; `wipe` deletes their data, the jars stay."""
+        ran = sum(map(_runs, self._nodes().values())) if self._state else 0
         for node in self._nodes().values() if self._state else ():
             # The last of several would wait for a majority of controllers that is gone.
             self._end(node, signal.SIGTERM if len(self._nodes()) == 1 else signal.SIGKILL)
@@ -130,6 +131,7 @@ class Cluster:
             for path in [*self._folder.glob("node*"), self._file]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             self._state = None
+        return ran
 
     def _fetch(self) -> None:
         for tool in ("java",) if self._jars.exists() else ("java", "mvn"):
@@ -252,6 +254,11 @@ def _runs(node: Node) -> bool:
     return bool(node.pid and node.born) and _born(node.pid) == node.born
 
 
+def _say_stopped(ran: int, folder: Path, *, wiped: bool) -> None:
+    what = f"stopped {ran} {'node' if ran == 1 else 'nodes'}" if ran else "nothing ran"
+    print(f"{what} of {folder}; " + ("its data are deleted, the jars stay" if wiped else "its data stay"))
+
+
 def main() -> None:
     """The commands above."""
     parser = argparse.ArgumentParser(description="A real Apache Kafka on loopback.")
@@ -260,12 +267,17 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--wipe", action="store_true", help="stop: delete the data, too")
+    parser.add_argument("--told", action="store_true", help="start: as a line for the shell, with what is where")
     given = parser.parse_args()
     cluster = Cluster(given.folder)
     if given.command == "start":
-        print(cluster.start(given.nodes))
+        servers = cluster.start(given.nodes)
+        print(f"export DAOGOU_KAFKA={servers}" if given.told else servers)
+        if given.told:
+            print(f"# its data and logs are in {given.folder.resolve()}")
+            print('# stop it: make kafka-stop (ARGS="--wipe" deletes the data, too)')
     elif given.command == "stop":
-        cluster.stop(wipe=given.wipe)
+        _say_stopped(cluster.stop(wipe=given.wipe), given.folder.resolve(), wiped=given.wipe)
     elif given.command == "kill":
         cluster.kill(given.node)
     else:
