@@ -7,8 +7,9 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from features.event_fields import Id, Pieces, Tenant
 from features.event_rules import check_amount
-from features.events import Event, EventItem, Id
+from features.events import Event, EventItem
 from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
 from infra.keys import record_key, split_record_key
@@ -42,7 +43,7 @@ class Stock(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Whether it can be bought. `quantity` of None: not counted."""
 
     available: bool = True
-    quantity: int | None = None
+    quantity: Pieces | None = None
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -113,7 +114,7 @@ class EnrichedItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 class FacetRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One record of `shop.catalog.v1`: the whole of one facet. One without a facet removes the item."""
 
-    tenant: str
+    tenant: Tenant
     item_id: Id
     content: Content | None = None
     price: Price | None = None
@@ -156,7 +157,7 @@ def decode_record(key: bytes | None, value: bytes | None) -> FacetRecord:
             record = _record_decoder.decode(value)
         else:
             tenant, item_id, _ = split_record_key((key or b"").decode())
-            record = FacetRecord(tenant=tenant, item_id=item_id)
+            record = msgspec.convert({"tenant": tenant, "item_id": item_id}, FacetRecord)
     except UNREADABLE as error:
         raise refusal(error, FacetRecord) from None
     if record.price is not None:

@@ -1,7 +1,8 @@
 """What of a catalogue's changes is told to the shoppers' partitions: derived from the items before and after. Pure.
 
-An item is compared as it was before some records with how it is after them, so several changes of one are one, and
-what came to nothing is not told. It can be bought when it may be shown: named, not hidden, not out of stock.
+An item is compared before and after each record, not over a batch of them: so what is told of an offset follows from
+the log alone, however it is cut when it is read again, and whoever knows the last offset heard misses and repeats
+nothing. An item can be bought when it may be shown: named, not hidden, not out of stock.
 
 - `price_dropped`: a lower price in the same currency.
 - `out_of_stock`: it can be bought no more, be it sold out, hidden or removed; `back_in_stock`: it can again.
@@ -9,7 +10,8 @@ what came to nothing is not told. It can be bought when it may be shown: named, 
 - `new_arrival`: an item that nobody heard of before, and that can be bought.
 
 A shop's first catalogue is no news: within the first day of a tenant's catalogue nothing is told of an item or a stock
-that was not heard of before. That is counted by the times of the records, so it does not depend on who reads them when.
+that was not heard of before. That is counted by the times of the records, from the earliest that any partition has
+read: one that is read long after the others can only make the first day end sooner.
 """
 
 import hashlib
@@ -33,16 +35,27 @@ LOW_STOCK: Final = 5
 _SOURCE: Final = "daogou"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-Key = tuple[str, str]  # tenant, item id
-Items = Mapping[Key, Item | None]
-
 _encoder: Final = msgspec.json.Encoder()
 
 
 class Place(NamedTuple):
-    """Where the last record of an item lies on the catalogue's log, and when it was written, ms."""
+    """Where a record lies on the catalogue's log, and when it was written, ms."""
 
     offset: int
+    at_ms: int
+
+
+class Step(NamedTuple):
+    """An item before and after one record; None: it is not there."""
+
+    tenant: str
+    item_id: str
+    before: Item | None
+    after: Item | None
+
+
+class _Told(NamedTuple):
+    change: ItemChange
     at_ms: int
 
 
@@ -50,34 +63,30 @@ class Place(NamedTuple):
 class Telling:
     """Makes events of the changes of one partition of the catalogue.
 
-    `last` has the place of each item's last record; `low_stock` is the number of pieces that are few.
+    `places` are those of the records, in their order; `low_stock` is the number of pieces that are few.
     """
 
     log: str
     partition: int
     low_stock: int
-    last: Mapping[Key, Place]
+    places: Sequence[Place]
 
-    def events(self, before: Items, after: Items, began: Mapping[str, int]) -> list[Event]:
+    def events(self, steps: Sequence[Step], began: Mapping[str, int]) -> list[Event]:
         """The events, in the order of the catalogue's log, each as it is for partition 0 (`into` gives the others).
 
-        `began` says when each tenant's catalogue began, ms.
+        `steps` are what the records did, `began` says when each tenant's catalogue began, ms.
         """
-        made: list[Event] = []
-        for tenant in dict.fromkeys(tenant for tenant, _ in after):
-            changes = []
-            for key in (key for key in after if key[0] == tenant):
-                place = self.last[key]
-                heard_of = place.at_ms >= began[tenant] + FIRST_LOAD_MS
-                change = change_of(before.get(key), after[key], key[1], place.offset, heard_of, self.low_stock)
-                if change is not None:
-                    changes.append(change)
-            made += [self._event(tenant, items) for items in _chunks(sorted(changes, key=lambda one: one.offset))]
-        return made
+        found: dict[str, list[_Told]] = {}
+        for step, place in zip(steps, self.places, strict=True):
+            heard_of = place.at_ms >= began[step.tenant] + FIRST_LOAD_MS
+            change = change_of(step.before, step.after, step.item_id, place.offset, heard_of, self.low_stock)
+            if change is not None:
+                found.setdefault(step.tenant, []).append(_Told(change, place.at_ms))
+        return [self._event(tenant, chunk) for tenant, told in found.items() for chunk in _chunks(told)]
 
-    def _event(self, tenant: str, items: Sequence[ItemChange]) -> Event:
-        at = _time(self.last[tenant, items[-1].item_id].at_ms)
-        told = ItemsChanged(catalogue_log=self.log, catalogue_partition=self.partition, into=0, items=tuple(items))
+    def _event(self, tenant: str, told: Sequence[_Told]) -> Event:
+        at = _time(told[-1].at_ms)
+        items = tuple(one.change for one in told)
         return _named(
             Event(
                 event_name="items_changed",
@@ -86,7 +95,7 @@ class Telling:
                 tenant=tenant,
                 occurred_at=at,
                 received_at=at,
-                changed=told,
+                changed=ItemsChanged(catalogue_log=self.log, catalogue_partition=self.partition, into=0, items=items),
             )
         )
 
@@ -148,15 +157,15 @@ def _few(item: Item | None, low_stock: int) -> bool:
     return quantity is not None and quantity <= low_stock
 
 
-def _chunks(changes: Sequence[ItemChange]) -> Iterator[list[ItemChange]]:
-    chunk: list[ItemChange] = []
+def _chunks(told: Sequence[_Told]) -> Iterator[list[_Told]]:
+    chunk: list[_Told] = []
     size = 0
-    for change in changes:
-        weight = len(_encoder.encode(change))
+    for one in told:
+        weight = len(_encoder.encode(one.change))
         if chunk and (len(chunk) == MAX_CHANGED or size + weight > MAX_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(change)
+        chunk.append(one)
         size += weight
     if chunk:
         yield chunk

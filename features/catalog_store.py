@@ -1,15 +1,15 @@
 """The catalogue in Redis: one hash of items per catalogue partition, and the log position that it is at."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
 
 from features import catalog
 from features.catalog import FacetRecord, Item
-from features.catalog_changes import Telling
+from features.catalog_changes import Step, Telling
+from features.catalog_news import CatalogNews
 from features.events import encode
 from infra import keys
 from infra.errors import WentBack
@@ -20,8 +20,6 @@ _log = logger(__name__)
 _NAMED: Final = 5  # of the items that cannot be read, in the log
 _SCAN_COUNT: Final = 1000
 _LOG: Final = "log:"  # before the id of a log, in the position
-
-_FIRST: Final = "first:"  # before the id of a log: the offset at which its first reading ends
 
 # Writes only if nobody wrote since the items were read, so that reading, merging and writing are one step;
 # answers 1 if it wrote. KEYS[1] the position, KEYS[2] the changes that wait, KEYS[3…] the hashes of items. ARGV: log,
@@ -41,13 +39,6 @@ redis.call('HINCRBY', KEYS[1], 'writes', 1)
 return 1
 """
 
-# KEYS[1] the changes that wait. ARGV: the digest of the first, which goes if it is still the first.
-_TOLD: Final = """
-local first = redis.call('LINDEX', KEYS[1], 0)
-if first and redis.sha1hex(first) == ARGV[1] then redis.call('LPOP', KEYS[1]) end
-return redis.call('LLEN', KEYS[1])
-"""
-
 
 def catalogue_went_back(partition: int, found: int, left: int) -> WentBack:
     """The error of who finds older items in Redis than those left there."""
@@ -58,7 +49,7 @@ def catalogue_went_back(partition: int, found: int, left: int) -> WentBack:
 
 
 class CatalogStore:
-    """Writer and reader of the families `items`, `items_at`, `changes` and `began`.
+    """Writer and reader of the families `items` and `items_at`; what waits to be told of them is in `news`.
 
     A partition's position is kept for each log that wrote to it, so that a load without the broker does not
     make the worker go through Kafka's log again.
@@ -67,7 +58,7 @@ class CatalogStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._write = redis.register_script(_WRITE)
-        self._told = redis.register_script(_TOLD)
+        self.news = CatalogNews(redis)
 
     async def apply(
         self,
@@ -76,7 +67,7 @@ class CatalogStore:
         log: str,
         offset: int,
         *,
-        at_ms: int = 0,
+        at_ms: Mapping[str, int] = {},
         telling: Telling | None = None,
         after: int = -1,
     ) -> bool:
@@ -84,8 +75,8 @@ class CatalogStore:
 
         `after` is an offset that the items are at least at already.
 
-        With `telling`, what of it is told goes to the changes that wait, in the same step. `at_ms` is when the first
-        of the records was written.
+        With `telling`, what of it is told goes to the changes that wait, in the same step. `at_ms` is when the
+        first of each tenant's records was written.
 
         False if the partition is at or beyond that offset already: nothing was done.
 
@@ -95,7 +86,7 @@ class CatalogStore:
         at = keys.items_at(partition)
         tenants = sorted({record.tenant for record in records})
         hashes = {tenant: keys.items(tenant, partition) for tenant in tenants}
-        began = await self._began(dict.fromkeys(tenants, at_ms))
+        began = await self.news.began(at_ms)
         while True:
             reached, writes = await self._fields(at, f"{_LOG}{log}", "writes")
             if reached is not None and int(reached) >= offset:
@@ -103,8 +94,9 @@ class CatalogStore:
             if int(-1 if reached is None else reached) < after:
                 raise catalogue_went_back(partition, int(-1 if reached is None else reached), after)
             items = await self._items(hashes, records)
-            merged = _merged(items, records)
-            told = [] if telling is None else [encode(event) for event in telling.events(items, merged, began)]
+            steps = _steps(items, records)
+            merged = items | {(step.tenant, step.item_id): step.after for step in steps}
+            told = [] if telling is None else [encode(event) for event in telling.events(steps, began)]
             changed: list[bytes | str | int] = [*told]
             for (tenant, item_id), item in merged.items():
                 packed = b"" if item is None else catalog.encode(item)
@@ -113,27 +105,6 @@ class CatalogStore:
             if await self._write([at, keys.changes(partition), *hashes.values()], [*head, *changed]):
                 return True
 
-    async def _began(self, at_ms: Mapping[str, int]) -> dict[str, int]:
-        """When the catalogue of each tenant began, ms: now, if that is not known yet."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for tenant, at in at_ms.items():
-                pipe.setnx(keys.catalogue_began(tenant), at)
-                pipe.get(keys.catalogue_began(tenant))
-            found = await pipe.execute()
-        return {tenant: int(raw) for tenant, raw in zip(at_ms, found[1::2], strict=True)}
-
-    async def waiting(self, partition: int) -> bytes | None:
-        """The first change of a partition that waits to be told, as it lies there; None: all are told."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.lindex(keys.changes(partition), 0)
-            found: list[bytes | None] = await pipe.execute()
-        return found[0]
-
-    async def told(self, partition: int, change: bytes) -> None:
-        """It is on the log: take it away. A second time does nothing."""
-        digest = hashlib.sha1(change, usedforsecurity=False).hexdigest()
-        await self._told([keys.changes(partition)], [digest])
-
     async def writes(self, partitions: Iterable[int]) -> list[bytes | None]:
         """How often the items of each partition were written; None: never."""
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -141,22 +112,6 @@ class CatalogStore:
                 pipe.hget(keys.items_at(partition), "writes")
             found: list[bytes | None] = await pipe.execute()
         return found
-
-    async def begin_reading(self, log: str, ends: Mapping[int, int]) -> None:
-        """A log is read for the first time, in these partitions: what it holds now, below its end, is no news."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition, end in ends.items():
-                pipe.hsetnx(keys.items_at(partition), f"{_FIRST}{log}", str(end))
-            await pipe.execute()
-
-    async def first_readings(self, partitions: Iterable[int], log: str) -> dict[int, int]:
-        """The offset from which on changes of a log are news, by partition, where it is not the log's start."""
-        wanted = list(partitions)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition in wanted:
-                pipe.hget(keys.items_at(partition), f"{_FIRST}{log}")
-            found: list[bytes | None] = await pipe.execute()
-        return {partition: int(end) for partition, end in zip(wanted, found, strict=True) if end is not None}
 
     async def positions(self, partitions: Iterable[int], log: str | None = None) -> dict[int, tuple[str, int]]:
         """(log, last offset applied) of each partition that has one: of the given log, else of the last."""
@@ -202,7 +157,7 @@ class CatalogStore:
         began, ms. Nobody else may write meanwhile, and nothing of it is told.
         """
         at = keys.items_at(partition)
-        await self._began(began)
+        await self.news.began(began)
         async with self._redis.pipeline(transaction=True) as pipe:
             for tenant in tenants:
                 pipe.delete(keys.items(tenant, partition))
@@ -309,9 +264,12 @@ def _tell_unreadable(item_ids: Sequence[str]) -> None:
         )
 
 
-def _merged(items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]) -> dict[tuple[str, str], Any]:
-    merged = dict(items)
+def _steps(items: Mapping[tuple[str, str], Item | None], records: Sequence[FacetRecord]) -> list[Step]:
+    """What each record does to its item, which it finds as those before it left it."""
+    now, steps = dict(items), []
     for record in records:
         key = (record.tenant, record.item_id)
-        merged[key] = catalog.apply(merged[key], record)
-    return merged
+        step = Step(*key, now[key], catalog.apply(now[key], record))
+        steps.append(step)
+        now[key] = step.after
+    return steps

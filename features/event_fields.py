@@ -1,4 +1,4 @@
-"""The types of fields that several records share: ids, keys and times, with their bounds."""
+"""The types of fields that several records share: ids, keys, times and numbers, with their bounds."""
 
 from datetime import datetime
 from typing import Annotated, Final
@@ -10,3 +10,9 @@ MAX_ID: Final = 256
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Time = Annotated[datetime, Meta(tz=True)]
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
+Tenant = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")]
+# The place of a record on its log, and of a partition in its topic, as Kafka counts them.
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# Pieces in stock; below 0 where more were sold than there were. msgpack, and Redis behind it, end at 64 bits.
+Pieces = Annotated[int, Meta(ge=-(10**12), le=10**12)]

@@ -15,7 +15,7 @@ from msgspec import Meta
 from features.aliases.canonical import canonical
 from features.event_fields import MAX_ID as MAX_ID
 from features.event_fields import Id as Id
-from features.event_fields import Key, Time
+from features.event_fields import Key, Tenant, Time
 from features.event_rules import check, check_sent, rounded, time_out_of_range
 from features.event_versions import SCHEMA_VERSION, UNNAMED_VERSION, VERSIONS, Versions
 from features.items_changed import ITEMS_CHANGED, ItemsChanged
@@ -107,7 +107,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     event_id: Id
     source: Id = "site"
     schema_version: int = UNNAMED_VERSION
-    tenant: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")] = "default"
+    tenant: Tenant = "default"
     anonymous_id: Id | None = None
     user_id: Id | None = None
     session_id: Id | None = None

@@ -2,7 +2,7 @@
 
 The owner of a catalogue partition derives them (`features.catalog_changes`) and puts one event into every partition of
 `shop.events.v1`. The event follows from the catalogue's log and the items before, so a repeat has the same bytes. A
-change has the offset of the record that made it last: whoever has heard a catalogue partition up to some offset takes
+change has the offset of the record that made it: whoever has heard a catalogue partition up to some offset takes
 from a later event what lies beyond, however the changes were cut into events.
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from features.event_fields import Id
+from features.event_fields import Id, Offset, Partition, Pieces
 
 ITEMS_CHANGED: Final = "items_changed"
 MAX_CHANGED: Final = 500
@@ -29,12 +29,12 @@ class ItemChange(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     item_id: Id
     kinds: Annotated[tuple[ChangeKind, ...], Meta(min_length=1, max_length=len(CHANGE_KINDS))]
-    offset: Annotated[int, Meta(ge=0)]
+    offset: Offset
     price_before: Decimal | None = None
     price: Decimal | None = None
     currency: Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")] | None = None
-    quantity_before: int | None = None
-    quantity: int | None = None
+    quantity_before: Pieces | None = None
+    quantity: Pieces | None = None
 
 
 class ItemsChanged(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -44,6 +44,6 @@ class ItemsChanged(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """
 
     catalogue_log: Id
-    catalogue_partition: Annotated[int, Meta(ge=0)]
-    into: Annotated[int, Meta(ge=0)]
+    catalogue_partition: Partition
+    into: Partition
     items: Annotated[tuple[ItemChange, ...], Meta(min_length=1, max_length=MAX_CHANGED)]

@@ -31,6 +31,7 @@ from infra.places import Place, place_of
 from infra.topics import EVENTS
 from streams.archive_turns import FolderTurn, HeldTurn, Turn
 from streams.holds import Hold
+from streams.patience import Pauses, for_good
 
 _log = logger(__name__)
 _T = TypeVar("_T")
@@ -40,7 +41,7 @@ _READ_S: Final = 0.2
 _TURN_EVERY_S: Final = 2.0
 _HELD_S: Final = 5.0  # a turn is taken again at least so often, between two steps
 _AGAIN_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 30.0
+_PAUSES: Final = Pauses(_AGAIN_S, 30.0)
 _OFFSET_GONE: Final = "offset_gone"
 
 
@@ -190,16 +191,11 @@ class Archiver:
         There is no last one: nothing but the archive waits, and a worker that ended would archive no sooner. Records
         that the log lets go of meanwhile are told when it is read again.
         """
-        pause = _AGAIN_S
-        while True:
-            try:
-                return await call()
-            except ArchiveAway as error:
-                _log.error("nothing can be archived", why=error.message, waiting=len(self._rows), again_in_s=pause)
-                self._metrics.count(metrics.ARCHIVE_AWAY)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-            await self._keep_turn(now=True)
+        await for_good(call, ArchiveAway, self._away, _PAUSES, partial(self._keep_turn, now=True))
+
+    def _away(self, error: ArchiveAway, pause_s: float) -> None:
+        _log.error("nothing can be archived", why=error.message, waiting=len(self._rows), again_in_s=pause_s)
+        self._metrics.count(metrics.ARCHIVE_AWAY)
 
     def _open(self) -> Following:
         """Read on where the files end, or where the log begins."""
@@ -217,6 +213,8 @@ class Archiver:
         return self._source.follow(positions)
 
     def _take(self, records: list[Record]) -> None:
+        if not self._rows:
+            self._stuck = False  # what could not be written is gone; nobody has tried to write these
         for record in records:
             position = (self._source.log, record.partition, record.offset)
             self._rows.append(archive_row(position, record.timestamp_ms, record.key, record.value))

@@ -77,7 +77,7 @@ class CatalogueKeeper:
             self.log = log
             self._reached = dict.fromkeys(partitions, -1) | await self._positions(partitions)
             with told_as_away(self._where):
-                self._news_from = await self._store.first_readings(partitions, log)
+                self._news_from = await self._store.news.first_readings(partitions, log)
             if self._teller is not None:
                 self._teller.note(partitions)
             return dict(self._reached)
@@ -90,8 +90,8 @@ class CatalogueKeeper:
         """
         async with self._lock:
             with told_as_away(self._where):
-                await self._store.begin_reading(self.log, ends)
-                self._news_from |= await self._store.first_readings(list(ends), self.log)
+                await self._store.news.begin_reading(self.log, ends)
+                self._news_from |= await self._store.news.first_readings(list(ends), self.log)
 
     def read_from(self, positions: Mapping[int, int]) -> None:
         """Reading goes on at these offsets."""
@@ -106,6 +106,9 @@ class CatalogueKeeper:
         """
         while True:
             await inbox.some()
+            if self._teller is not None:
+                # With nothing taken: whoever waits for Kafka here stands still as a pause wants it.
+                await self._teller.until_told()
             reading = self._order.reading
             for chunk in inbox.take(most):
                 if not await self._order.follows(chunk, reading):
@@ -114,7 +117,6 @@ class CatalogueKeeper:
                 done = await patiently("applying facets", self.apply, batch, measured)
                 if self._teller is not None:
                     self._teller.note([chunk.partition])
-                    await self._teller.until_told()
                 measured.count(metrics.CATALOG_RECORDS, done)
 
     async def apply(self, batch: PartitionBatch, measured: Metrics) -> int:
@@ -169,15 +171,13 @@ class CatalogueKeeper:
         after = self._reached[partition]
         if old:
             through = old[-1].offset if new else offset
-            await self._store.apply(
-                partition, [one.record for one in old], log, through, at_ms=old[0].at_ms, after=after
-            )
+            records = [one.record for one in old]
+            await self._store.apply(partition, records, log, through, at_ms=_first_times(old), after=after)
         if new or not old:
-            last = {(one.record.tenant, one.record.item_id): Place(one.offset, one.at_ms) for one in new}
-            telling = Telling(log, partition, self._low_stock, last)
-            at_ms = new[0].at_ms if new else 0
+            telling = Telling(log, partition, self._low_stock, [Place(one.offset, one.at_ms) for one in new])
             records = [one.record for one in new]
-            await self._store.apply(partition, records, log, offset, at_ms=at_ms, telling=telling, after=after)
+            times = _first_times(new)
+            await self._store.apply(partition, records, log, offset, at_ms=times, telling=telling, after=after)
 
     async def check(self) -> None:
         """Compare the positions in Redis with what this process applied.
@@ -208,6 +208,14 @@ class CatalogueKeeper:
         with told_as_away(self._where):
             found = await self._store.positions(partitions, self.log)
         return {partition: offset for partition, (_, offset) in found.items()}
+
+
+def _first_times(facets: Sequence[Facet]) -> dict[str, int]:
+    """When the first record of each tenant was written, ms."""
+    first: dict[str, int] = {}
+    for one in facets:
+        first[one.record.tenant] = min(one.at_ms, first.get(one.record.tenant, one.at_ms))
+    return first
 
 
 async def write_contents(

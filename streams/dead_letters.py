@@ -109,10 +109,11 @@ def letter(source: Source, record: LogRecord, code: str, message: str) -> Outgoi
     )
 
 
-def letters_of_effect(effect: Outgoing) -> list[Outgoing]:
-    """The dead letters of an effect that its topic is too small for: all of its bytes, in pieces that are not.
+def letters_of_effect(effect: Outgoing, code: str = EFFECT_TOO_LARGE, message: str = "") -> list[Outgoing]:
+    """The dead letters of an effect that cannot be put onto its topic: all of its bytes, in pieces that fit.
 
-    It never had an offset: -1. The same effect gives the same letters, with the same ids.
+    Without a message of its own it is too large for its topic. It never had an offset: -1. The same effect gives the
+    same letters, with the same ids.
     """
     value = effect.value or b""
     digest = hashlib.sha256(value).hexdigest()
@@ -121,8 +122,8 @@ def letters_of_effect(effect: Outgoing) -> list[Outgoing]:
     for number, piece in enumerate(pieces):
         headers = [
             (ID, f"effect/{effect.topic}/{effect.partition}/{digest[:32]}/{number}"),
-            (REASON, EFFECT_TOO_LARGE),
-            (MESSAGE, f"an effect of {len(value):,} bytes is larger than its topic takes"),
+            (REASON, code),
+            (MESSAGE, message[:MAX_MESSAGE] or f"an effect of {len(value):,} bytes is larger than its topic takes"),
             (TOPIC, effect.topic),
             (PARTITION, str(effect.partition)),
             (OFFSET, "-1"),

@@ -42,7 +42,9 @@ class DirectCatalogue:
                 if last > done:
                     # The features first: after a crash in between they come again.
                     await write_contents(store, online, facets, self._partitions)
-                    await store.apply(partition, [facet.record for facet in facets], self._log, last, at_ms=self._at_ms)
+                    records = [facet.record for facet in facets]
+                    at_ms = dict.fromkeys((record.tenant for record in records), self._at_ms)
+                    await store.apply(partition, records, self._log, last, at_ms=at_ms)
                 await advance(len(facets))
 
     def _facets(self, partition: int, first: int, records: Sequence[FacetRecord]) -> Iterator[Facet]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from infra import metrics
 from infra.errors import Fenced, KafkaAway
@@ -11,12 +11,10 @@ from infra.logs import logger
 from infra.metrics import Metrics
 from streams.dead_letters import EFFECT_TOO_LARGE
 from streams.outbox import Outbox
-from streams.patience import patiently
+from streams.patience import KAFKA_PAUSES, for_good, patiently
 from streams.pipeline import Pipeline
 
 _log = logger(__name__)
-
-_LONGEST_PAUSE_S: Final = 5.0
 
 
 class Blocked(NamedTuple):
@@ -73,18 +71,18 @@ class Drainer:
             Fenced: a partition has another owner.
             Unavailable: Redis stayed away.
         """
-        pause = 0.0
         while True:
             await self._wake.wait()
-            try:
-                for partition in [p for p, length in self._lengths.items() if length]:
-                    await self._drain(partition)
-                pause, self._trouble = 0.0, ""
-            except KafkaAway as error:
-                self._trouble = error.message
-                pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.1)
-                _log.warning("effects wait for Kafka", in_s=pause, why=error.message)
-                await asyncio.sleep(pause)
+            await for_good(self._drain_all, KafkaAway, self._away, KAFKA_PAUSES)
+            self._trouble = ""
+
+    async def _drain_all(self) -> None:
+        for partition in [p for p, length in self._lengths.items() if length]:
+            await self._drain(partition)
+
+    def _away(self, error: KafkaAway, pause_s: float) -> None:
+        self._trouble = error.message
+        _log.warning("effects wait for Kafka", in_s=pause_s, why=error.message)
 
     async def _drain(self, partition: int) -> None:
         owned = self._pipeline.owned.get(partition)

@@ -6,18 +6,16 @@ acks=all and taken away after the acknowledgement; a crash in between produces i
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
 
-from infra.errors import Fenced, KafkaAway, TooLarge
+from infra.errors import Fenced
 from infra.kafka import Outgoing
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
-from infra.topics import DEAD_LETTERS
-from streams.dead_letters import letters_of_effect
+from streams.burying import Sending, sent_or_buried
 from streams.lua import SENT, run_scripts
 
 # Entries read at once: a dead letter may be 1 MB.
@@ -49,18 +47,6 @@ def unpack(raw: bytes) -> Outgoing:
     """
     packed = _decoder.decode(raw)
     return Outgoing(packed.topic, packed.partition, packed.key, packed.value, packed.headers)
-
-
-class Sending(Protocol):
-    """What an outbox sends with: a `Producer`."""
-
-    async def send(self, record: Outgoing) -> int:
-        """Write one."""
-        ...
-
-    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
-        """Write several."""
-        ...
 
 
 class Outbox:
@@ -101,7 +87,7 @@ class Outbox:
                 [entries] = await pipe.execute()
             if not entries:
                 return sent, refused
-            too_large = await self._produce([unpack(entry) for entry in entries])
+            too_large = await sent_or_buried(self._producer, [unpack(entry) for entry in entries])
             sent += len(entries) - too_large.total()
             refused += too_large
             # The digest of the first entry makes the removal safe to repeat: a second one finds another
@@ -113,28 +99,3 @@ class Outbox:
                 raise Fenced(f"partition {partition}: somebody else has taken it; its outbox is theirs to empty")
             if left == 0:
                 return sent, refused
-
-    async def _produce(self, records: list[Outgoing]) -> Counter[str]:
-        """Produce them; how many are larger than Kafka takes, which no repeat would change, by topic."""
-        too_large: Counter[str] = Counter()
-        try:
-            await self._producer.send_many(records)
-        except TooLarge:
-            for record in records:
-                try:
-                    await self._producer.send(record)
-                except TooLarge:
-                    await self._bury(record)
-                    too_large[record.topic] += 1
-        return too_large
-
-    async def _bury(self, record: Outgoing) -> None:
-        """Nothing is lost: its bytes go to the dead letters, in pieces."""
-        letters = letters_of_effect(record)
-        try:
-            await self._producer.send_many(letters)
-        except TooLarge as error:
-            most = max(len(one.value or b"") for one in letters)
-            raise KafkaAway(
-                f"{DEAD_LETTERS} does not take a record of {most:,} bytes; raise its max.message.bytes"
-            ) from error

@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from infra.metrics import Metrics
+from infra.topics import CATALOG
 from streams.draining import Blocked
 from streams.pausing import Pause
 
@@ -29,6 +30,7 @@ class Health:
         self.pause: Pause | None = None
         self.stuck: dict[str, tuple[int, ...]] = {}  # by topic
         self.blocked: Blocked | None = None
+        self.untold: Blocked | None = None  # of the catalogue
 
     def turned(self) -> None:
         """The event loop turns."""
@@ -58,6 +60,11 @@ class Health:
             named = ", ".join(map(str, partitions))
             why = f"nothing is applied until Kafka takes the effects of partitions {named}: {self.blocked.why}"
             return False, {"status": "outbox_full", "partitions": partitions, "why": why}
+        if self.untold is not None:
+            partitions = list(self.untold.partitions)
+            named = ", ".join(map(str, partitions))
+            why = f"items stay as they are until Kafka takes the changes of partitions {named}: {self.untold.why}"
+            return False, {"status": "changes_wait", "topic": CATALOG, "partitions": partitions, "why": why}
         if self.pause is not None:
             pause = self.pause
             return True, {"status": "paused", "since_ms": pause.since_ms, "by": pause.by, "why": pause.why}

@@ -38,11 +38,11 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The catalogue's log, how far it is applied, and whether it waits for a Kafka that takes none of its changes."""
+    """The catalogue's log, how far it is applied, and whether its changes wait for a Kafka that takes none of them."""
 
     log: Log
     reached: Callable[[], Mapping[int, int]]
-    blocked: Callable[[], bool]
+    blocked: Callable[[], Blocked | None]
 
 
 class Watching:
@@ -94,6 +94,8 @@ class Watching:
         while True:
             self._health.turned()
             self._health.blocked = self._blocked()
+            if self._catalogue is not None:
+                self._health.untold = self._catalogue.blocked()
             for topic, inbox in inboxes.items():
                 measured.set(metrics.WAITING_RECORDS, inbox.waiting, topic=topic)
             await asyncio.sleep(_LOOK_S)
@@ -142,7 +144,7 @@ class Watching:
         """
         if self._catalogue is None:
             return
-        if self._gate.closed() or self._catalogue.blocked():
+        if self._gate.closed() or self._catalogue.blocked() is not None:
             self._standing[CATALOG].forget()
         await self._judge(self._catalogue.log, now_s, ends, reached, measured)
 

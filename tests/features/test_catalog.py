@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features import catalog
 from features.catalog import Content, FacetRecord, Item, Price, Stock
@@ -81,12 +83,29 @@ def test_keys_of_records_are_those_that_a_removal_names() -> None:
         (b"default", None, "not_json"),
         (b"\xff|a|price", None, "not_json"),
         (None, None, "not_json"),
+        (b"Shop%20A|a|price", None, "wrong_form"),
+        (b"default||price", None, "empty"),
+        (b"k", b'{"tenant":"Shop A","item_id":"a","stock":{}}', "wrong_form"),
+        (b"k", b'{"tenant":"","item_id":"a","stock":{}}', "wrong_form"),
+        (b"k", b'{"tenant":"default","item_id":"a","stock":{"quantity":1000000000001}}', "out_of_range"),
     ],
 )
 def test_what_is_no_record_is_refused(key: bytes | None, value: bytes | None, code: str) -> None:
     with pytest.raises(BadInput) as refused:
         catalog.decode_record(key, value)
     assert refused.value.reason == code
+
+
+@given(st.integers() | st.sampled_from([10**12, -(10**12), 2**63, 2**64, -(2**63) - 1]))
+def test_whatever_is_read_can_be_kept(quantity: int) -> None:
+    value = b'{"tenant":"default","item_id":"a","stock":{"quantity":%d}}' % quantity
+    if abs(quantity) > 10**12:
+        with pytest.raises(BadInput, match=r"stock.quantity must be a whole number"):
+            catalog.decode_record(b"k", value)
+        return
+    item = catalog.apply(None, catalog.decode_record(b"k", value))
+    assert item is not None
+    assert catalog.decode(catalog.encode(item)) == item
 
 
 @pytest.mark.parametrize(

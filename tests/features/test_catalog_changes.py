@@ -1,6 +1,6 @@
 """What is told of a catalogue's changes: known answers for each kind, and laws of the events made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from features import catalog
 from features.catalog import Content, FacetRecord, Item, Price, Stock
-from features.catalog_changes import FIRST_LOAD_MS, MAX_BYTES, Key, Place, Telling, change_of, into
+from features.catalog_changes import FIRST_LOAD_MS, MAX_BYTES, Place, Step, Telling, change_of, into
 from features.events import Event, decode, encode
-from features.items_changed import CHANGE_KINDS, MAX_CHANGED
+from features.items_changed import CHANGE_KINDS, MAX_CHANGED, ItemChange
 
 LOW = 5
 
@@ -114,11 +114,15 @@ def test_nothing_is_told_of_what_stays_and_no_two_words_of_stock_at_once(
     assert set(kinds(before, after, heard_of=False)) <= set(kinds(before, after))
 
 
+Key = tuple[str, str]
+
+
 def told(
     before: Mapping[Key, Item | None], after: Mapping[Key, Item | None], at_ms: int = FIRST_LOAD_MS
 ) -> list[Event]:
-    last = {key: Place(n, at_ms) for n, key in enumerate(after)}
-    return Telling("log", 3, LOW, last).events(before, after, dict.fromkeys({tenant for tenant, _ in after}, 0))
+    steps = [Step(*key, before.get(key), item) for key, item in after.items()]
+    telling = Telling("log", 3, LOW, [Place(n, at_ms) for n in range(len(steps))])
+    return telling.events(steps, dict.fromkeys({tenant for tenant, _ in after}, 0))
 
 
 def test_the_first_day_of_a_catalogue_is_its_first_load() -> None:
@@ -166,10 +170,45 @@ def test_a_clock_that_is_far_out_makes_no_event_that_nobody_can_read(at_ms: int)
     assert [decode(encode(event)).changed for event in events] == [events[0].changed]
 
 
-def test_several_records_of_one_item_are_one_change() -> None:
-    state: Item | None = item()
-    for quantity in (0, 7, 0):
-        state = catalog.apply(state, FacetRecord(tenant="default", item_id="tea", stock=Stock(quantity=quantity)))
-    (event,) = told({("default", "tea"): item()}, {("default", "tea"): state})
-    assert event.changed is not None
-    assert [change.kinds for change in event.changed.items] == [("out_of_stock",)]
+records = st.lists(
+    st.builds(
+        lambda quantity: FacetRecord(tenant="default", item_id="tea", stock=Stock(quantity=quantity)),
+        st.sampled_from([0, 3, LOW, 20]),
+    )
+    | st.builds(
+        lambda amount: FacetRecord(tenant="default", item_id="tea", price=Price(price=Decimal(amount), currency="EUR")),
+        st.sampled_from(["1", "2", "3.50"]),
+    )
+    | st.builds(
+        lambda hidden: FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea", hidden=hidden)),
+        st.booleans(),
+    )
+    | st.just(FacetRecord(tenant="default", item_id="tea")),
+    max_size=12,
+)
+
+
+def told_in_batches(log: Sequence[FacetRecord], cuts: Collection[int]) -> list[ItemChange]:
+    """All that is told of the log, read in batches that end at the cuts."""
+    state: Item | None = None
+    steps: list[Step] = []
+    found: list[ItemChange] = []
+    for offset, record in enumerate(log, 1):
+        after = catalog.apply(state, record)
+        steps.append(Step("default", "tea", state, after))
+        state = after
+        if offset in cuts or offset == len(log):
+            places = [Place(offset - len(steps) + n, FIRST_LOAD_MS) for n in range(len(steps))]
+            events = Telling("log", 3, LOW, places).events(steps, {"default": 0})
+            found += [change for event in events if event.changed is not None for change in event.changed.items]
+            steps = []
+    return found
+
+
+@given(records, st.sets(st.integers(1, 12)), st.sets(st.integers(1, 12)))
+def test_what_is_told_is_the_same_however_the_log_is_cut(
+    log: list[FacetRecord], cuts: set[int], others: set[int]
+) -> None:
+    once = told_in_batches(log, cuts)
+    assert once == told_in_batches(log, others)
+    assert [change.offset for change in once] == sorted({change.offset for change in once})

@@ -6,6 +6,7 @@ from decimal import Decimal
 from redis.asyncio import Redis
 
 from features.catalog import Content, FacetRecord, Item, Price, Stock
+from features.catalog_changes import FIRST_LOAD_MS, Place, Telling
 from features.catalog_store import CatalogStore
 from infra.keys import items as items_key
 from infra.keys import partition_of, record_key
@@ -121,3 +122,25 @@ async def test_load_finds_thousands_of_items(redis: Redis) -> None:
     await store.apply(1, [content(str(n), f"item {n}") for n in range(3000)], "log", 3000)
     items, _ = await store.load("default", range(PARTITIONS))
     assert len(items) == 3000
+
+
+async def test_a_catalogue_began_with_its_earliest_record_whoever_read_it_when(redis: Redis) -> None:
+    """The partition that is read first holds what is two days younger than the shop's first item."""
+    store = CatalogStore(redis)
+
+    async def told(partition: int, offset: int, record: FacetRecord, at_ms: int) -> bool:
+        telling = Telling("log", partition, 5, [Place(offset, at_ms)])
+        times = {record.tenant: at_ms}
+        await store.apply(partition, [record], "log", offset, at_ms=times, telling=telling)
+        return await store.news.waiting(partition) is not None
+
+    assert not await told(1, 0, content("b", "B"), 2 * FIRST_LOAD_MS)
+    assert not await told(0, 0, content("a", "A"), 0)
+    assert await told(1, 1, content("c", "C"), 2 * FIRST_LOAD_MS + 1)
+
+
+async def test_each_tenants_catalogue_has_a_beginning_of_its_own(redis: Redis) -> None:
+    store = CatalogStore(redis)
+    times = {"default": 0, "other": 2 * FIRST_LOAD_MS}
+    await store.apply(0, [content("a", "A"), content("a", "A", "other")], "log", 1, at_ms=times)
+    assert await store.news.began(dict.fromkeys(times, 3 * FIRST_LOAD_MS)) == times

@@ -1,14 +1,14 @@
 """An archiver whose store is away or says no: it waits and holds no more than it held, or it ends and says why."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from features.archive import EventArchive
+from features.archive import ArchiveRow, EventArchive
 from infra import metrics
 from infra.errors import ArchiveAway, Refused
 from infra.kafka import Record
@@ -172,3 +172,22 @@ async def test_an_order_that_the_store_cannot_take_stops_nobody(
     assert "does not exist" in said
     assert "does not answer" in said
     own.start()
+
+
+async def test_what_is_read_after_a_lost_turn_is_filed_at_the_end(tmp_path: Path) -> None:
+    """The store was away, the turn was lost with what could not be written, and came again."""
+
+    class Broken(EventArchive):
+        def write(self, rows: Iterable[ArchiveRow]) -> int:
+            raise ArchiveAway("away for the test")
+
+    source, measured = Endless("nowhere", LOG, True), Metrics()
+    archiver = Archiver(source, tmp_path, Filing(records=FEW), measured, Given(True, False, True))
+    whole, archiver._archive = archiver._archive, Broken(tmp_path)
+    running = asyncio.create_task(archiver.run())
+    await until(running, lambda: away(measured) >= 1)
+    source.read.clear()
+    archiver._archive, archiver._filing = whole, Filing()  # from now on a file is written at the end alone
+    await until(running, lambda: bool(source.read))
+    await ended(running)
+    assert offsets(tmp_path) == list(range(len(source.read)))

@@ -38,10 +38,10 @@ class Watched:
         self._there = there
         ends = EndOffsets(settings.brokers, "no-topic")
         log, items = (Log(topic, ends, lambda: self.began, self._next) for topic in (EVENTS, CATALOG))
-        self.waits_for_kafka = False
+        self.untold: Blocked | None = None
         progress = Progress(ManualClock(0), self.measured)
         self.blocked: Blocked | None = None
-        catalogue = Catalogue(items, dict, lambda: self.waits_for_kafka)
+        catalogue = Catalogue(items, dict, lambda: self.untold)
         self.watching = Watching(pipeline, gate, self.health, progress, log, LIMIT_S, lambda: self.blocked, catalogue)
 
     async def at(self, now_s: float, ends: Mapping[int, int], fences: Mapping[int, int]) -> bool:
@@ -102,10 +102,15 @@ async def test_a_catalogue_whose_changes_wait_for_kafka_or_that_is_paused_is_not
     settings: Settings, redis: Redis
 ) -> None:
     one = Watched(settings, redis)
-    one.waits_for_kafka = True
+    one.untold = Blocked((0, 2), "Kafka at k:1 did not acknowledge; start it")
     for now_s in (0, 200, 400):
-        assert await one.items_at(now_s, {0: 10}, {0: 4})
-    one.waits_for_kafka = False
+        await one.turn()
+        assert not await one.items_at(now_s, {0: 10}, {0: 4}), "it does not end, and is not ready"
+    status = one.health.ready()[1]
+    assert (status["status"], status["partitions"]) == ("changes_wait", [0, 2])
+    assert "until Kafka takes the changes of partitions 0, 2: Kafka at k:1 did not" in str(status["why"])
+    one.untold = None
+    await one.turn()
     await one.pauses.begin(Pause(1_000, "ann", "moving"))
     await one.watching.look()
     assert await one.items_at(600, {0: 10}, {0: 4})

@@ -10,21 +10,24 @@ from redis.asyncio import Redis
 
 from features.catalog import Content, FacetRecord, Price, Stock, encode_record, key_of
 from features.catalog_changes import FIRST_LOAD_MS
+from features.catalog_news import CatalogNews
 from features.catalog_store import CatalogStore
 from features.events import decode
 from features.items_changed import MAX_CHANGED, ItemsChanged
 from features.online import OnlineWriter
 from infra import keys
-from infra.errors import KafkaAway
+from infra.errors import KafkaAway, TooLarge
 from infra.kafka import Follower, Outgoing, Producer, Record
 from infra.kafka_admin import end_offsets
 from infra.keys import LIVE, feast_project, partition_of, record_key
 from infra.metrics import Metrics
 from infra.settings import Settings
-from infra.topics import CATALOG, EVENTS
+from infra.topics import CATALOG, DEAD_LETTERS, EVENTS
 from streams.batch import PartitionBatch
 from streams.catalogue import CatalogueKeeper
 from streams.direct import ArchivedRecord
+from streams.draining import Blocked
+from streams.inbox import Chunk, Inbox
 from streams.pipeline import build_pipeline
 from streams.telling import Teller
 from tests.streams.shop import LOG as EVENTS_LOG
@@ -93,7 +96,7 @@ class Catalogue:
         await keeper.apply(batch, self.measured)
 
     def teller(self, producer: Producer | None = None) -> Teller:
-        return Teller(CatalogStore(self.redis), producer or self.producer, PARTITIONS, self.measured, "Redis")
+        return Teller(CatalogNews(self.redis), producer or self.producer, PARTITIONS, self.measured, "Redis")
 
     async def tell(self) -> int:
         return await self.teller().tell(HOME)
@@ -155,7 +158,7 @@ async def test_a_lower_price_reaches_every_partition_once(make: Callable[[], Cat
     shop.append(price("8.00"), stock(3))
     await shop.apply()
     assert await shop.tell() == 1
-    assert shop.told() == [[("tea", ("price_dropped", "low_stock"))]] * PARTITIONS
+    assert shop.told() == [[("tea", ("price_dropped",)), ("tea", ("low_stock",))]] * PARTITIONS
     assert {changed_in(of[0]).into: changed_in(of[0]).catalogue_partition for of in shop.on_log()} == dict.fromkeys(
         range(PARTITIONS), HOME
     )
@@ -196,18 +199,18 @@ async def test_what_was_not_acknowledged_everywhere_comes_again_as_it_was(
 
 async def test_taken_away_is_only_what_was_told(make: Callable[[], Catalogue], redis: Redis) -> None:
     """Two workers believe that they have the partition: the slower one takes nothing of what follows."""
-    shop, store = make(), CatalogStore(redis)
+    shop, news = make(), CatalogNews(redis)
     shop.append(content(), price("9.50"), at_ms=0)
     await shop.apply()
     for amount in ("8.00", "7.00"):
         shop.append(price(amount))
         await shop.apply()
-    first = await store.waiting(HOME)
+    first = await news.waiting(HOME)
     assert first is not None
     for _ in range(2):
-        await store.told(HOME, first)
+        await news.told(HOME, first)
     assert await shop.waiting() == 1
-    assert await store.waiting(HOME) != first
+    assert await news.waiting(HOME) != first
 
 
 async def test_items_position_and_changes_are_written_together(make: Callable[[], Catalogue], redis: Redis) -> None:
@@ -282,10 +285,10 @@ class Recovering(Dying):
     """The same once; then it is back, and notes what the teller said meanwhile."""
 
     teller: Teller
-    said: list[bool]
+    said: list[Blocked | None]
 
     async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
-        self.said.append(self.teller.blocked)
+        self.said.append(self.teller.blocked())
         if len(self.said) == 1:
             return await super().send_many(records)
         return await Producer.send_many(self, records)
@@ -305,8 +308,8 @@ async def test_kafka_is_waited_for_and_that_is_told(make: Callable[[], Catalogue
         await producer.teller.until_told()
     running.cancel()
     producer.close()
-    assert producer.said == [False, True]
-    assert not producer.teller.blocked
+    assert producer.said == [None, Blocked((HOME,), "the brokers are away")]
+    assert producer.teller.blocked() is None
     assert [len(set(of)) for of in shop.on_log()] == [1] * PARTITIONS
 
 
@@ -325,3 +328,121 @@ async def test_the_catalogue_waits_until_its_changes_are_told(make: Callable[[],
         await waiting
     assert await shop.waiting() == 0
     running.cancel()
+
+
+async def test_a_change_counts_once_though_redis_went_back_and_the_log_was_cut_otherwise(
+    make: Callable[[], Catalogue], redis: Redis
+) -> None:
+    """Sold out was told alone; after Redis went back it is read together with what came next, and is net nothing."""
+    shop = make()
+    shop.append(content(), stock(20), at_ms=0)
+    await shop.apply()
+    saved = {key: await redis.dump(key) for key in await redis.keys("daogou:{c*")}
+    shop.append(stock(0))
+    await shop.apply()
+    await shop.tell()
+    for key in await redis.keys("daogou:{c*"):
+        await redis.delete(key)
+    for key, raw in saved.items():
+        await redis.restore(key, 0, raw)
+    shop.keeper = None
+    shop.append(stock(20))
+    await shop.apply()
+    await shop.tell()
+    first, again = (changed_in(raw).items for raw in shop.on_log()[0])
+    assert again[0] == first[0]
+    assert [(one.kinds, one.offset) for one in again] == [(("out_of_stock",), 2), (("back_in_stock",), 3)]
+
+
+async def test_what_nobody_can_read_goes_to_the_dead_letters_and_the_next_is_told(
+    make: Callable[[], Catalogue], redis: Redis
+) -> None:
+    shop = make()
+    shop.append(content(), price("9.50"), at_ms=0)
+    await shop.apply()
+    page_view = b'{"event_name":"page_view","occurred_at":"2026-11-24T10:00:00Z","event_id":"e","user_id":"u"}'
+    await redis.rpush(keys.changes(HOME), b"\xff", page_view)
+    shop.append(price("8.00"))
+    await shop.apply()
+    before = end_offsets(shop.bootstrap, DEAD_LETTERS)
+    assert await shop.tell() == 1
+    assert await shop.waiting() == 0
+    assert shop.told() == [[("tea", ("price_dropped",))]] * PARTITIONS
+    letters = letters_since(shop.bootstrap, before, 2)
+    assert [(one.value, dict(one.headers)["daogou-reason"]) for one in letters] == [
+        (b"\xff", b"not_json"),
+        (page_view, b"changed_required"),
+    ]
+    assert 'daogou_dead_letters_total{code="not_json",topic="shop.events.v1"} 1.0' in shop.measured.text().decode()
+
+
+def letters_since(bootstrap: str, since: dict[int, int], many: int) -> list[Record]:
+    follower = Follower(bootstrap, DEAD_LETTERS, since, embedded=True)
+    found: list[Record] = []
+    while len(found) < many:
+        read = follower.read(many, 5.0)
+        assert read, "they are there, or never will be"
+        found += read
+    follower.close()
+    return found
+
+
+class Narrow(Producer):
+    """The topic of events takes no more than 500 bytes; keeps what it took."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(bootstrap, embedded=True)
+        self.took: list[Outgoing] = []
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        if any(len(one.value or b"") > 500 for one in records if one.topic == EVENTS):
+            raise TooLarge("a record is larger than its topic allows")
+        self.took += records
+        return [0] * len(records)
+
+
+async def test_a_change_that_its_topic_does_not_take_goes_to_the_dead_letters_and_the_next_is_told(
+    make: Callable[[], Catalogue], kafka: str
+) -> None:
+    shop, items, narrow = make(), at_home(3), Narrow(kafka)
+    shop.append(*(facet for one in items for facet in (content(one), price("9.50", one))), at_ms=0)
+    await shop.apply()
+    shop.append(*(price("8.00", one) for one in items))
+    await shop.apply()
+    shop.append(price("7.00", items[0]))
+    await shop.apply()
+    assert await shop.teller(narrow).tell(HOME) == 2
+    assert await shop.waiting() == 0
+    assert [one.topic for one in narrow.took] == [DEAD_LETTERS] * PARTITIONS + [EVENTS] * PARTITIONS
+    assert [decode(one.value or b"").changed.into for one in narrow.took] == [*range(PARTITIONS)] * 2
+    measured = shop.measured.text().decode()
+    assert f'code="effect_too_large",topic="shop.events.v1"}} {PARTITIONS:.1f}' in measured
+    assert 'daogou_item_changes_told_total{kind="price_dropped"} 1.0' in measured
+
+
+async def test_a_pause_comes_to_rest_though_changes_wait_for_kafka(make: Callable[[], Catalogue], kafka: str) -> None:
+    class Away(Producer):
+        asked = asyncio.Event()
+
+        async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+            self.asked.set()
+            raise KafkaAway("the brokers are away")
+
+    shop, away, inbox = make(), Away(kafka, embedded=True), Inbox(100)
+    shop.append(content(), price("9.50"), at_ms=0)
+    await shop.apply()
+    keeper, teller = await shop.started(), shop.teller(away)
+    keeper._teller = teller
+    keeper.read_from({HOME: 2})
+    shop.append(price("8.00"), price("7.00"))
+    inbox.put(Chunk(CATALOG, HOME, shop.records[2:3]))
+    running = [asyncio.ensure_future(teller.run()), asyncio.ensure_future(keeper.run(inbox, 1, shop.measured))]
+    async with asyncio.timeout(30):
+        await away.asked.wait()
+    inbox.put(Chunk(CATALOG, HOME, shop.records[3:]))
+    inbox.hold(True)
+    assert inbox.at_rest
+    assert (keeper.reached, inbox.waiting, await shop.waiting()) == ({HOME: 2}, 1, 1)
+    for one in running:
+        one.cancel()
+    assert inbox.at_rest
