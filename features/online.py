@@ -1,20 +1,20 @@
-"""Feast's Redis online store, written in bulk and read fast, without feast.
+"""Feast's Redis online store, written in bulk, without feast.
 
 Rows have Feast's own layout, so Feast's SDK and server read them as their own. One field more, `_log:view`, holds the
 position on the log that the row comes from; a Lua call for some rows compares each with its own and writes only what
 is newer. So batches that come again after a crash change nothing, in whatever order they come.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from features.aggregates import Value, View
-from features.value_codec import decode_value, encode_time, encoder, entity_key, hash_field, time_field
+from features.value_codec import encode_time, encoder, entity_key, hash_field, time_field
+from infra.portions import portions
 
 # The call costs as much as one and a half rows, and others wait for Redis while it runs, for half a millisecond.
 _CALL_ROWS: Final = 32
@@ -45,7 +45,6 @@ return written
 """
 
 _Word = bytes | str | int
-_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +88,16 @@ class OnlineWriter:
                 call += [encode(value(name)) for name, encode in encoders]
             return call
 
-        calls = map(call_of, _in_parts(rows, _CALL_ROWS))
+        calls = map(call_of, portions(rows, _CALL_ROWS))
         written = 0
-        for part in _in_parts(calls, _PIPELINE_CALLS):
+        for part in portions(calls, _PIPELINE_CALLS):
             written += sum(await self._call(part))
         return written
 
     async def remove(self, view: View, keys: Iterable[str]) -> None:
         """Forget the values of these entities in a view; what other views say of them stays."""
         fields = [_position_field(view), time_field(view.name), *(hash_field(view.name, name) for name in view.fields)]
-        for part in _in_parts(keys, _CALL_ROWS * _PIPELINE_CALLS):
+        for part in portions(keys, _CALL_ROWS * _PIPELINE_CALLS):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in part:
                     pipe.execute_command("HDEL", entity_key(view.entity, key, self._project), *fields)
@@ -122,29 +121,6 @@ class OnlineWriter:
             for call in calls:
                 pipe.execute_command("EVALSHA", self._sha, *call)
             return await pipe.execute(raise_on_error=False)
-
-
-class OnlineReader:
-    """Reads values from one Feast project, all entities in one round trip."""
-
-    def __init__(self, redis: Redis, project: str) -> None:
-        self._redis = redis
-        self._project = project
-
-    async def read(self, view: View, keys: Sequence[str], names: Sequence[str]) -> list[dict[str, Value]]:
-        """The named features of each entity, in the order of `keys`; None for what is not known."""
-        fields = [hash_field(view.name, name) for name in names]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.execute_command("HMGET", entity_key(view.entity, key, self._project), *fields)
-            found = await pipe.execute()
-        return [dict(zip(names, map(decode_value, values), strict=True)) for values in found]
-
-
-def _in_parts(things: Iterable[_Thing], most: int) -> Iterator[list[_Thing]]:
-    rest = iter(things)
-    while part := list(islice(rest, most)):
-        yield part
 
 
 def _position_field(view: View) -> bytes:

@@ -34,14 +34,18 @@ def checked(uri: str) -> str:
     Raises:
         ValueError: it is not; the text says why and holds nothing of the URI.
     """
-    split = urlsplit(uri)
     if not uri:
         return uri
+    try:
+        split = urlsplit(uri)
+    except ValueError:  # whose text holds what lies before the path
+        raise ValueError("neither file:///folder nor s3://bucket/prefix") from None
     if "@" in split.netloc:
         raise ValueError("keys do not belong in it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     if split.scheme not in ("file", "s3") or split.fragment:
         raise ValueError("neither file:///folder nor s3://bucket/prefix")
-    if not all(_PART.fullmatch(unquote(part)) for part in split.path.strip("/").split("/") if split.path.strip("/")):
+    path = unquote(split.path).strip("/")  # as `place` takes it: a written-out %2F parts, too
+    if path and not all(map(_PART.fullmatch, path.split("/"))):
         raise ValueError("its path has an empty part, or one that leads elsewhere")
     if split.scheme == "file":
         if split.netloc or split.query or not split.path.strip("/"):
@@ -57,10 +61,14 @@ def _options(query: str) -> Mapping[str, str]:
         given = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if query else []
     except ValueError:
         given = [("", "")]
+    found: dict[str, str] = {}
     for name, value in given:
+        if name in found:
+            raise ValueError("after the ? each option once")
         if name not in _OPTIONS or re.fullmatch(_OPTIONS[name], value) is None:
             raise ValueError("after the ? only endpoint_override=host:port, region=name, scheme=http or https")
-    return dict(given)
+        found[name] = value
+    return found
 
 
 def place(uri: str, default: Path, tenant: str, bounds: Bounds = BOUNDS) -> Place:

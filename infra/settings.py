@@ -276,7 +276,8 @@ def read_settings(**given: object) -> Settings:
         name = str(first["loc"][0])
         secret = "SecretStr" in str(Settings.model_fields[name].annotation)
         why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-        hidden = secret or (name in ("archive", "llm_url") and not _PLAIN_URI.fullmatch(str(first["input"])))
+        # An archive's URI has been refused because something in it does not belong there: that may be a key.
+        hidden = secret or name == "archive" or (name == "llm_url" and not _PLAIN_URI.fullmatch(str(first["input"])))
         raise _wrong(name, "(secret)" if hidden else repr(first["input"]), why) from None
 
 

@@ -37,6 +37,16 @@ class Candidates(msgspec.Struct, array_like=True, frozen=True):
     sources: bytes
     because: list[str | None]
 
+    def __post_init__(self) -> None:
+        """Refuse columns that do not belong together: decoding says so with a `msgspec.DecodeError`."""
+        many = len(self.item_ids)
+        if not 4 * many == len(self.scores) == len(self.repeat_scores) or not many == len(self.sources) == len(
+            self.because
+        ):
+            raise ValueError("columns of candidates are of unlike length")
+        if self.sources and max(self.sources) >= len(SOURCES):
+            raise ValueError("a candidate has a source that is not known")
+
     @classmethod
     def of(cls, some: Iterable[Candidate]) -> "Candidates":
         """These; their scores are rounded to float32."""

@@ -6,8 +6,7 @@ every fence count in it, so a load that was interrupted goes on where it was, an
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from features.events import Event, encode, record_key_of
 from features.identity import with_links
 from features.online import OnlineWriter
 from infra.keys import LIVE, feast_project, partition_of
+from infra.portions import portions
 from infra.redis import address, told_as_away
 from infra.settings import Settings
 from streams.applied import Applied
@@ -37,8 +37,6 @@ from streams.replay.order import note_begun
 BATCH_EVENTS: Final = 10_000
 BATCH_SHOPPERS: Final = 500
 ARCHIVED_AT_ONCE: Final = 40_000
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +96,12 @@ class DirectLoad:
         """
         await self._held.take()
         try:
-            written = await self._write_archive(events, total)
+            written = await self._write_archive(events, total) if total else Written()
             catalogue = DirectCatalogue(self._log, records, self._partitions, self._at_ms)
             catalogue.archive(self._catalogue_archive)
             await self._write_catalogue(catalogue, len(records))
-            written.applied = await self._apply(written.events)
+            if total:
+                written.applied = await self._apply(written.events)
         finally:
             await self._held.release()
         return written
@@ -110,12 +109,17 @@ class DirectLoad:
     async def _write_archive(self, events: Iterable[Event], total: int) -> Written:
         rows, written = _Numbered(self._log, self._partitions), Written()
         with self._phases.phase("archived", total, "events") as advance:
-            for chunk in _chunks(map(rows.row, with_links(events)), ARCHIVED_AT_ONCE):
+            for chunk in portions(map(rows.row, with_links(events)), ARCHIVED_AT_ONCE):
                 written.archived += self._archive.write(chunk)
                 written.events += len(chunk)
                 advance(len(chunk))
                 await self._step()
+        self._say_known("in the archive", written.events - written.archived, written.events)
         return written
+
+    def _say_known(self, where: str, known: int, events: int) -> None:
+        if known:
+            self._phases.say(f"{f'all {known:,}' if known == events else f'{known:,}'} of them were {where} before")
 
     async def _write_catalogue(self, catalogue: DirectCatalogue, total: int) -> None:
         store, online = CatalogStore(self._redis), OnlineWriter(self._redis, feast_project(LIVE))
@@ -138,6 +142,7 @@ class DirectLoad:
                     counts.add(await pipeline.apply([batch]))
                 advance(len(batch.records))
                 await self._step()
+        self._say_known("applied", total - (counts.records - counts.redelivered), total)
         return counts
 
     async def _step(self) -> None:
@@ -177,9 +182,3 @@ class _Numbered:
         offset = self._next[partition]
         self._next[partition] = offset + 1
         return event_row((self._log, partition, offset), event, key.encode(), encode(event))
-
-
-def _chunks(all_of: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    rest = iter(all_of)
-    while chunk := list(islice(rest, size)):
-        yield chunk

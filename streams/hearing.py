@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from features.events import Event
-from features.items_changed import ItemChange
+from features.items_changed import ChangeKind, ItemChange
 from features.watching import INTERESTS
 from infra.keys import record_key
 from streams.applied import Applied
@@ -41,19 +41,23 @@ class Hearing:
         ]
         _, answers = await self._store.rows_and((), ask)
         commands: list[tuple[str | int, ...]] = []
-        labels: list[tuple[str, str]] = []
+        kinds: list[Sequence[ChangeKind]] = []  # of the items asked about
         for share, wanted, known in zip(shares, fields, answers, strict=True):
             before = {field: raw.decode() for field, raw in zip(wanted, known, strict=True) if raw is not None}
             keys = self._store.keys(share.batch.partition)
             for tenant, change in _new(share, before, counts):
                 for kind in change.kinds:
                     counts.changes[kind] = counts.changes.get(kind, 0) + 1
-                    labels += [(kind, interest) for interest in INTERESTS]
-                    commands += [("ZCARD", keys.watchers(tenant, one, change.item_id)) for one in INTERESTS]
+                kinds.append(change.kinds)
+                commands += [("ZCARD", keys.watchers(tenant, one, change.item_id)) for one in INTERESTS]
         if commands:
             _, watching = await self._store.rows_and((), commands)
-            for label, many in zip(labels, watching, strict=True):
-                counts.reached[label] = counts.reached.get(label, 0) + int(many)
+            many = iter(map(int, watching))
+            for of_item in kinds:
+                for interest in INTERESTS:
+                    found = next(many)
+                    for kind in of_item:
+                        counts.reached[kind, interest] = counts.reached.get((kind, interest), 0) + found
 
 
 def _new(share: Share, before: dict[str, str], counts: Applied) -> Found:

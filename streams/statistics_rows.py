@@ -4,8 +4,7 @@ Whoever sends random ids makes neither Feast nor this process grow: which items 
 (the set `counted` of the namespace) before the row is, so that another process finds out what there is to remove.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
@@ -13,6 +12,7 @@ from redis.asyncio import Redis
 from features.aggregates import ITEM_STATISTICS
 from features.online import OnlineRow, OnlineWriter
 from infra.keys import ShardKeys, feast_project, split_record_key
+from infra.portions import portions
 
 _AT_ONCE: Final = 1000
 
@@ -34,13 +34,13 @@ class StatisticsRows:
         changed = [row for row in rows if told.get(row.key) != marks[row.key]]
         there = (await self._known()).setdefault(tenant, set())
         new = [row.key for row in changed if row.key not in there]
-        for some in _in_parts(new):
+        for some in portions(new, _AT_ONCE):
             await self._command("SADD", some)
         there.update(new)
         await self._writer.write(ITEM_STATISTICS, changed)
         self._told[tenant] = marks
         gone = there - marks.keys()
-        for some in _in_parts(sorted(gone)):
+        for some in portions(sorted(gone), _AT_ONCE):
             await self._writer.remove(ITEM_STATISTICS, some)
             await self._command("SREM", some)
         there -= gone
@@ -59,9 +59,3 @@ class StatisticsRows:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.execute_command(name, self._key, *item_keys)
             await pipe.execute()
-
-
-def _in_parts(keys: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(keys)
-    while part := list(islice(rest, _AT_ONCE)):
-        yield part

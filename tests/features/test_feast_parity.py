@@ -26,8 +26,9 @@ from features.aggregates import (
 )
 from features.feature_log import CREATED_AT, EVENT_AT
 from features.offline import StoreAt, feast_imported, open_store
-from features.online import OnlineReader, OnlineRow, OnlineWriter
+from features.online import OnlineRow, OnlineWriter
 from features.value_codec import entity_key
+from tests.features.online_reader import OnlineReader
 from tests.features.steps import Story, T, line, state_of
 from tests.features.test_catalog import TEA
 

@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from features.aggregates import Kind, Value, ValueType, View
-from features.online import OnlineReader, OnlineRow, OnlineWriter
+from features.online import OnlineRow, OnlineWriter
 from features.value_codec import decode_value
+from tests.features.online_reader import OnlineReader
 
 T = 1_777_629_600_000
 COUNTS = View("counts", "thing", {"number": ValueType(Kind.Int64), "names": ValueType(Kind.String, many=True)})

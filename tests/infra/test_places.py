@@ -201,6 +201,14 @@ def test_what_is_no_word_of_a_store_stays_what_it_is(at: Place) -> None:
         ("file://host/x", "absolute path"),
         ("file:///", "absolute path"),
         ("file:///x?y=1", "absolute path"),
+        ("s3://bucket#word", "neither"),
+        ("s3:key:word/bucket", "name of a bucket"),
+        ("s3://key:word%40bucket/x", "name of a bucket"),
+        ("s3://[word]/x", "neither"),
+        ("file:///data/..%2F..%2Fword", "leads elsewhere"),
+        ("s3://bucket/a%2F..%2Fword", "leads elsewhere"),
+        ("s3://bucket/a%2F%2Fb", "empty part"),
+        ("s3://bucket/x?region=eu&region=us", "each option once"),
     ],
 )
 def test_a_wrong_uri_says_why_and_shows_no_key(uri: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,15 @@ def test_a_shelf_comes_back_whole_and_its_candidates_in_their_order(made: Shelf,
 EARLIER = ["m", "log", 0, 0, [["i", 1.0, 0.5, "tower"]], [], b"12345678"]  # candidates as rows
 
 
-@pytest.mark.parametrize("raw", [b"", b"junk", msgspec.msgpack.encode(EARLIER)])
+COLUMNS = [["i", "j"], b"\0" * 8, b"\0" * 8, b"\0\1", [None, None]]
+UNLIKE = [
+    msgspec.msgpack.encode(["m", "log", 0, 0, [*COLUMNS[:n], cut, *COLUMNS[n + 1 :]], [], b"12345678"])
+    for n, cut in enumerate((["i"], b"\0" * 7, b"\0" * 4, b"\0", [None]))
+]
+STRANGE = msgspec.msgpack.encode(["m", "log", 0, 0, [*COLUMNS[:3], b"\0\4", COLUMNS[4]], [], b"12345678"])
+
+
+@pytest.mark.parametrize("raw", [b"", b"junk", msgspec.msgpack.encode(EARLIER), *UNLIKE, STRANGE])
 def test_other_bytes_are_no_shelf(raw: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         shelf.opened(raw)

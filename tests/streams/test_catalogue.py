@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from features.aggregates import ITEM_CONTENT
 from features.catalog import Content, FacetRecord, Price, encode_record, key_of, record_keys
 from features.catalog_store import CatalogStore
-from features.online import OnlineReader, OnlineWriter
+from features.online import OnlineWriter
 from infra.errors import WentBack
 from infra.kafka import Follower, Producer, Record
 from infra.kafka_admin import end_offsets
@@ -21,6 +21,7 @@ from streams.batch import PartitionBatch
 from streams.catalogue import CatalogueKeeper
 from streams.continuity import NextOnLog
 from streams.inbox import Chunk, Inbox
+from tests.features.online_reader import OnlineReader
 from tests.streams.shop import PARTITIONS
 
 LOG = "catalogue-of-the-test"

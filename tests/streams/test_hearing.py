@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 
 from features.events import Event, encode
 from features.items_changed import ItemChange, ItemsChanged
+from features.watching import INTERESTS
 from infra.keys import ShardKeys
 from infra.settings import Settings
 from streams.applied import Applied
@@ -111,3 +113,23 @@ async def test_however_they_are_cut_and_repeated_each_offset_counts_once(
     replayed = await (await pipeline_of(settings, redis, store)).apply(log.batches())
     assert replayed.changes == {"price_dropped": total}
     assert await redis.hgetall(store.keys(3).heard) == await redis.hgetall(ShardKeys(3).heard)
+
+
+async def test_watchers_of_an_item_are_asked_for_once_and_counted_for_each_of_its_kinds(
+    settings: Settings, redis: Redis
+) -> None:
+    ann = event("ann", "add_to_cart", "item-4")
+    home = partition_of_event(ann)
+    log, pipeline = Log(), await pipeline_of(settings, redis)
+    log.append(ann)
+    await pipeline.apply(log.batches())
+    told = news(4, into=home)
+    assert told.changed is not None
+    both = msgspec.structs.replace(told.changed.items[0], kinds=("price_dropped", "back_in_stock"))
+    put(log, msgspec.structs.replace(told, changed=msgspec.structs.replace(told.changed, items=(both,))))
+    await redis.config_resetstat()
+    counts = await pipeline.apply(log.batches())
+    assert (await redis.info("commandstats"))["cmdstat_zcard"]["calls"] == len(INTERESTS)
+    assert {label: many for label, many in counts.reached.items() if many} == {
+        (kind, interest): 1 for kind in both.kinds for interest in ("cart", "seen")
+    }

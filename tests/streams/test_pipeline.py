@@ -16,7 +16,7 @@ from features import shoppers
 from features.aggregates import SHOPPER_BEHAVIOUR, View
 from features.archive import archive_row
 from features.events import encode, record_key_of, to_ms
-from features.online import OnlineReader, OnlineRow, OnlineWriter
+from features.online import OnlineRow, OnlineWriter
 from features.shoppers import State
 from infra.errors import Fenced, RedisAway, WentBack
 from infra.keys import LIVE, ShardKeys, feast_project
@@ -31,6 +31,7 @@ from streams.direct import ArchivedRecord
 from streams.outbox import unpack
 from streams.partition import PartitionWrite, RowRef
 from streams.pipeline import Pipeline, build_pipeline
+from tests.features.online_reader import OnlineReader
 from tests.streams.models import Popular
 from tests.streams.shop import LOG, PARTITIONS, T0, Log, event, partition_of_event
 

@@ -16,7 +16,6 @@ from features.feature_log import FeatureLog
 from features.history import History
 from features.item_snapshot import decode
 from features.item_statistics import ItemCounter
-from features.online import OnlineReader
 from features.snapshot_store import SnapshotStore
 from infra.clock import HOUR_MS
 from infra.keys import LIVE, ShardKeys, feast_project
@@ -25,6 +24,7 @@ from infra.settings import Settings
 from streams.holds import Hold
 from streams.statistics_job import HOLD, MergeFailed
 from streams.statistics_merging import Merging
+from tests.features.online_reader import OnlineReader
 from tests.features.past import made_event
 from tests.streams.merging import applied, ended, job_of, shoppers
 from tests.streams.shop import PARTITIONS, Log, event

@@ -9,11 +9,12 @@ from redis.asyncio import Redis
 from features.aggregates import ITEM_CONTENT, ITEM_STATISTICS
 from features.catalog import Content, FacetRecord
 from features.catalog_store import CatalogStore
-from features.online import OnlineReader, OnlineRow, OnlineWriter
+from features.online import OnlineRow, OnlineWriter
 from infra.keys import LIVE, ShardKeys, feast_project, partition_of, record_key
 from infra.settings import Settings
 from streams.statistics_merging import Merging
 from streams.statistics_rows import StatisticsRows
+from tests.features.online_reader import OnlineReader
 from tests.streams.merging import applied, shoppers
 from tests.streams.shop import PARTITIONS, event
 
