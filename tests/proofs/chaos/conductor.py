@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from features.archive import EventArchive
+from infra.errors import KafkaAway
 from infra.kafka_admin import end_offsets
 from infra.keys import ShardKeys, items_at
 from infra.topics import CATALOG, EVENTS
@@ -105,7 +106,7 @@ class Conductor:
             SystemExit: it does not come, or the log cannot be written.
         """
         until = time.monotonic() + within_s
-        while not enough():
+        while not _answered(enough):
             self._world.crew.look()
             if self._world.feeder.failed:
                 raise SystemExit(f"the log could not be written: {self._world.feeder.failed}")
@@ -186,7 +187,7 @@ class Conductor:
 
     def _leave(self) -> str:
         # One that is just being started again has nothing to leave yet: the signal itself ends it.
-        self.wait(lambda: self._world.crew.ready, _RECOVERED_WITHIN_S, "the workers are ready")
+        self._settle()
         member = self._rng.choice(self._world.crew.members)
         status, seconds = self._world.crew.leave(member, _LEAVE_WITHIN_S)
         self.seen.slow_leaves += status != 0 or seconds > 10.0
@@ -282,6 +283,14 @@ class Conductor:
 
     def _say(self, line: str) -> None:
         print(f"{time.monotonic() - self._began_s:6.1f} s  {line}", flush=True)
+
+
+def _answered(enough: Callable[[], bool]) -> bool:
+    """False, too, while the brokers come back and nobody answers."""
+    try:
+        return enough()
+    except KafkaAway:
+        return False
 
 
 _FAULTS: Final = {
