@@ -30,7 +30,7 @@ import numpy as np
 from infra.errors import ArtifactBroken
 from models.fusion import Weights
 from models.interactions import Floats
-from models.on_disk import alone, synced
+from models.on_disk import alone, synced, told_as_full
 
 FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -190,29 +190,49 @@ def write(
 
     Returns:
         The directory, named as the version.
+
+    Raises:
+        Refused: the disk is full (`disk_full`); nothing of it is left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        final = _free(folder, manifest.version)
-        work = folder / f".{final.name}.new"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        for name, array in arrays.items():
-            np.save(work / f"{name}.npy", array, allow_pickle=False)
-        np.savez(work / "user_tower.npz", **tower)
-        (work / "items.json").write_bytes(msgspec.json.encode(ids))
-        for name, text in (texts or {}).items():
-            (work / name).write_text(text, encoding="utf-8")
-        for name, save in files.items():
-            save(work / name)
-        sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
-        full = msgspec.structs.replace(manifest, version=final.name, checksums=sums)
-        (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))
-        for path in (*work.iterdir(), work):
-            synced(path)
-        os.replace(work, final)
-        synced(folder)
+    with told_as_full(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            final = _free(folder, manifest.version)
+            work = folder / f".{final.name}.new"
+            shutil.rmtree(work, ignore_errors=True)
+            try:
+                work.mkdir()
+                _fill(work, msgspec.structs.replace(manifest, version=final.name), arrays, tower, ids, texts, files)
+                os.replace(work, final)
+            except BaseException:
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+            synced(folder)
     return final
+
+
+def _fill(
+    work: Path,
+    manifest: Manifest,
+    arrays: Mapping[str, Any],
+    tower: Mapping[str, Any],
+    ids: list[str],
+    texts: Mapping[str, str] | None,
+    files: Mapping[str, Callable[[Path], None]],
+) -> None:
+    for name, array in arrays.items():
+        np.save(work / f"{name}.npy", array, allow_pickle=False)
+    np.savez(work / "user_tower.npz", **tower)
+    (work / "items.json").write_bytes(msgspec.json.encode(ids))
+    for name, text in (texts or {}).items():
+        (work / name).write_text(text, encoding="utf-8")
+    for name, save in files.items():
+        save(work / name)
+    sums = {file.name: checksum(file) for file in sorted(work.iterdir())}
+    full = msgspec.structs.replace(manifest, checksums=sums)
+    (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(full)))
+    for path in (*work.iterdir(), work):
+        synced(path)
 
 
 def _free(folder: Path, version: str) -> Path:

@@ -57,11 +57,12 @@ def happened(
     progress: Callable[[int], None],
     repeats: Callable[[int], None] = lambda _: None,
     kinds: Sequence[str] = KINDS,
+    strange: Callable[[int], None] = lambda _: None,
 ) -> Interactions:
     """What shoppers did, one row for each item of an event; items outside of `items` are left out.
 
     An event that is on the log more than once is one event. `progress` hears how many more are read, `repeats` at the
-    end how many records said an event again.
+    end how many records said an event again, `strange` of how many lines the item is left out.
 
     Raises:
         BadInput: there is no purchase among it (`no_events`).
@@ -71,7 +72,7 @@ def happened(
     seen: set[tuple[str, str, str]] = set()
     rows: list[tuple[int, int, int, int, int]] = []
     shoppers: dict[str, int] = {}
-    repeated = 0
+    repeated = left_out = 0
     for number, event in enumerate(_of_kinds(sources, place_of)):
         key = record_key_of(event)
         identity = (key, event.source, event.event_id)
@@ -83,8 +84,10 @@ def happened(
         shopper = shoppers.setdefault(key, len(shoppers))
         at, kind = event_time_ms(event), place_of[event.event_name]
         distinct = dict.fromkeys(line.item_id for line in event.items if line.item_id in index)
+        left_out += len({line.item_id for line in event.items}) - len(distinct)
         rows.extend((shopper, at, number, index[item_id], kind) for item_id in distinct)
     repeats(repeated)
+    strange(left_out)
     if not any(row[-1] == KINDS.index("purchase") for row in rows):
         raise BadInput("the archive holds no purchase of an item of the catalogue: load events first", code="no_events")
     table = np.array(rows, dtype=np.int64)

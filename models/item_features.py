@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -36,11 +37,13 @@ def features_of(items: Sequence[Item], text: Floats) -> ItemFeatures:
 def described(
     items: Sequence[Item], text: Floats, categories: tuple[str, ...], brands: tuple[str, ...]
 ) -> ItemFeatures:
-    """As `features_of`, with the names given: a category or brand that is not among them is none."""
+    """As `features_of`, with the names given: a category or brand that is not among them is none, as is a price that
+    is no number.
+    """
     return ItemFeatures(
         _numbered([_category(item) for item in items], categories),
         _numbered([_maker(item) for item in items], brands),
-        np.digitize(np.log1p([float(item.price.price) if item.price else 0.0 for item in items]), _LOG_PRICES),
+        np.digitize(np.log1p([_price(item) or 0.0 for item in items]), _LOG_PRICES),
         text,
         len(categories) + 1,
         len(brands) + 1,
@@ -54,6 +57,11 @@ def names_of(items: Sequence[Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return _sorted(map(_category, items)), _sorted(map(_maker, items))
 
 
+def odd_prices(items: Sequence[Item]) -> list[str]:
+    """The items whose price is no number, or below 0."""
+    return [item.item_id for item in items if item.price is not None and _price(item) is None]
+
+
 def text_of(item: Item) -> str:
     """What the text encoder reads of an item."""
     content = item.content
@@ -62,6 +70,11 @@ def text_of(item: Item) -> str:
     # The size of a package tells little and makes each text distinct.
     parts = [content.name.split(",")[0], *content.categories[-2:], content.description[:300]]
     return ". ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _price(item: Item) -> float | None:
+    price = float(item.price.price) if item.price else None
+    return price if price is not None and isfinite(price) and price >= 0 else None
 
 
 def _category(item: Item) -> str | None:

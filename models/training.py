@@ -27,6 +27,7 @@ from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
 from models.ranks import Ranks
 from models.scorer import Fitted, Scorer
+from models.sound import check_facts
 from models.sources import Choice, Tables, chosen_on
 from models.splits import Split, temporal
 from models.states import StatesAt
@@ -83,7 +84,7 @@ def train(data: Data, options: Options, phases: Phases, means: Means | None = No
 
     Raises:
         BadInput: too little history for two splits (`window_too_short`), or no shopper in it who came back
-            (`nobody_came_back`).
+            (`nobody_came_back`), or a feature is no number (`feature_not_finite`).
     """
     bought = data.bought
     end = int(bought.at.max()) + 1
@@ -98,6 +99,7 @@ def train(data: Data, options: Options, phases: Phases, means: Means | None = No
         steps = (data.happened or bought).before(test)
         examples = examples_of(data.sources, steps, options.seed, options.repeats_kept, options.examples)
         advance(len(examples.bought))
+    check_facts(examples.facts)
     earlier = examples.before(validation)
     if not earlier.bought:
         raise BadInput(

@@ -26,16 +26,17 @@ from models.checkpoint import CURVE
 from models.cold import FILE as COLD
 from models.cold import ColdItems
 from models.comparison import compare
-from models.dataset import Sources, day_of, purchases
+from models.dataset import Sources, day_of, happened, purchases
 from models.enrichment_text import texts_of
 from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
 from models.fusion import Weights
 from models.gate import MODEL
 from models.interactions import Interactions
-from models.item_features import ItemFeatures, features_of
+from models.item_features import ItemFeatures, features_of, odd_prices
 from models.release import candidate, pointer
 from models.rivals import usable
+from models.sound import check_items
 from models.splits import TEMPORAL
 from models.text import Whitening, chosen, encoder_name, open_encoder
 from models.text_encoder import Encoder
@@ -75,15 +76,20 @@ def train(
         raise BadInput("there is no catalogue: load items first (daogou load --items FILE)", code="no_catalogue")
     items = [catalogue[item_id] for item_id in sorted(catalogue)]
     sources = sources_of(settings)
-    with phases.phase("purchases read", 0, "orders") as advance:
-        bought = purchases(sources, sorted(catalogue), advance, partial(_say_repeats, phases))
+    with phases.phase("events read", 0, "events") as advance:
+        steps = happened(
+            sources, sorted(catalogue), advance, partial(_say_repeats, phases), strange=partial(_say_strange, phases)
+        )
+    bought = steps.of_kinds({"purchase"})
+    _say_odd_prices(phases, odd_prices(items))
     texts = texts_of(items, settings.enriched_dir)
     with phases.phase("texts encoded", 0, "texts") as advance:
         text_encoder = open_encoder(settings.text_encoder, texts, text_dir(settings), phases.say)
         vectors = text_encoder.encode(texts, advance)
+    check_items(vectors, sorted(catalogue), "the text vector")
     whitening = Whitening.of(vectors)
     features = features_of(items, whitening.whitened(vectors))
-    data = Data(sources, bought, features)
+    data = Data(sources, bought, features, steps)
     trained = train_model(data, options, phases, means)
     encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
     manifest = _manifest(encoder, options, trained, made_at)
@@ -245,6 +251,16 @@ async def catalogue_of(settings: Settings) -> dict[str, Item]:
 def ms_of(at: datetime) -> int:
     """A time in ms since the epoch."""
     return round(at.timestamp() * 1000)
+
+
+def _say_strange(phases: Phases, lines: int) -> None:
+    if lines:
+        phases.say(f"{lines:,} lines of events name items that the catalogue does not have, and are passed over")
+
+
+def _say_odd_prices(phases: Phases, item_ids: Sequence[str]) -> None:
+    if item_ids:
+        phases.say(f"{len(item_ids):,} items have a price that is no number and count as without one: {item_ids[0]!r}")
 
 
 def _say_repeats(phases: Phases, repeats: int) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from infra.errors import ArtifactBroken
+from infra.errors import ArtifactBroken, Refused
 from models.artifact import FORMAT, MANIFEST, NEIGHBOURS, Artifact, Manifest, checksum, write
 from models.fusion import Weights
 
@@ -135,11 +135,13 @@ class Unsaveable:
 
 
 def test_nothing_half_written_is_to_be_seen(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(Refused, match=r"no room for .*no space left") as caught:
         write(tmp_path, manifest(), arrays() | {"vectors": Unsaveable()}, TOWER, IDS)
-    assert [file.name for file in tmp_path.iterdir() if not file.name.startswith(".")] == []
+    assert caught.value.reason == "disk_full"
+    assert list(tmp_path.iterdir()) == [], "it takes up no room"
+    (tmp_path / ".v1.new").mkdir()
     written(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["v1"], "what was left lying is cleared away"
+    assert [file.name for file in tmp_path.iterdir()] == ["v1"], "what a kill left lying is cleared away"
 
 
 def test_a_version_is_never_written_over_the_second_gets_a_name_of_its_own(tmp_path: Path) -> None:
