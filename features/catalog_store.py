@@ -205,7 +205,7 @@ class CatalogStore:
         return {item_id.decode(errors="replace") for of_it in found for item_id in of_it}
 
     async def get(self, tenant: str, item_ids: Sequence[str], partitions: int) -> dict[str, Item]:
-        """Those of the items that there are, in a shop of so many partitions."""
+        """Those of the items that there are and can be read, in a shop of so many partitions."""
         of: dict[int, list[str]] = {}
         for item_id in item_ids:
             partition = keys.partition_of(keys.record_key(tenant, item_id), partitions)
@@ -214,12 +214,14 @@ class CatalogStore:
             for partition, ids in of.items():
                 pipe.hmget(keys.items(tenant, partition), ids)
             found: list[list[bytes | None]] = await pipe.execute()
-        return {
-            item_id: catalog.decode(packed)
+        held = {
+            item_id: _readable(packed)
             for ids, packs in zip(of.values(), found, strict=True)
             for item_id, packed in zip(ids, packs, strict=True)
             if packed is not None
         }
+        _tell_unreadable([item_id for item_id, item in held.items() if item is None])
+        return {item_id: item for item_id, item in held.items() if item is not None}
 
     async def _fields(self, key: str, *names: str) -> list[bytes | None]:
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -11,8 +11,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Time = Annotated[datetime, Meta(tz=True)]
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
 Tenant = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")]
-# The place of a record on its log, and of a partition in its topic, as Kafka counts them.
-Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-# Pieces in stock; below 0 where more were sold than there were. msgpack, and Redis behind it, end at 64 bits.
-Pieces = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+MAX_PIECES: Final = 10**12
+MAX_OFFSET: Final = 2**63 - 1
+# Pieces in stock; below 0 where more were sold than there were. msgpack, and with it the items in Redis, end at 64 bits.
+Pieces = Annotated[int, Meta(ge=-MAX_PIECES, le=MAX_PIECES)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from features.items_changed import ITEMS_CHANGED
+from features.event_fields import MAX_OFFSET, MAX_PIECES
+from features.items_changed import ITEMS_CHANGED, ItemsChanged
 from infra.errors import BadInput
 
 if TYPE_CHECKING:  # events.py calls these rules
@@ -78,9 +79,24 @@ def check(event: "Event") -> None:
         raise time_out_of_range("link.since")
     for path, amount in _amounts(event):
         check_amount(path, amount)
+    if event.changed is not None:
+        _check_numbers(event.changed)
     _check_size(event)
     if not event.items and event.event_name in NEEDS_ITEMS:
         raise BadInput(f"{event.event_name} needs at least one item.", path="items", code="items_required")
+
+
+def _check_numbers(changed: ItemsChanged) -> None:
+    """Bounds that the first version of the schema does not have."""
+    for index, change in enumerate(changed.items):
+        for name, number, bound in (
+            ("offset", change.offset, MAX_OFFSET),
+            ("quantity_before", change.quantity_before or 0, MAX_PIECES),
+            ("quantity", change.quantity or 0, MAX_PIECES),
+        ):
+            if abs(number) > bound:
+                path = f"changed.items[{index}].{name}"
+                raise BadInput(f"It is at most {bound:,}, above or below 0.", path=path, code="out_of_range")
 
 
 def _check_size(event: "Event") -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from features.event_fields import Id, Offset, Partition, Pieces
+from features.event_fields import Id
 
 ITEMS_CHANGED: Final = "items_changed"
 MAX_CHANGED: Final = 500
@@ -29,12 +29,12 @@ class ItemChange(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     item_id: Id
     kinds: Annotated[tuple[ChangeKind, ...], Meta(min_length=1, max_length=len(CHANGE_KINDS))]
-    offset: Offset
+    offset: Annotated[int, Meta(ge=0)]
     price_before: Decimal | None = None
     price: Decimal | None = None
     currency: Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")] | None = None
-    quantity_before: Pieces | None = None
-    quantity: Pieces | None = None
+    quantity_before: int | None = None
+    quantity: int | None = None
 
 
 class ItemsChanged(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -44,6 +44,6 @@ class ItemsChanged(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """
 
     catalogue_log: Id
-    catalogue_partition: Partition
-    into: Partition
+    catalogue_partition: Annotated[int, Meta(ge=0)]
+    into: Annotated[int, Meta(ge=0)]
     items: Annotated[tuple[ItemChange, ...], Meta(min_length=1, max_length=MAX_CHANGED)]

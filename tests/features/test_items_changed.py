@@ -66,6 +66,9 @@ def test_what_changed_is_not_taken_from_a_sender() -> None:
         (changed(*[CHEAPER] * (MAX_CHANGED + 1)), "too_long", "changed.items"),
         (changed(replace(CHEAPER, price=Decimal("-1"))), "out_of_range", "changed.items[0].price"),
         (changed(replace(CHEAPER, price_before=Decimal("NaN"))), "out_of_range", "changed.items[0].price_before"),
+        (changed(CHEAPER, replace(CHEAPER, offset=2**63)), "out_of_range", "changed.items[1].offset"),
+        (changed(replace(CHEAPER, quantity=10**12 + 1)), "out_of_range", "changed.items[0].quantity"),
+        (changed(replace(CHEAPER, quantity_before=-(10**30))), "out_of_range", "changed.items[0].quantity_before"),
         (changed(replace(CHEAPER, item_id="")), "empty", "changed.items[0].item_id"),
     ],
 )
