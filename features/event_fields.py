@@ -13,5 +13,5 @@ Key = Annotated[str, Meta(min_length=1, max_length=64)]
 Tenant = Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{1,40}\Z")]
 MAX_PIECES: Final = 10**12
 MAX_OFFSET: Final = 2**63 - 1
-# Pieces in stock; below 0 where more were sold than there were. msgpack, and with it the items in Redis, end at 64 bits.
+# Pieces in stock, below 0 where more were sold than there were; msgpack, and so the items in Redis, end at 64 bits.
 Pieces = Annotated[int, Meta(ge=-MAX_PIECES, le=MAX_PIECES)]

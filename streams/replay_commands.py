@@ -16,7 +16,13 @@ Name = Annotated[str, typer.Argument(help="The namespace of the replay.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")]
 
 Force = Annotated[
-    bool, typer.Option("--force", help="Even if it lacks records that live has applied, or other code made it.")
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="REASON",
+        help="Pass over what it is refused with: `namespace_lacks` (records that live has applied), `other_code` "
+        "(than the workers run). May be given for each.",
+    ),
 ]
 
 
@@ -96,7 +102,7 @@ def replay_diff(
 
 
 @replay_app.command("promote", epilog="Example: daogou replay promote with-new-feature")
-def replay_promote(name: Name, timeout: Timeout = 600, force: Force = False, data_dir: DataDir = None) -> None:
+def replay_promote(name: Name, timeout: Timeout = 600, force: Force = None, data_dir: DataDir = None) -> None:
     """Let a replay's namespace be served, partition by partition, as soon as each has caught up with live.
 
     The workers carry it out; nothing is lost, nothing comes twice. Back again: daogou replay rollback.
@@ -107,12 +113,12 @@ def replay_promote(name: Name, timeout: Timeout = 600, force: Force = False, dat
 
     sigterm_as_ctrl_c()
     with _outside(data_dir) as settings, Phases() as phases:
-        promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file), force=force)
+        promote(settings, name, timeout, phases, clock_from(settings.clock_shift_file), force=force or ())
     say(f"live: {name}. Offline features follow from the archive: daogou features build")
 
 
 @replay_app.command("rollback", epilog="Example: daogou replay rollback")
-def replay_rollback(timeout: Timeout = 600, force: Force = False, data_dir: DataDir = None) -> None:
+def replay_rollback(timeout: Timeout = 600, force: Force = None, data_dir: DataDir = None) -> None:
     """Serve again what was served before the last promotion; it catches up first."""
     from infra.clock import clock_from
     from streams.progress import Phases
@@ -120,7 +126,7 @@ def replay_rollback(timeout: Timeout = 600, force: Force = False, data_dir: Data
 
     sigterm_as_ctrl_c()
     with _outside(data_dir) as settings, Phases() as phases:
-        names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file), force=force)
+        names = rollback(settings, timeout, phases, clock_from(settings.clock_shift_file), force=force or ())
     say(f"live: {', '.join(names)}")
 
 

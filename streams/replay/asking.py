@@ -4,7 +4,7 @@ What was asked for and what became of it are records on `shop.commands.v1`; the 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 from uuid import uuid4
@@ -27,7 +27,7 @@ from streams.replay.lacking import refuse_in_part, refuse_lacking
 from streams.replay.live import served, served_before
 from streams.replay.names import held_as
 from streams.replay.records import DONE, Records
-from streams.replay.wishes import Wish, Wishes
+from streams.replay.wishes import NAMESPACE_LACKS, Wish, Wishes, passed_over
 
 _REDIS_TIMEOUT_MS: Final = 30_000
 _LOOK_S: Final = 0.1
@@ -49,29 +49,34 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def promote(
-    settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, *, force: bool = False
+    settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, *, force: Sequence[str] = ()
 ) -> None:
-    """Let a complete replay be served; `force`: even if it lacks records that live has.
+    """Let a complete replay be served; `force` names the reasons against it that are passed over.
 
     Raises:
+        BadInput: such a reason is not known.
         NotFound: there is no replay of that name.
         Refused: it is not complete, no worker runs, or it cannot be carried out (says why), or not in time.
         KafkaAway, RedisAway.
     """
-    asyncio.run(_promote(settings, name, within_s, phases, clock, force))
+    asyncio.run(_promote(settings, name, within_s, phases, clock, passed_over(force)))
 
 
-def rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock, *, force: bool = False) -> list[str]:
+def rollback(
+    settings: Settings, within_s: float, phases: Phases, clock: Clock, *, force: Sequence[str] = ()
+) -> list[str]:
     """Let be served what was before; the names of it.
 
     Raises:
         NotFound: nothing was served before.
         Refused, KafkaAway, RedisAway: as `promote`.
     """
-    return asyncio.run(_rollback(settings, within_s, phases, clock, force))
+    return asyncio.run(_rollback(settings, within_s, phases, clock, passed_over(force)))
 
 
-async def _promote(settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, force: bool) -> None:
+async def _promote(
+    settings: Settings, name: str, within_s: float, phases: Phases, clock: Clock, passing: tuple[str, ...]
+) -> None:
     redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
     try:
         replay = await Records(redis, where).known(name)
@@ -80,22 +85,24 @@ async def _promote(settings: Settings, name: str, within_s: float, phases: Phase
                 f"the replay {name!r} is not complete: run it to its end first (the same command goes on)",
                 code="not_complete",
             )
-        if not force:
+        if NAMESPACE_LACKS not in passing:
             refuse_in_part(replay)
         asking = Asking(settings, redis, phases, clock)
-        await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s, force)
+        await asking.ask(PROMOTE, dict.fromkeys(range(settings.partition_count), name), within_s, passing)
     finally:
         await redis.aclose()
 
 
-async def _rollback(settings: Settings, within_s: float, phases: Phases, clock: Clock, force: bool) -> list[str]:
+async def _rollback(
+    settings: Settings, within_s: float, phases: Phases, clock: Clock, passing: tuple[str, ...]
+) -> list[str]:
     redis, where = await connect(settings.redis, _REDIS_TIMEOUT_MS), address(settings.redis)
     try:
         before = await served_before(redis, range(settings.partition_count), where)
         wanted = {partition: name for partition, name in before.items() if name}
         if not wanted:
             raise NotFound("nothing was served before what is live now", path="name", code="nothing_before")
-        await Asking(settings, redis, phases, clock).ask(ROLLBACK, wanted, within_s, force)
+        await Asking(settings, redis, phases, clock).ask(ROLLBACK, wanted, within_s, passing)
         return sorted(set(wanted.values()))
     finally:
         await redis.aclose()
@@ -113,8 +120,10 @@ class Asking:
         self._wishes = Wishes(redis, self._where)
         self._pauses = Pauses(redis, self._where)
 
-    async def ask(self, command: str, wanted: Mapping[int, str], within_s: float, force: bool = False) -> None:
-        """Ask for these namespaces, by partition.
+    async def ask(
+        self, command: str, wanted: Mapping[int, str], within_s: float, passing: tuple[str, ...] = ()
+    ) -> None:
+        """Ask for these namespaces, by partition; `passing` are reasons against them that are passed over.
 
         Raises:
             Refused, KafkaAway, RedisAway: as `promote`.
@@ -124,7 +133,7 @@ class Asking:
         if all(now[partition] == name for partition, name in wanted.items()):
             self._phases.say("it is served already")
             return
-        if not force:
+        if NAMESPACE_LACKS not in passing:
             settings = self._settings
             log = await asyncio.to_thread(log_id, settings.brokers, EVENTS, settings.embedded_log)
             await refuse_lacking(settings, self._redis, wanted, log)
@@ -137,7 +146,7 @@ class Asking:
             state="asked",
             at_ms=self._clock.now_ms(),
         )
-        wishes = {p: Wish(name, asked.command_id, force=force) for p, name in wanted.items() if now[p] != name}
+        wishes = {p: Wish(name, asked.command_id, passing=passing) for p, name in wanted.items() if now[p] != name}
         producer = Producer(self._settings.brokers, embedded=self._settings.embedded_kafka)
         await producer.start()
         try:

@@ -6,6 +6,7 @@ from typing import Final
 
 import features
 from infra.errors import Refused
+from streams.replay.wishes import OTHER_CODE
 
 _LEFT_OUT: Final = "repo"  # Feast's own command line reads it, and nobody else
 
@@ -37,6 +38,6 @@ def refuse_other(namespace: str, made_by: str, mine: str) -> None:
             f"the namespace {namespace!r} was made by other code of features/ ({made_by}) than this worker runs "
             f"({mine}): what comes from here on would be folded otherwise than what is there. Start the workers of the "
             "code that made it, then ask again; or replay with the code that runs, into another name; or promote it "
-            "all the same with --force",
-            code="other_code",
+            f"all the same with --force {OTHER_CODE}",
+            code=OTHER_CODE,
         )

@@ -17,6 +17,7 @@ from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.replay.live import all_fences, served
 from streams.replay.records import Replay
+from streams.replay.wishes import NAMESPACE_LACKS
 
 # The last offset applied, by log.
 Fences = Mapping[str, int]
@@ -34,8 +35,9 @@ def refusal(namespace: str, lacking: Mapping[str, int]) -> Refused:
     what = ", ".join(f"{count:,} of {log}" for log, count in sorted(lacking.items()))
     return Refused(
         f"the namespace {namespace!r} lacks records that live has applied and that the topic does not hold ({what}): "
-        "replay from the archive into another name and promote that, or promote it all the same with --force",
-        code="namespace_lacks",
+        "replay from the archive into another name and promote that, or promote it all the same "
+        f"with --force {NAMESPACE_LACKS}",
+        code=NAMESPACE_LACKS,
     )
 
 
@@ -48,16 +50,18 @@ def refuse_in_part(replay: Replay) -> None:
     if replay.skipped:
         raise Refused(
             f"the replay {replay.name!r} does not begin at the beginning: {replay.skipped:,} records before it are not "
-            "in its rows; promote it all the same with --force",
-            code="namespace_lacks",
+            "in its rows; promote it all the same "
+            f"with --force {NAMESPACE_LACKS}",
+            code=NAMESPACE_LACKS,
         )
     if replay.missing:
         raise Refused(
             f"the replay {replay.name!r} went over {replay.missing:,} offsets that the archive does not hold: their "
             "records are not in its rows. `daogou archive verify --against-log` names them and says whether Kafka has "
             "them still: bring the files back, or replay from Kafka, into another name. Markers of transactions take "
-            "offsets, too: if they are all that is missing, or nothing better is to be had, promote it with --force",
-            code="namespace_lacks",
+            "offsets, too: if they are all that is missing, or nothing better is to be had, promote it with "
+            f"--force {NAMESPACE_LACKS}",
+            code=NAMESPACE_LACKS,
         )
 
 

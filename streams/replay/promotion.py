@@ -32,7 +32,7 @@ from streams.replay.live import all_fences, served_before
 from streams.replay.records import Records
 from streams.replay.store import ReplayStore
 from streams.replay.swapping import Swap, lapse, swap
-from streams.replay.wishes import Wish, Wishes
+from streams.replay.wishes import NAMESPACE_LACKS, OTHER_CODE, Wish, Wishes
 from streams.standstill import Standstill
 
 _log = logger(__name__)
@@ -141,8 +141,9 @@ class _Chase:
         assert isinstance(store, ReplayStore), "only a namespace that is not live is promoted"
         await store.open([self._partition])
         claimed = await self._pipeline.claim([self._partition], self._of._followed.log)
-        if not self._wish.force:
+        if OTHER_CODE not in self._wish.passing:
             await self._refuse_other_code()
+        if NAMESPACE_LACKS not in self._wish.passing:
             await self._refuse_lacking()
         position = claimed[self._partition].fence + 1
         follower = await asyncio.to_thread(self._follow, position)

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
+from infra.errors import BadInput
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
 from streams.lua import Call, Script, run_scripts
@@ -22,13 +23,36 @@ return 1
 """)
 
 
+# The reasons against serving a namespace that an operator may pass over, each by its name.
+NAMESPACE_LACKS: Final = "namespace_lacks"
+OTHER_CODE: Final = "other_code"
+REASONS: Final = (NAMESPACE_LACKS, OTHER_CODE)
+
+
+def passed_over(names: Iterable[str]) -> tuple[str, ...]:
+    """The reasons that an operator names to be passed over, once each.
+
+    Raises:
+        BadInput: one is no reason that can be passed over (`unknown_reason`).
+    """
+    wanted = sorted(set(names))
+    for name in wanted:
+        if name not in REASONS:
+            raise BadInput(
+                f"--force {name}: nothing of that name can be passed over; there is {' and '.join(REASONS)}",
+                path="force",
+                code="unknown_reason",
+            )
+    return tuple(wanted)
+
+
 class Wish(msgspec.Struct, frozen=True):
-    """A namespace that is to be served; `refused` says why it cannot be. `force`: even if it lacks loads."""
+    """A namespace that is to be served; `refused` says why it cannot be, `passing` which reasons are passed over."""
 
     namespace: str
     command_id: str
     refused: str = ""
-    force: bool = False
+    passing: tuple[str, ...] = ()
 
     @property
     def packed(self) -> bytes:

@@ -9,7 +9,8 @@ from features.aggregates import ITEM_CONTENT
 from features.catalog import Content, FacetRecord, Price, Stock
 from features.catalog_archive import Facet, contents
 from features.catalog_store import CatalogStore
-from features.online import OnlineReader, OnlineWriter
+from features.online import OnlineWriter
+from tests.features.online_reader import OnlineReader
 from features.value_codec import encode_time, entity_key, time_field
 from infra.keys import LIVE, feast_project, partition_of, record_key
 from streams.catalogue import write_contents

@@ -16,7 +16,7 @@ from features.aggregates import ITEM_CONTENT
 from features.catalog_archive import CatalogArchive
 from features.events import decode
 from features.feature_log import CREATED_AT, folder_of
-from features.online import OnlineReader
+from tests.features.online_reader import OnlineReader
 from infra import redis as infra_redis
 from infra.clock import ManualClock
 from infra.keys import LIVE, ShardKeys, feast_project, partition_of

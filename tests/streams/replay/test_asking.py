@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from rich.console import Console
 
-from infra.errors import NotFound, Refused
+from infra.errors import BadInput, NotFound, Refused
 from infra.kafka import Follower
 from infra.settings import Settings
 from infra.topics import COMMANDS
@@ -69,9 +69,9 @@ async def test_promoted_and_rolled_back_by_asking(own: Settings, redis: Redis) -
     await shop.replay("again", through=4)
     asking = Asking(own, redis, quietly(), CLOCK)
     async with worker(shop, redis):
-        await asking.ask(PROMOTE, dict.fromkeys(ALL, "again"), 60, force=True)
+        await asking.ask(PROMOTE, dict.fromkeys(ALL, "again"), 60, ("namespace_lacks", "other_code"))
         assert await shop.served() == {"again"}
-        await asking.ask(ROLLBACK, dict.fromkeys(ALL, "live"), 60, force=True)
+        await asking.ask(ROLLBACK, dict.fromkeys(ALL, "live"), 60, ("namespace_lacks", "other_code"))
         assert await shop.served() == {"live"}
     records = await asked(own)
     assert [(one["command"], one["state"]) for one in records if one["command"] == PROMOTE] == [
@@ -150,8 +150,13 @@ async def test_a_replay_of_a_part_is_not_promoted_unless_forced(own: Settings, r
     await replay_with(own, ReplayRequest("part", since="offset:2", score=False), quietly(), CLOCK)
     with pytest.raises(Refused, match="does not begin at the beginning"):
         await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK)
+    with pytest.raises(Refused, match="--force namespace_lacks"):
+        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK, force=["other_code"])
+    with pytest.raises(BadInput, match=r"--force all: .*there is namespace_lacks and other_code") as unknown:
+        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK, force=["other_code", "all"])
+    assert (unknown.value.reason, unknown.value.path) == ("unknown_reason", "force")
     with pytest.raises(Refused) as error:
-        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK, force=True)
+        await asyncio.to_thread(promote, own, "part", 1, quietly(), CLOCK, force=["namespace_lacks"])
     assert error.value.reason == "no_worker"
 
 
@@ -167,7 +172,7 @@ async def test_a_replay_over_holes_is_not_promoted_unless_forced(own: Settings, 
         await asyncio.to_thread(promote, own, "holes", 1, quietly(), CLOCK)
     assert refused.value.reason == "namespace_lacks"
     with pytest.raises(Refused) as error:
-        await asyncio.to_thread(promote, own, "holes", 1, quietly(), CLOCK, force=True)
+        await asyncio.to_thread(promote, own, "holes", 1, quietly(), CLOCK, force=["namespace_lacks"])
     assert error.value.reason == "no_worker"
 
 

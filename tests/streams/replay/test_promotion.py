@@ -8,7 +8,6 @@ import pytest
 from redis.asyncio import Redis
 
 from features.aggregates import SHOPPER_BEHAVIOUR
-from features.online import OnlineReader
 from features.shoppers import State, decode_state
 from infra.errors import Fenced, Refused
 from infra.kafka_admin import start_offsets
@@ -24,6 +23,7 @@ from streams.replay.records import Records, Replay, Wanted
 from streams.replay.running import replay_pipeline
 from streams.replay.swapping import Swap, swap
 from streams.replay.wishes import Wish
+from tests.features.online_reader import OnlineReader
 from tests.streams.replay.past import CLOCK, apply_live, archive, held, made, quietly
 from tests.streams.replay.running_shop import RunningShop
 from tests.streams.shop import LOG, PARTITIONS, Log, event, partition_of_event
@@ -223,7 +223,7 @@ async def test_a_namespace_that_lacks_a_load_is_not_served_unless_forced(
         with pytest.raises(Refused, match=f"{len(load.records[0])} of load-9.*--force") as error:
             await refuse_lacking(settings, redis, {0: "again"}, LOG)
         assert error.value.message == refused[0].refused
-        await shop.wishes.put({p: Wish("again", "c", force=True) for p in range(PARTITIONS)})
+        await shop.wishes.put({p: Wish("again", "c", passing=("namespace_lacks",)) for p in range(PARTITIONS)})
         await shop.promoted()
     assert await shop.served() == {"again"}
 
@@ -241,7 +241,10 @@ async def test_a_namespace_by_other_code_is_served_only_by_force_or_again(
         await shop.wish("doubled", [0])
         assert await shop.promotion.turn() == 0
         assert "was made by other code of features/ (another)" in (await shop.wishes.of([0]))[0].refused
-        await shop.wishes.put({0: Wish("doubled", "ask", force=True)})
+        await shop.wishes.put({0: Wish("doubled", "ask", passing=("namespace_lacks",))})
+        assert await shop.promotion.turn() == 0
+        assert "--force other_code" in (await shop.wishes.of([0]))[0].refused, "one reason is not the other"
+        await shop.wishes.put({0: Wish("doubled", "ask", passing=("other_code",))})
         await shop.promoted(1)
         await shop.wish("live", [0])
         await shop.promoted(1)
