@@ -24,13 +24,17 @@ _PROGRESS_EVERY: Final = 2000
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the archive's events. `undecodable` ones are among the dead letters."""
+    """What became of the archive's events, each once in all but `shoppers` and `item_rows`, save that what one device
+    handed over counts by its events. `of_catalogue` concerns no shopper, `undecodable` ones are among the dead letters.
+    """
 
     events: int = 0
     rows: int = 0
     duplicates: int = 0
     late: int = 0
     undecodable: int = 0
+    of_catalogue: int = 0
+    unchanged: int = 0
     shoppers: int = 0
     item_rows: int = 0
 
@@ -53,7 +57,8 @@ class History:
             try:
                 event = received(raw, received_ms)
                 if not shopper_id(event):
-                    continue  # of the catalogue: it changes no shopper
+                    self.counts.of_catalogue += 1
+                    continue
                 entry = entry_of(event)
             except BadInput:
                 self.counts.undecodable += 1
@@ -71,6 +76,7 @@ class History:
         self.counts.duplicates += folded.duplicates
         self.counts.late += folded.late
         if not folded.applied or folded.row is before:
+            self.counts.unchanged += not (folded.duplicates or folded.late)
             return
         self._rows[key] = folded.row
         self.counts.rows += 1

@@ -30,6 +30,7 @@ _HIDDEN: Final = frozenset(
         "value",
     }
 )
+_CHATTY: Final = "fbgemm_gpu"
 # Packages whose DEBUG lines hold whole records, and whose INFO lines say every request.
 _QUIET: Final = {
     "aiokafka": logging.WARNING,
@@ -77,11 +78,17 @@ def configure(level: str, fmt: str, stream: TextIO | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(fmt, out)],
         )
     )
+    handler.addFilter(_wanted)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, logging.getLevelNamesMapping()[level]))
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    """Whether a line is worth showing: fbgemm says by the root's own logger, at INFO, which libraries it has loaded."""
+    return record.levelno > logging.INFO or _CHATTY not in Path(record.pathname).parts
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

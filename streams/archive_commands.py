@@ -35,8 +35,9 @@ def archive_verify(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Read every file: checksums and counts against its footer, offsets without hole or double.
+    """Read every file, and say what is not as it was written.
 
+    Checksums and counts against its footer, offsets without hole or double, loads that were applied and are gone.
     Status 1: something is wrong.
     """
     from infra.embedded.outside import Outside

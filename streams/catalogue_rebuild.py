@@ -27,6 +27,7 @@ from infra.settings import Settings
 from infra.topics import CATALOG
 from streams.holds import Held, Hold
 from streams.progress import Phases
+from streams.replay.live import served
 
 _REDIS_TIMEOUT_MS: Final = 30_000
 _READ_AT_ONCE: Final = 5000
@@ -107,8 +108,10 @@ def _on_the_log(settings: Settings, log: str, ends: Mapping[int, int]) -> Iterat
 async def _write(settings: Settings, read: _Read, phases: Phases) -> Rebuilt:
     where = address(settings.redis)
     redis = await connect(settings.redis, _REDIS_TIMEOUT_MS)
-    held = Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=where))
     try:
+        names = set((await served(redis, range(settings.partition_count), where)).values())
+        shown = ", ".join(sorted(names))
+        held = Held(Hold(redis, LIVE, uuid4().hex, alone=True, where=where, shown=shown))
         await held.take()
         try:
             with told_as_away(where):

@@ -44,7 +44,7 @@ app.add_typer(topics_app, name="topics", help="Kafka topics: create what is miss
 app.add_typer(streams_app, name="streams", help="All workers of the shop: pause, resume, status.")
 app.add_typer(archive_app, name="archive", help="The archive of all events: list, verify.")
 app.add_typer(dead_letters_app, name="dead-letters", help="What could not be processed: look, put back, set aside.")
-app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, roll back, drop it.")
+app.add_typer(replay_app, name="replay", help="Replay events into a namespace; compare, promote, drop it.")
 app.add_typer(identity_app, name="identity", help="Which ids are one person: look, undo a merge.")
 app.add_typer(items_app, name="items", help="Items of the catalogue, and who watches them.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
@@ -140,10 +140,10 @@ def demo(
     port: Port = None,
     data_dir: DataDir = None,
 ) -> None:
-    """A shop with a year behind it, a model, and one visit told step by step; then a page to try.
+    """A shop, a model, one visit told step by step; a page to try.
 
-    Embedded Redis and Kafka, unless DAOGOU_REDIS and DAOGOU_KAFKA name real ones. What it makes is kept in the data
-    folder, and a second start takes it up.
+    A year lies behind the shop. Embedded Redis and Kafka, unless DAOGOU_REDIS and DAOGOU_KAFKA name real ones. What it
+    makes is kept in the data folder, and a second start takes it up.
     """
     quiet_threads()
     from streams.demo.command import demo_command

@@ -22,6 +22,8 @@ _BUILT: Final = {
     "duplicates": "repeats passed over",
     "late": "passed over as older than the allowed lateness: late ones, and repeats of history",
     "undecodable": "records that hold no event",
+    "of_catalogue": "events of the catalogue (items_changed), which change no shopper",
+    "unchanged": "events that change nothing of a row",
     "item_rows": "rows of an item's past",
 }
 
@@ -101,14 +103,20 @@ def features_build(data_dir: DataDir = None) -> None:
 
 @catalogue_app.command("rebuild", epilog="Example: daogou catalogue rebuild")
 def catalogue_rebuild(data_dir: DataDir = None) -> None:
-    """Make the catalogue in Redis anew from the archive and the catalogue's log, while no worker runs."""
+    """Make the catalogue in Redis anew, while no worker runs.
+
+    From the archive and the catalogue's log: after Redis was lost, or where `daogou doctor` says that items are
+    missing.
+    """
     from infra.embedded.outside import Outside
     from streams.catalogue_rebuild import rebuild
     from streams.progress import Phases
 
     with Outside(settings_from(data_dir=data_dir)) as settings, Phases() as phases:
         made = rebuild(settings, phases)
-    say(f"{made.items:>12,} items, from {made.facets:,} facets")
+    of = "the archive and the catalogue's log" if settings.kafka else "the archive alone (no broker runs)"
+    say(f"the catalogue in Redis has {made.items:,} items now, made of {made.facets:,} facets of {of}")
+    say("start the workers again; API processes take it up by themselves")
 
 
 @topics_app.callback(epilog="Example: DAOGOU_KAFKA=kafka:9092 daogou topics")
@@ -150,9 +158,10 @@ def topics_check(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Check that every topic is there, as the settings and this version want it.
+    """Check that every topic is as it is wanted.
 
-    Says of each difference what it means and what to do. Status 1: something differs.
+    By the settings and by this version. Says of each difference what it means and what to do. Status 1: something
+    differs.
     """
     from streams.topics_told import checked
 

@@ -58,7 +58,7 @@ def list_(
     newest: Annotated[int, typer.Option("--newest", min=0, max=10_000, help="How many to name.")] = 20,
     data_dir: DataDir = None,
 ) -> None:
-    """Count the letters by reason and by what became of them, and name the newest."""
+    """Count the letters by reason and state, name the newest."""
     from streams.letters.census import take
     from streams.letters.told import census_lines
 
@@ -79,7 +79,7 @@ def show(
     whole: Annotated[bool, typer.Option("--whole", help="All of its bytes, not only the first.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Show one letter: where it came from, why it is here, its bytes, and what to do."""
+    """Show one letter: its origin, reason and bytes, what to do."""
     from streams.letters.told import letter_lines
 
     _, box = _opened(data_dir)
@@ -106,10 +106,11 @@ def requeue(
     json_file: Json = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Put records back where they came from, with their own bytes, each once: after a fix or an upgrade.
+    """Put records back where they came from, each once.
 
-    What was requeued before is left out, so the same command again, after a crash too, is harmless. A record that
-    fails again makes a new letter that names the first. Of two who requeue one letter at once, one does.
+    With their own bytes, after a fix or an upgrade. What was requeued before is left out, so the same command again,
+    after a crash too, is harmless. A record that fails again makes a new letter that names the first. Of two who
+    requeue one letter at once, one does.
     """
     wanted = _wanted(ids, reason, topic, partition, tenant, since, until)
     _act(_Order("requeue", wanted, by, yes, dry_run, json_file), data_dir)

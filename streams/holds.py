@@ -23,7 +23,11 @@ _RENEW_S: Final = 5.0
 class Hold:
     """One holder of `name`. `token` tells holders apart: any text that no other process has."""
 
-    def __init__(self, redis: Redis, name: str, token: str, *, alone: bool, where: str = "Redis") -> None:
+    def __init__(
+        self, redis: Redis, name: str, token: str, *, alone: bool, where: str = "Redis", shown: str = ""
+    ) -> None:
+        """`shown` is what people know the namespace by, where that is another name."""
+        self._shown = shown or name
         self._redis = redis
         self._name = name
         self._member = f"{'alone' if alone else 'shared'}:{token}"
@@ -41,7 +45,7 @@ class Hold:
         if other:
             who = "a worker" if other.startswith(b"shared:") else "another process that needs it for itself"
             raise Refused(
-                f"the namespace {self._name!r} is held by {who}; end it (it lets go within {HOLD_MS // 1000} s) "
+                f"the namespace {self._shown!r} is held by {who}; end it (it lets go within {HOLD_MS // 1000} s) "
                 "and try again",
                 code="held",
             )

@@ -31,9 +31,10 @@ def identity_unlink(
     anonymous_id: Annotated[str, typer.Argument(metavar="ANON", help="The anonymous id that is not the user's.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Undo a merge: both shoppers become what they would be had the two never been linked.
+    """Undo a merge.
 
-    The workers carry it out, in the order of the log.
+    Both shoppers become what they would be had the two never been linked. The workers carry it out, in the order of the
+    log.
     """
     from infra.clock import clock_from
     from infra.embedded.outside import Outside

@@ -21,9 +21,10 @@ def items_watchers(
     shoppers: Annotated[int, typer.Option(min=0, max=1000, help="Name so many of them, the newest first.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
-    """Tell how many shoppers have an item in the cart or on the wish list, or looked at it lately, by partition.
+    """Tell how many shoppers watch an item, by partition.
 
-    They are whom a change of its price or stock concerns.
+    They have it in the cart or on the wish list, or looked at it lately. They are whom a change of its price or stock
+    concerns.
     """
     from infra.clock import DAY_MS, clock_from
     from infra.embedded.outside import Outside

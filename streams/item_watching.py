@@ -40,7 +40,7 @@ def watchers_told(settings: Settings, item_id: str, since_ms: int, most: int) ->
     told = asyncio.run(_read(settings, item_id, since_ms, most))
     watched = [one for one in told.counted if one.cart or one.wish or one.seen]
     if told.item is None and not watched:
-        raise NotFound(f"no item {item_id!r} is in the catalogue, and nobody watches one", path="item")
+        raise NotFound(f"no item {item_id!r} is in the catalogue, and nobody watches it", path="item")
     return [*_lines(told, item_id, watched)]
 
 

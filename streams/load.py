@@ -32,6 +32,7 @@ from streams.holds import Hold
 from streams.intake import Intake, Ready
 from streams.load_report import (
     DIRECT,
+    ITEMS_ALONE,
     THROUGH_LOG,
     LoadReport,
     instant,
@@ -201,7 +202,7 @@ def _report(job: _Job, ready: Ready, applied: dict[str, int], dead: dict[str, in
     chosen, tally, request = ready.chosen, job.intake.tally, job.request
     return LoadReport(
         source=request.source or str(request.items),
-        mapping=job.source.mapping.name if job.source.mapping else "items",
+        mapping=job.source.mapping.name if job.source.mapping else ITEMS_ALONE,
         load_id=job.source.load_id,
         way=DIRECT if request.direct else THROUGH_LOG,
         lines_read=job.lines_read,

@@ -32,6 +32,7 @@ class Refusals(msgspec.Struct, frozen=True):
 
 THROUGH_LOG: Final = "through the log"
 DIRECT: Final = "direct"
+ITEMS_ALONE: Final = "items"  # the mapping of a load that brings a catalogue and no events
 _LONGEST: Final = 500  # characters of an example: the longest lists of what is allowed have fewer
 _ON_THE_LOG: Final = (
     "on the log is not yet in a row: what a shopper has already, or what is older than the allowed lateness before "
@@ -120,17 +121,9 @@ def print_report(report: LoadReport, console: Console) -> None:
     table.add_column("lines")
     table.add_column("count", justify="right")
     table.add_column("first example")
-    table.add_row("read", f"{report.lines_read:,}", "")
     through_log = report.way == THROUGH_LOG
-    table.add_row("on the log" if through_log else "taken", f"{report.lines_taken:,}", f"{report.events:,} events")
-    for code, refusals in report.refused.items():
-        table.add_row(f"refused: {code}", f"{refusals.count:,}", _example(refusals.first))
-    table.add_row("duplicates", f"{report.lines_repeated:,}", "")
-    if report.lines_left_out:
-        table.add_row("left out", f"{report.lines_left_out:,}", "by --from, --to or --limit")
-    if report.lines_unaccounted:
-        table.add_row("unaccounted", f"{report.lines_unaccounted:,}", "a defect: please report it")
-    table.add_section()
+    if report.mapping != ITEMS_ALONE:
+        _add_lines(table, report, "on the log" if through_log else "taken")
     table.add_row("items taken", f"{report.items:,}", "")
     for code, refusals in report.items_refused.items():
         table.add_row(f"items refused: {code}", f"{refusals.count:,}", _example(refusals.first))
@@ -139,7 +132,7 @@ def print_report(report: LoadReport, console: Console) -> None:
         moved = f", moved by {report.moved_days:+d} days" if report.moved_days else ""
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in (report.first_event_at, report.last_event_at))
         console.print(f"events from {first} to {last} UTC{moved}", highlight=False)
-    if report.applied:
+    if report.applied and report.mapping != ITEMS_ALONE:
         say(", ".join(f"{name} {count:,}" for name, count in report.applied.items() if count) or "nothing new")
     if report.dead_letters:
         say("dead letters: " + ", ".join(f"{code} {count:,}" for code, count in report.dead_letters.items()))
@@ -147,6 +140,20 @@ def print_report(report: LoadReport, console: Console) -> None:
         say(_ON_THE_LOG)
     seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in report.seconds.items())
     say(f"{report.way}: {seconds}")
+
+
+def _add_lines(table: Table, report: LoadReport, taken: str) -> None:
+    """The lines of the source, each counted once."""
+    table.add_row("read", f"{report.lines_read:,}", "")
+    table.add_row(taken, f"{report.lines_taken:,}", f"{report.events:,} events")
+    for code, refusals in report.refused.items():
+        table.add_row(f"refused: {code}", f"{refusals.count:,}", _example(refusals.first))
+    table.add_row("duplicates", f"{report.lines_repeated:,}", "")
+    if report.lines_left_out:
+        table.add_row("left out", f"{report.lines_left_out:,}", "by --from, --to or --limit")
+    if report.lines_unaccounted:
+        table.add_row("unaccounted", f"{report.lines_unaccounted:,}", "a defect: please report it")
+    table.add_section()
 
 
 def refuse_nothing(report: LoadReport) -> None:

@@ -82,6 +82,12 @@ def checked(request: LoadRequest) -> LoadRequest:
         BadInput: it does not fit together.
     """
     window = request.window
+    if request.source is None and request.items is not None and request.mapping is not None:
+        raise BadInput(
+            f"--mapping {request.mapping} says how a SOURCE is read, and there is none; a catalogue needs no mapping",
+            path="mapping",
+            code="mapping_without_source",
+        )
     if request.source is None and request.items is None:
         raise BadInput("nothing to load: give a SOURCE, --items FILE, or both", path="source")
     if request.source is not None and request.mapping is None:

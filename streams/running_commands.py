@@ -18,10 +18,11 @@ def streams_pause(
     timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the workers.")] = 60,
     data_dir: DataDir = None,
 ) -> None:
-    """Let all workers stand still: they keep their partitions and change no row, list, timer, statistic or namespace.
+    """Let all workers stand still.
 
-    It holds over restarts until `daogou streams resume`. What is decided already still leaves for Kafka, what is on the
-    log is still archived, and `daogou replay` goes on in a namespace of its own.
+    They keep their partitions and change no row, list, timer, statistic or namespace. It holds over restarts until
+    `daogou streams resume`. What is decided already still leaves for Kafka, what is on the log is still archived, and
+    `daogou replay` goes on in a namespace of its own.
     """
     from infra.clock import clock_from
     from infra.embedded.outside import Outside
@@ -44,7 +45,10 @@ def streams_resume(by: By = "", data_dir: DataDir = None) -> None:
 
 @streams_app.command("status", epilog="Example: daogou streams status")
 def streams_status(data_dir: DataDir = None) -> None:
-    """Say whether the workers are paused, since when and by whom, how many there are, how far behind."""
+    """Say whether the workers are paused, and how far behind.
+
+    Since when and by whom, how many there are, and how many events and catalogue records wait for them.
+    """
     from infra.embedded.outside import Outside
     from streams.pause_asking import status
 

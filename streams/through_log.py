@@ -164,6 +164,8 @@ class ThroughLog:
             await self._send("catalogue sent", items, outgoing, len(records))
             if wait:
                 await self._drain("catalogue applied", items)
+            if not total:
+                return {"catalogue records": len(records), "events sent": 0}
             gate = await self._gate(EVENTS, self._fences, bound)
             sent = await self._send("events sent", gate, map(self._event, with_links(events)), total)
             if wait:

@@ -49,6 +49,20 @@ def test_text_lines_tell_an_exception() -> None:
     assert "ValueError: seven" in out.getvalue()
 
 
+@pytest.mark.usefixtures("_logging_as_before")
+def test_which_libraries_fbgemm_has_loaded_is_no_news() -> None:
+    told = io.StringIO()
+    configure("INFO", "text", told)
+    root = logging.getLogger()
+    for level in (logging.INFO, logging.ERROR):
+        path = "/x/site-packages/fbgemm_gpu/__init__.py"
+        root.handle(logging.LogRecord("root", level, path, 110, f"at {level}", (), None))
+    root.handle(logging.LogRecord("root", logging.INFO, "/x/other/__init__.py", 1, "another's", (), None))
+    assert f"at {logging.INFO}" not in told.getvalue()
+    assert f"at {logging.ERROR}" in told.getvalue()
+    assert "another's" in told.getvalue()
+
+
 def test_every_metric_is_declared_once_and_listed() -> None:
     declared = [one for one in vars(metrics).values() if isinstance(one, metrics.Metric)]
     assert sorted(one.name for one in declared) == sorted(one.name for one in metrics.METRICS)

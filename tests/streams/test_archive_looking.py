@@ -1,10 +1,12 @@
 """`daogou archive`: what the commands say of a sound archive, of one with a hole, and of one that lies."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from rich.console import Console
 from typer.testing import CliRunner
 
 from features.archive import EventArchive, archive_row
@@ -101,6 +103,17 @@ def test_the_commands_say_what_there_is_and_what_is_wrong(here: Settings, monkey
     sound = invoke(app, ["archive", "verify"])
     assert sound.exit_code == 0
     assert "2 records in 1 files: all is as it was written" in sound.stdout
+
+
+def test_a_direct_load_again_says_that_all_was_there(settings: Settings, empty: Redis, retail: Path) -> None:
+    first, second = StringIO(), StringIO()
+    for told in (first, second):
+        run(settings, direct(retail), Phases(Console(file=told)))
+    assert "before" not in first.getvalue()
+    assert [line.split(" of them ")[1] for line in second.getvalue().splitlines() if line.startswith("all ")] == [
+        "were in the archive before",
+        "were applied before",
+    ]
 
 
 def test_what_a_direct_load_leaves_is_sound(settings: Settings, empty: Redis, retail: Path) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 from contextlib import suppress
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from rich.console import Console
 
 from features.catalog import FacetRecord, Item, Price, decode_record, encode_record, key_of, record_keys
 from features.catalog_archive import CatalogArchive
@@ -16,11 +18,14 @@ from infra import redis as infra_redis
 from infra.clock import ManualClock
 from infra.errors import BadInput, Refused
 from infra.kafka import Follower, Outgoing
-from infra.keys import partition_of, record_key
+from infra.keys import LIVE, ShardKeys, partition_of, record_key
 from infra.settings import Settings
 from infra.topics import CATALOG
 from streams.catalogue_rebuild import Rebuilt, rebuild
+from streams.holds import Hold
 from streams.load import LoadRequest, load
+from streams.load_report import print_report
+from streams.progress import Phases
 from tests.bulk import BulkProducer
 from tests.streams.files import written
 from tests.streams.loads import quietly
@@ -132,3 +137,24 @@ async def test_a_removed_tenants_items_are_gone_and_positions_are_kept(redis: As
     assert (await store.load("a", [0]))[0] == {}
     assert (await store.load("b", [0]))[0] == {"tea": tea}
     assert not await store.apply(0, [], "log-2", 7)
+
+
+async def test_the_refusal_names_the_namespace_that_is_served(shop: Settings, redis: AsyncRedis) -> None:
+    await Hold(redis, LIVE, "w", alone=False).take()
+    for partition in range(PARTITIONS):
+        await redis.set(ShardKeys(partition).live, "september")
+    with pytest.raises(Refused, match="'september' is held by a worker") as refused, quietly() as phases:
+        await asyncio.to_thread(rebuild, shop, phases)
+    assert refused.value.reason == "held"
+
+
+async def test_a_catalogue_alone_says_nothing_of_events(shop: Settings, redis: AsyncRedis, tmp_path: Path) -> None:
+    file = written(tmp_path, "items.csv", HEADER, "tea,Tea,tea,b,1.50 EUR")
+    told, table = StringIO(), StringIO()
+    with Phases(Console(file=told)) as phases:
+        request = LoadRequest(items=file, direct=True)
+        report = await asyncio.to_thread(load, shop, request, phases, ManualClock(BEFORE))
+    print_report(report, Console(file=table, width=100))
+    assert "events" not in told.getvalue() + table.getvalue()
+    assert "items taken" in table.getvalue()
+    assert "duplicates" not in table.getvalue()

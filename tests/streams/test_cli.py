@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence_and_status_2() -> None:
 
 
 def test_a_misspelt_setting_is_named_with_the_nearest_right_one(tmp_path: Path) -> None:
-    told = daogou("release", "--list", "--data-dir", str(tmp_path), DAOGOU_REDIS_URL="redis://x", DAOGOU_TENANT="a")
+    told = daogou("models", "list", "--data-dir", str(tmp_path), DAOGOU_REDIS_URL="redis://x", DAOGOU_TENANT="a")
     assert told.returncode == 0
     assert told.stderr.splitlines() == [
         "daogou: DAOGOU_REDIS_URL is set, but there is no such setting; did you mean DAOGOU_REDIS? [unknown_setting]"
@@ -165,7 +165,7 @@ def test_a_load_says_all_that_is_not_there_before_it_asks_for_a_broker(tmp_path:
 
 
 def test_the_list_of_no_models_says_so(tmp_path: Path) -> None:
-    told = daogou("release", "--list", "--data-dir", str(tmp_path))
+    told = daogou("models", "list", "--data-dir", str(tmp_path))
     assert (told.returncode, "daogou train makes one" in told.stdout) == (0, True)
 
 
@@ -266,3 +266,20 @@ def test_doctor_ends_with_status_1_when_something_is_broken() -> None:
 def test_each_command_for_dead_letters_has_an_example(command: str) -> None:
     example = " ".join(daogou("dead-letters", command, "--help").stdout.partition("Example: ")[2].split())
     assert f"daogou dead-letters {command}" in example
+
+
+GROUPS = ("topics", "streams", "archive", "dead-letters", "replay", "identity", "items", "catalogue", "features")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_commands_line_is_cut_on_eighty_columns(group: str) -> None:
+    told = daogou(group, "--help", COLUMNS="80", TERMINAL_WIDTH="80")
+    assert [line for line in told.stdout.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
+
+
+def test_a_mapping_without_a_source_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "items.csv"
+    file.write_text("id,name\n1,tea\n")
+    told = daogou("load", "--items", str(file), "--mapping", "jsonlines", "--direct", DAOGOU_DATA_DIR=str(tmp_path))
+    assert told.returncode == 2
+    assert "--mapping jsonlines says how a SOURCE is read, and there is none" in told.stderr
