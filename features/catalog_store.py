@@ -204,8 +204,14 @@ class CatalogStore:
             found: list[list[bytes]] = await pipe.execute()
         return {item_id.decode(errors="replace") for of_it in found for item_id in of_it}
 
-    async def get(self, tenant: str, item_ids: Sequence[str], partitions: int) -> dict[str, Item]:
-        """Those of the items that there are and can be read, in a shop of so many partitions."""
+    async def get(
+        self, tenant: str, item_ids: Sequence[str], partitions: int, *, unreadable: list[str] | None = None
+    ) -> dict[str, Item]:
+        """Those of the items that there are, in a shop of so many partitions.
+
+        Raises:
+            msgspec.DecodeError: one cannot be read, and there is no `unreadable` to take its id.
+        """
         of: dict[int, list[str]] = {}
         for item_id in item_ids:
             partition = keys.partition_of(keys.record_key(tenant, item_id), partitions)
@@ -214,13 +220,15 @@ class CatalogStore:
             for partition, ids in of.items():
                 pipe.hmget(keys.items(tenant, partition), ids)
             found: list[list[bytes | None]] = await pipe.execute()
+        read = catalog.decode if unreadable is None else _readable
         held = {
-            item_id: _readable(packed)
+            item_id: read(packed)
             for ids, packs in zip(of.values(), found, strict=True)
             for item_id, packed in zip(ids, packs, strict=True)
             if packed is not None
         }
-        _tell_unreadable([item_id for item_id, item in held.items() if item is None])
+        if unreadable is not None:
+            unreadable += [item_id for item_id, item in held.items() if item is None]
         return {item_id: item for item_id, item in held.items() if item is not None}
 
     async def _fields(self, key: str, *names: str) -> list[bytes | None]:

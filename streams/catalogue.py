@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from features.aggregates import ITEM_CONTENT
-from features.catalog import FacetRecord, decode_record
+from features.catalog import FacetRecord, Item, decode_record
 from features.catalog_archive import Facet, contents
 from features.catalog_changes import LOW_STOCK, Place, Telling
 from features.catalog_store import CatalogStore, catalogue_went_back
@@ -232,11 +232,11 @@ async def write_contents(
     of: dict[str, list[str]] = {}
     for facet in facets:
         of.setdefault(facet.record.tenant, []).append(facet.record.item_id)
-    before = {
-        (tenant, item_id): item
-        for tenant, item_ids in of.items()
-        for item_id, item in (await store.get(tenant, list(dict.fromkeys(item_ids)), partitions)).items()
-    }
+    before: dict[tuple[str, str], Item] = {}
+    for tenant, item_ids in of.items():
+        # What cannot be read begins anew, as it does where the items are written, which says so.
+        found = await store.get(tenant, list(dict.fromkeys(item_ids)), partitions, unreadable=[])
+        before |= {(tenant, item_id): item for item_id, item in found.items()}
     if still_there is not None:
         await still_there()
     last = {row.key: row for row in contents(facets, before)}

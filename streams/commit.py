@@ -12,18 +12,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from infra.clock import DAY_MS
-from infra.errors import Fenced, Refused, WentBack
+from infra.errors import Refused
 from infra.keys import LIVE, ShardKeys, all_rows_pattern, split_shard_key
 from infra.redis import told_as_away
-from streams.lua import CLAIM, COMMIT, FIRE, Call, run_scripts
+from streams.calls import EPOCH, FENCE, STORED, commit_call, fire_call, lost
+from streams.lua import CLAIM, Call, run_scripts
 from streams.partition import Claimed, Due, Fired, PartitionFire, PartitionWrite, RowRef
 
 NO_FENCE: Final = -1
-# A cart may be left alone for 30 days before its message is due, and an event may come 30 days late.
-TOLD_KEPT_MS: Final = 64 * DAY_MS
 _TOLD_AT_ONCE: Final = 1000
-_STORED, _EPOCH, _NAMESPACE, _FENCE = range(4)
 
 
 class PartitionStore:
@@ -150,9 +147,9 @@ class PartitionStore:
         for (partition, mine), epoch, fence in zip(owned.items(), answers[::2], answers[1::2], strict=True):
             write = PartitionWrite(partition, log, mine.epoch, mine.fence, mine.fence)
             if int(epoch or 0) < mine.epoch:
-                raise _lost(write, _EPOCH, epoch or b"0")
+                raise lost(write, EPOCH, epoch or b"0")
             if int(fence or NO_FENCE) < mine.fence:
-                raise _lost(write, _FENCE, fence or str(NO_FENCE).encode())
+                raise lost(write, FENCE, fence or str(NO_FENCE).encode())
 
     async def scan_rows(self, cursor: int, about: int) -> tuple[int, list[RowRef]]:
         """Shoppers with a row, some at a time and perhaps twice, of all partitions: from cursor 0 until it is 0 again.
@@ -200,10 +197,14 @@ class PartitionStore:
             Fenced: somebody else has claimed a partition, or another namespace is served.
             RedisAway: it may or may not have been written; the same call again is harmless.
         """
-        answers = await run_scripts(self._redis, self.where, [self._commit_call(write) for write in writes])
+        answers = await run_scripts(
+            self._redis,
+            self.where,
+            [commit_call(self.keys(w.partition), self.namespace(w.partition), w) for w in writes],
+        )
         for write, (status, held) in zip(writes, answers, strict=True):
-            if status != _STORED:
-                raise _lost(write, int(status), bytes(held))
+            if status != STORED:
+                raise lost(write, int(status), bytes(held))
         return {write.partition: int(answer[1]) for write, answer in zip(writes, answers, strict=True)}
 
     async def fire(self, fires: Sequence[PartitionFire]) -> list[Fired]:
@@ -216,11 +217,15 @@ class PartitionStore:
             Fenced, WentBack: as `commit`.
             RedisAway: they may or may not have been taken; the outboxes may be longer than was known.
         """
-        answers = await run_scripts(self._redis, self.where, [self._fire_call(fire) for fire in fires])
+        answers = await run_scripts(
+            self._redis,
+            self.where,
+            [fire_call(self.keys(f.partition), self.namespace(f.partition), f) for f in fires],
+        )
         for fire, (status, held, *_) in zip(fires, answers, strict=True):
-            if status != _STORED:
+            if status != STORED:
                 write = PartitionWrite(fire.partition, fire.log, fire.epoch, fire.fence, fire.fence)
-                raise _lost(write, int(status), bytes(held))
+                raise lost(write, int(status), bytes(held))
         return [Fired(int(length), [letter == "1" for letter in taken.decode()]) for _, length, taken in answers]
 
     async def due(self, partitions: Sequence[int], now_ms: int, most: int) -> list[Due]:
@@ -282,44 +287,6 @@ class PartitionStore:
         with told_as_away(self.where):
             await pipe.execute()
 
-    def _fire_call(self, fire: PartitionFire) -> Call:
-        keys = self.keys(fire.partition)
-        timers = [part for due, effect in fire.timers for part in (due.member, str(due.due_ms), effect or b"")]
-        namespace, fence = self.namespace(fire.partition), (fire.log, str(fire.fence))
-        arguments = (str(fire.epoch), namespace, str(TOLD_KEPT_MS), *fence, *timers)
-        return FIRE, (keys.epoch, keys.live, keys.timers, keys.outbox, keys.told, keys.fence), arguments
-
-    def _commit_call(self, write: PartitionWrite) -> Call:
-        keys = self.keys(write.partition)
-        kept = [(member, due) for member, due in write.timers.items() if due is not None]
-        gone = [member for member, due in write.timers.items() if due is None]
-        counted = [(item, raw) for item, raw in write.partials.items() if raw is not None]
-        forgotten = [item for item, raw in write.partials.items() if raw is None]
-        watching = [keys.watchers(tenant, interest, item) for tenant, _, interest, item, _ in write.watchers]
-        counts = (
-            *(len(write.values), len(kept), len(gone), len(counted), len(forgotten)),
-            *(len(watching), len(write.heard)),
-        )
-        return (
-            COMMIT,
-            (
-                *(keys.fence, keys.epoch, keys.live, keys.timers, keys.outbox, keys.partials, keys.heard),
-                *(*write.values, *watching),
-            ),
-            (
-                *(write.log, str(write.expected), str(write.fence), str(write.epoch), self.namespace(write.partition)),
-                *map(str, counts),
-                *write.values.values(),
-                *(text for member, due in kept for text in (str(due), member)),
-                *gone,
-                *(part for entry in counted for part in entry),
-                *forgotten,
-                *(text for _, who, _, _, at in write.watchers for text in ("" if at is None else str(at), who)),
-                *(text for entry in write.heard.items() for text in entry),
-                *write.outbox,
-            ),
-        )
-
 
 def _by_partition(refs: Sequence[RowRef]) -> dict[int, list[int]]:
     """Which of them lie in which partition."""
@@ -338,16 +305,3 @@ def _placed(
         for place, raw in zip(at, answer, strict=True):
             values[place] = raw
     return values
-
-
-def _lost(write: PartitionWrite, status: int, held: bytes) -> Fenced | WentBack:
-    """Why a call was turned away, with what Redis holds instead."""
-    here = f"partition {write.partition}"
-    if status == _NAMESPACE:
-        return Fenced(f"{here}: another namespace, {held.decode()}, is served now; start again")
-    mine, what = (write.epoch, "epoch") if status == _EPOCH else (write.expected, "fence")
-    if int(held) < mine:
-        return WentBack(
-            f"{here}: Redis holds {what} {int(held)}, this worker left {mine}; start again to read on from it"
-        )
-    return Fenced(f"{here}: somebody else has taken it ({what} {int(held)}, this worker's is {mine})")

@@ -27,6 +27,7 @@ from streams.derived import Derived
 from streams.hearing import Hearing
 from streams.partition import Claimed, PartitionWrite, RowRef
 from streams.shadow import Shadow
+from streams.shelving import made_anew, shelves_of
 from streams.statistics import ItemStatistics, Known
 
 
@@ -130,7 +131,7 @@ class Pipeline:
             await self.bad_stop.judge(EVENTS, self.log, counts.taken, counts.reasons)
         await self._write_features(shares, counts)
         stage.ended("features")
-        shelves = await self._score(shares, counts)
+        shelves = await shelves_of(shares, self.derived, self.log, counts)
         stage.ended("score")
         writes = [self._write(share, shelves, partials.get(share.batch.partition, {})) for share in shares]
         return _Prepared(batches, [write for write in writes if write.fence > write.expected], counts)
@@ -202,51 +203,13 @@ class Pipeline:
             if self.derived.scorer is None:
                 return 0
             await self._write_unanswered()
-            mine = [ref for ref in refs if ref.partition in self.owned]
-            states, known, rows = [], [], []
-            for ref, raw in zip(mine, await self.store.rows(mine), strict=True):
-                state = None if raw is None else _readable(raw)
-                if raw is not None and state is not None:
-                    states.append(state)
-                    known.append(ref)
-                    rows.append(raw)
-            if not known:
-                return 0
-            offsets = [self.owned[ref.partition].fence for ref in known]
-            shelves = await self.derived.shelves(states, self.log, offsets, rows)
-            made = {ref: shelf for ref, shelf in zip(known, shelves, strict=True) if shelf is not None}
-            await self.store.commit(self._shelf_writes(made))
-            return len(made)
+            writes, many = await made_anew(self.store, self.derived, self.owned, self.log, refs)
+            await self.store.commit(writes)
+            return many
 
     def _may_apply(self, batch: PartitionBatch) -> bool:
         owned = self.owned.get(batch.partition)
         return owned is not None and batch.log == self.log and batch.epoch in (None, owned.epoch)
-
-    async def _score(self, shares: Sequence[Share], counts: Applied) -> dict[RowRef, bytes]:
-        """The shelves of shoppers who are on the site now.
-
-        Those of loaded history can wait, and are named.
-        """
-        if self.derived.scorer is None:
-            return {}
-        changed = [visit for share in shares for visit in share.changed]
-        now = [visit for visit in changed if visit.live]
-        counts.unscored = [visit.ref for visit in changed if not visit.live]
-        counts.scored = len(now)
-        if not now:
-            return {}
-        offsets = [visit.offset for visit in now]
-        counts.received = [visit.received for visit in now if visit.received is not None]
-        rows = [visit.packed for visit in now]
-        version = self.derived.scorer.version
-        shelves = await self.derived.shelves([visit.row.state for visit in now], self.log, offsets, rows)
-        if self.shadow is not None:
-            self.shadow.offer(version, now, shelves)
-        made = {visit.ref: shelf for visit, shelf in zip(now, shelves, strict=True) if shelf is not None}
-        if len(made) < len(now):
-            counts.failed["list"] = len(now) - len(made)
-        counts.scored = len(made)
-        return made
 
     def _write(
         self, share: Share, shelves: Mapping[RowRef, bytes], partials: Mapping[str, bytes | None]
@@ -276,17 +239,6 @@ class Pipeline:
             heard=share.heard,
         )
 
-    def _shelf_writes(self, shelves: Mapping[RowRef, bytes]) -> list[PartitionWrite]:
-        """Writes that leave the fences where they are."""
-        values: dict[int, dict[str, bytes]] = {}
-        for ref, shelf in shelves.items():
-            key = self.store.keys(ref.partition).shelf(ref.tenant, ref.shopper_id)
-            values.setdefault(ref.partition, {})[key] = shelf
-        return [
-            PartitionWrite(p, self.log, self.owned[p].epoch, self.owned[p].fence, self.owned[p].fence, shelves_of_p)
-            for p, shelves_of_p in values.items()
-        ]
-
 
 def build_pipeline(settings: Settings, redis: Redis, store: PartitionStore | None = None) -> Pipeline:
     """The pipeline of what is live, or over another store, without a model: set `derived.scorer` when one is
@@ -302,10 +254,3 @@ def build_pipeline(settings: Settings, redis: Redis, store: PartitionStore | Non
     return Pipeline(
         store or PartitionStore(redis, where=where), Derived(online, settings.shelf_size, where=where), rules
     )
-
-
-def _readable(raw: bytes) -> shoppers.State | None:
-    try:
-        return shoppers.decode_state(raw)
-    except Exception:  # the events of such a shopper go to the dead letters; there is no list to make
-        return None

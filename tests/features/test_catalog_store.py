@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from features.catalog import Content, FacetRecord, Item, Price, Stock
@@ -49,7 +51,10 @@ async def test_a_facet_of_an_item_that_cannot_be_read_begins_it_anew(redis: Redi
     assert set((await store.load("default", [0], unreadable=left))[0]) == {"b"}
     assert left == ["a"]
     await redis.hset(items_key("default", partition_of(record_key("default", "a"), PARTITIONS)), "a", b"\xff")
-    assert await store.get("default", ["a"], PARTITIONS) == {}
+    assert await store.get("default", ["a"], PARTITIONS, unreadable=left) == {}
+    assert left == ["a", "a"]
+    with pytest.raises(msgspec.DecodeError):
+        await store.get("default", ["a"], PARTITIONS)
     assert await store.apply(0, [price("a", 3), price("b", 4)], "log", 2)
     items, _ = await store.load("default", [0])
     assert (items["a"].price, items["a"].content) == (Price(price=Decimal(3), currency="EUR"), None)

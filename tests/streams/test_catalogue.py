@@ -14,7 +14,7 @@ from features.online import OnlineWriter
 from infra.errors import WentBack
 from infra.kafka import Follower, Producer, Record
 from infra.kafka_admin import end_offsets
-from infra.keys import LIVE, feast_project, items_at, partition_of, record_key
+from infra.keys import LIVE, feast_project, items, items_at, partition_of, record_key
 from infra.metrics import Metrics
 from infra.topics import CATALOG, DEAD_LETTERS
 from streams.batch import PartitionBatch
@@ -102,6 +102,13 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters(kafka: str, keeper: 
         found += [record.value for record in follower.read(10, 5.0)]
     follower.close()
     assert found == [b"{", encode_record(elsewhere)]
+
+
+async def test_an_item_in_redis_that_cannot_be_read_stops_no_partition(redis: Redis, keeper: CatalogueKeeper) -> None:
+    await keeper.begin([HOME], LOG)
+    await redis.hset(items("default", HOME), "tea", b"\xff")
+    assert await keeper.apply(batch(CONTENT, PRICE), Metrics()) == 2
+    assert await features(redis) == {"category": "drinks", "price": 3.2, "available": True}
 
 
 async def test_a_redis_from_the_past_is_noticed(redis: Redis, keeper: CatalogueKeeper) -> None:

@@ -10,10 +10,10 @@ from features.catalog import Content, FacetRecord, Price, Stock
 from features.catalog_archive import Facet, contents
 from features.catalog_store import CatalogStore
 from features.online import OnlineWriter
-from tests.features.online_reader import OnlineReader
 from features.value_codec import encode_time, entity_key, time_field
 from infra.keys import LIVE, feast_project, partition_of, record_key
 from streams.catalogue import write_contents
+from tests.features.online_reader import OnlineReader
 
 PARTITIONS = 8
 HOME = partition_of(record_key("default", "tea"), PARTITIONS)

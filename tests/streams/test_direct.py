@@ -16,7 +16,6 @@ from features.aggregates import ITEM_CONTENT
 from features.catalog_archive import CatalogArchive
 from features.events import decode
 from features.feature_log import CREATED_AT, folder_of
-from tests.features.online_reader import OnlineReader
 from infra import redis as infra_redis
 from infra.clock import ManualClock
 from infra.keys import LIVE, ShardKeys, feast_project, partition_of
@@ -26,6 +25,7 @@ from streams.load import LoadRequest, load
 from streams.load_report import print_report
 from streams.offline_features import build_features
 from streams.outbox import unpack
+from tests.features.online_reader import OnlineReader
 from tests.features.past import made_events
 from tests.streams.files import written
 from tests.streams.loads import NOW, direct, quietly, rows, run
