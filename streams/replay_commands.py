@@ -33,17 +33,26 @@ def replay_run(
         str, typer.Option("--source", help="`archive`, `kafka`, or a file (with --mapping).")
     ] = "archive",
     mapping: Annotated[str, typer.Option("--mapping", help="How the file is read.")] = "",
-    since: Annotated[str, typer.Option("--from", help="A time (2026-11-01T00:00:00Z), offset:N, or earliest.")] = "",
-    until: Annotated[str, typer.Option("--to", help="A time or offset:N, exclusive.")] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="When it was received (2026-11-01T00:00:00Z; for a file: when it happened), offset:N, or earliest.",
+        ),
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--to", help="The end of it, exclusive: a time as for --from, or offset:N.")
+    ] = "",
     code_label: Annotated[str, typer.Option("--code-label", help="What code it runs on, for the record.")] = "",
     rate: Annotated[int, typer.Option("--rate", help="Events a second at most; 0: as fast as it goes.")] = 0,
     score: Annotated[bool, typer.Option("--score/--no-score", help="Make lists of all rows at its end.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what became of it as JSON, too.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Replay events into a namespace of its own, by the worker's pipeline.
+    """Replay events into a namespace of its own.
 
-    Nothing leaves the namespace: no message, no dead letter, no timer fires. Interrupted, the same command goes on.
+    By the worker's own pipeline. Nothing leaves the namespace: no message, no dead letter, no timer fires. Interrupted,
+    the same command goes on.
     """
     from infra.clock import clock_from
     from streams.progress import Phases
@@ -68,7 +77,10 @@ def replay_status(
     memory: Annotated[bool, typer.Option("--memory", help="Estimate the bytes in Redis from some keys.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """List replays: state, counts, how far they are, how far behind live."""
+    """List replays: state, counts, how far they are.
+
+    Also how far behind live, and what a promotion would be refused with.
+    """
     from streams.replay.status import status
 
     with _outside(data_dir) as settings:
@@ -84,9 +96,10 @@ def replay_diff(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome as JSON, too.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Compare two namespaces byte for byte: rows, timers, Feast values.
+    """Compare two namespaces byte for byte.
 
-    Status 0: equal, 1: different.
+    Rows, links, timers, item statistics, Feast values. Rows that say the same and were settled at other moments,
+    by another version, are told and count as equal. Status 0: equal, 1: different.
     """
     from streams.replay.diff_report import lines_of, write_report
     from streams.replay.diffing import diff
@@ -103,9 +116,10 @@ def replay_diff(
 
 @replay_app.command("promote", epilog="Example: daogou replay promote with-new-feature")
 def replay_promote(name: Name, timeout: Timeout = 600, force: Force = None, data_dir: DataDir = None) -> None:
-    """Let a replay's namespace be served, partition by partition, as soon as each has caught up with live.
+    """Let a replay's namespace be served.
 
-    The workers carry it out; nothing is lost, nothing comes twice. Back again: daogou replay rollback.
+    Partition by partition, as soon as each has caught up with live. The workers carry it out; nothing is lost, nothing
+    comes twice. Back again: daogou replay rollback.
     """
     from infra.clock import clock_from
     from streams.progress import Phases
@@ -119,7 +133,10 @@ def replay_promote(name: Name, timeout: Timeout = 600, force: Force = None, data
 
 @replay_app.command("rollback", epilog="Example: daogou replay rollback")
 def replay_rollback(timeout: Timeout = 600, force: Force = None, data_dir: DataDir = None) -> None:
-    """Serve again what was served before the last promotion; it catches up first."""
+    """Serve again what was served before.
+
+    It catches up first. A second rollback goes forward again: each swaps what is live with what was live before it.
+    """
     from infra.clock import clock_from
     from streams.progress import Phases
     from streams.replay.asking import rollback
@@ -136,7 +153,10 @@ def replay_drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Remove a replay's namespace: rows, lists, timers, features, record. Refused while it is served anywhere."""
+    """Remove a replay's namespace.
+
+    Its rows, lists, timers, features and record. Refused while it is served anywhere.
+    """
     from streams.progress import Phases
     from streams.replay.dropping import drop
     from streams.replay.names import checked_name

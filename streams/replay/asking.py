@@ -13,7 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from infra.clock import Clock
-from infra.errors import NotFound, Refused
+from infra.errors import BadInput, NotFound, Refused
 from infra.kafka import Outgoing, Producer
 from infra.kafka_admin import log_id
 from infra.keys import LIVE, owner, partition_of
@@ -54,11 +54,18 @@ def promote(
     """Let a complete replay be served; `force` names the reasons against it that are passed over.
 
     Raises:
-        BadInput: such a reason is not known.
+        BadInput: such a reason is not known, or the name is not a replay's.
         NotFound: there is no replay of that name.
         Refused: it is not complete, no worker runs, or it cannot be carried out (says why), or not in time.
         KafkaAway, RedisAway.
     """
+    if name == LIVE:
+        raise BadInput(
+            f"{LIVE!r} is no replay but the namespace that a shop begins with: what was served before the last "
+            "promotion comes back by `daogou replay rollback`",
+            path="name",
+            code="not_a_replay",
+        )
     asyncio.run(_promote(settings, name, within_s, phases, clock, passed_over(force)))
 
 

@@ -26,6 +26,7 @@ from streams.derived import Scoring
 from streams.holds import HOLD_MS
 from streams.intake import Intake, Ready
 from streams.load import LoadRequest, LoadSource, stored_items
+from streams.mappings.table import PACKAGES
 from streams.progress import Phases
 from streams.replay.live import live_fences
 from streams.replay.names import checked_name
@@ -168,6 +169,13 @@ def _source(
         if not settings.kafka:
             raise Refused(f"no broker runs for {settings.data_dir}: set DAOGOU_KAFKA, or replay from the archive")
         return _Kafka(settings, of)
+    if not request.mapping and request.source not in PACKAGES and not Path(request.source).is_file():
+        raise BadInput(
+            f"--source {request.source!r}: it is `archive`, `kafka`, or a file (with --mapping), and there is no such "
+            "file",
+            path="source",
+            code="unknown_source",
+        )
     if not request.mapping:
         raise BadInput("say how the file is read: --mapping NAME", path="mapping", code="no_mapping")
     if of.since.offset is not None or of.until.offset is not None or of.since.earliest:

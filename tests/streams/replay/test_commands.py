@@ -102,3 +102,12 @@ def test_records_of_a_load_that_the_order_files_know_of_are_missed(typed: Typed,
     typed("run", "--into", "one", "--no-score")
     told = typed("status")[1]
     assert "7 offsets of it are missing in the archive" in told
+
+
+def test_what_is_no_source_and_no_replay_is_answered_with_what_is(typed: Typed) -> None:
+    run = typed.done("run", "--into", "one", "--source", "log")
+    assert run.returncode == 2
+    assert "--source 'log': it is `archive`, `kafka`, or a file (with --mapping), and there is no such" in run.stderr
+    promote = typed.done("promote", "live")
+    assert promote.returncode == 2
+    assert "daogou replay rollback" in promote.stderr
