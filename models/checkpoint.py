@@ -185,16 +185,17 @@ class FitCheckpoints:
         return sorted(self._folder.glob(f"[0-9]*{_SUFFIX}")) if self._folder is not None else []
 
 
-def about_of(options: Any, processes: int, *data: Any) -> dict[str, str]:
+def about_of(options: Any, processes: int, device: str, *data: Any) -> dict[str, str]:
     """What a state must agree in to be gone on from.
 
     Args:
         options: a record.
         processes: how many there are.
+        device: of what kind they fit on.
         data: arrays and texts.
     """
     told = {f"option {name}": repr(value) for name, value in asdict(options).items()}
-    return {**told, "number of processes": str(processes), "data": digest_of(*data)}
+    return {**told, "number of processes": str(processes), "device": device, "data": digest_of(*data)}
 
 
 def digest_of(*data: Any) -> str:

@@ -59,14 +59,14 @@ class Course:
             "pass": json.dumps(began),
             "given": given,
             "numpy": json.dumps(self._rng.bit_generator.state),
-            "torch": self._ranks.gathered(_draws()),
+            "torch": self._ranks.gathered(_draws(self._ranks.device)),
             "losses": list(self.losses),
         }
 
 
-def _draws() -> list[Any]:
+def _draws(device: torch.device) -> list[Any]:
     """Where the generators of torch are."""
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *cuda]
 
 

@@ -121,8 +121,8 @@ def fit(
         Batches(examples, histories, options.batch, options.positives, rng),
     )
     steps = steps_of(examples, options)
-    items.train()
-    users.train()
+    items.train().to(ranks.device)
+    users.train().to(ranks.device)
     with ranks.watched(), ranks.spread(items):
         course = Course((items, users), batches, rng, ranks)
         course.begun(options, steps, state)
@@ -140,6 +140,8 @@ def fit(
                     "same command goes on from there",
                     code="training_stopped",
                 )
+    items.cpu()
+    users.cpu()
     if saved:
         saved.done(course.losses)
     return course.losses
@@ -157,7 +159,7 @@ def _step(
     """One step; whether an end was asked for, and whether the state is to be kept, by any rank."""
     total, worth = _losses(items, users, next(batches).part(ranks.rank, ranks.size), negatives)
     asked = [float(saved.stopping()), float(saved.due())] if saved else [0.0, 0.0]
-    of_all = ranks.summed(torch.cat([torch.stack([total.detach(), worth]), torch.tensor(asked)]))
+    of_all = ranks.summed(torch.cat([torch.stack([total.detach(), worth]), torch.tensor(asked, device=worth.device)]))
     value = float(of_all[0] / of_all[1])
     if not math.isfinite(value):
         raise Refused(
@@ -178,7 +180,7 @@ def _about(
     bought = [np.concatenate([np.zeros(0, np.int64), *examples.bought]), [len(one) for one in examples.bought]]
     buffers = [buffer.numpy(force=True) for buffer in items.buffers()]
     learned = (examples.row, examples.back, examples.worth, examples.facts)
-    return about_of(options, ranks.size, *histories, *learned, *bought, counts, *buffers)
+    return about_of(options, ranks.size, ranks.device.type, *histories, *learned, *bought, counts, *buffers)
 
 
 def _loss(items: ItemTower, users: UserTower, batch: Batch, negatives: Negatives) -> Tensor:
@@ -198,10 +200,10 @@ def _losses(items: ItemTower, users: UserTower, batch: Batch, negatives: Negativ
     width = vectors.shape[1]
     asked = _asked(users, vectors[:first].view(*read.shape, width), batch)
     right = (asked[:, None] * vectors[first:second].view(*wanted.shape, width)).sum(-1)
-    wrong = asked @ vectors[second:].T - negatives.log_expected[rows_of(drawn)]
+    wrong = asked @ vectors[second:].T - negatives.log_expected[rows_of(drawn)].to(asked.device)
     hits = _hits(wanted, len(distinct), places[second:], places[first:second])
     rest = torch.logsumexp(wrong.index_put(hits, torch.tensor(_MASKED)), 1, keepdim=True)
-    worth = torch.from_numpy(np.where(wanted >= 0, batch.worth[:, None], 0).astype(np.float32))
+    worth = torch.from_numpy(np.where(wanted >= 0, batch.worth[:, None], 0).astype(np.float32)).to(right.device)
     # Of what is liked the share is to be 1, of what is not it is to be 0.
     missed = torch.logaddexp(right, rest) - torch.where(worth < 0, rest, right)
     return (missed * worth.abs()).sum(), worth.abs().sum()

@@ -19,6 +19,10 @@ class Ranks(Protocol):
         """Rank 0 calls the others into a fit, with what it fits."""
         ...
 
+    def follow(self) -> None:
+        """What a rank other than 0 does: fit whenever it is called, until it is let go."""
+        ...
+
     def told(self, value: Any) -> Any:
         """What rank 0 has, on every rank."""
         ...
@@ -55,6 +59,9 @@ class Alone:
 
     def called(self, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Nobody is there to call."""
+
+    def follow(self) -> None:
+        """Nobody leads it."""
 
     def told(self, value: Any) -> Any:
         """The same."""

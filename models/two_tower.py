@@ -62,13 +62,13 @@ class ItemTower(nn.Module):
             KeyedJaggedTensor(
                 keys=list(_NAMES),
                 values=columns.reshape(-1),
-                lengths=torch.ones(columns.numel(), dtype=torch.int32),
+                lengths=torch.ones(columns.numel(), dtype=torch.int32, device=columns.device),
             )
         )
         parts = found.values().view(len(rows), len(_NAMES), self.width)
         kept = self.known[rows]  # type: ignore[index]
         if self.training:
-            kept = kept * (torch.rand(len(rows)) > self.id_dropout)
+            kept = kept * (torch.rand(len(rows), device=kept.device) > self.id_dropout)
         vector = parts[:, 0] * kept[:, None] + parts[:, 1:].sum(1) + self.text(self.texts[rows])  # type: ignore[index]
         return torch.cat([vector, self.log_popularity[rows][:, None]], 1)  # type: ignore[index]
 

@@ -100,7 +100,9 @@ class _Block(nn.Module):
         keys, values = self.key_value.weight.view(2, HEADS, each, width)
         query = self.query(self.before(asking)).view(batch, HEADS, each).transpose(0, 1) @ keys
         match = query.transpose(0, 1) @ normed.transpose(1, 2) / each**0.5
-        match = match + self.far[:, _APART[at, :length]].transpose(0, 1) + heard + _LATER[at, None, :length]
+        match = (
+            match + self.far[:, _APART[at, :length]].transpose(0, 1) + heard + _LATER[at, None, :length].to(x.device)
+        )
         told = torch.softmax(match, 2) @ normed
         told = (told.transpose(0, 1) @ values.transpose(1, 2)).transpose(0, 1)
         return self._through(asking, told.reshape(batch, width) + self.key_value.bias[width:])
@@ -151,15 +153,16 @@ class UserTower(nn.Module):
         bins = np.zeros((len(vectors), x.shape[1]), np.int64)
         bins[:, 1:] = _bins(shoppers.ages)
         ago = torch.from_numpy(bins)
-        asking = x[rows, count] + self.facts(torch.from_numpy(shoppers.facts))
+        asking = x[rows, count] + self.facts(torch.from_numpy(shoppers.facts).to(x.device))
         read = self.leave(self.blocks[-1].last(x, asking, count, self.ago[ago].transpose(1, 2)))  # type: ignore[operator]
         # The bias of `copy_key` is the same for all items, and says nothing.
         asked = self.copy_query(read) @ self.copy_key.weight
         match = (entered @ asked[..., None])[..., 0] / self.width**0.5
         # Position p stands behind p items: item j is the (p - 1 - j)th before it.
         places = slice(1, x.shape[1])
-        match = match + self.copy_far[_APART[count, places]] + self.copy_ago[ago[:, 1:]] + _LATER[count, places]
-        share = torch.softmax(match, 1) * (count > 0)[:, None]
+        match = match + self.copy_far[_APART[count, places]] + self.copy_ago[ago[:, 1:]]
+        match = match + _LATER[count, places].to(x.device)
+        share = torch.softmax(match, 1) * (count > 0)[:, None].to(x.device)
         copied = functional.softplus(self.copy_gate(read)) * (share[..., None] * vectors).sum(1)
         return torch.cat([self.head(read) + copied, self.popular(read)], 1)
 
@@ -173,13 +176,13 @@ class UserTower(nn.Module):
         x = self._before_last(x)
         length = x.shape[1]
         bins = torch.from_numpy(_all_bins(shoppers.ages))
-        later = _LATER[:length, :length]
+        later = _LATER[:length, :length].to(x.device)
         heard = self.ago[bins].permute(0, 3, 1, 2) + later
-        read = self.leave(self.blocks[-1](x, x + self.facts(facts), heard))
+        read = self.leave(self.blocks[-1](x, x + self.facts(facts.to(x.device)), heard))
         asked = self.copy_query(read) @ self.copy_key.weight
         match = asked @ entered.transpose(1, 2) / self.width**0.5
         match = match + (self.copy_far[_APART[:length, 1:length]] + self.copy_ago[bins[:, :, 1:]]) + later[:, 1:]
-        some = (torch.arange(length) > 0)[:, None]
+        some = (torch.arange(length, device=x.device) > 0)[:, None]
         copied = functional.softplus(self.copy_gate(read)) * ((torch.softmax(match, 2) * some) @ vectors)
         return torch.cat([self.head(read) + copied, self.popular(read)], 2)
 
@@ -187,13 +190,13 @@ class UserTower(nn.Module):
         """The interactions, and the same behind what stands before all of them."""
         since = np.full(shoppers.ages.shape, -1)
         since[:, 1:] = shoppers.ages[:, :-1] - shoppers.ages[:, 1:]
-        entered = self.enter(vectors) + self.kind(torch.from_numpy(shoppers.kinds))
-        entered = entered + self.gap(torch.from_numpy(_bins(since)))
+        entered = self.enter(vectors) + self.kind(torch.from_numpy(shoppers.kinds).to(vectors.device))
+        entered = entered + self.gap(torch.from_numpy(_bins(since)).to(vectors.device))
         return entered, torch.cat([self.start.expand(len(vectors), 1, self.width), entered], 1)
 
     def _before_last(self, x: Tensor) -> Tensor:
         for block in self.blocks[:-1]:
-            x = block(x, x, _LATER[: x.shape[1], : x.shape[1]])
+            x = block(x, x, _LATER[: x.shape[1], : x.shape[1]].to(x.device))
         return x
 
 

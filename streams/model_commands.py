@@ -49,7 +49,7 @@ def train(
     _writable(json_file)
     settings = settings_from(data_dir=data_dir)
     with together(device_of(device)) as ranks:
-        if ranks is not None and ranks.rank:
+        if ranks.rank:
             ranks.follow()
             return
         with (

@@ -8,17 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from infra.errors import BadInput, Refused
 from infra.settings import Settings
 from models.checkpoint import Checkpoints
-from models.ranks import Ranks
+from models.ranks import Alone, Ranks
 from models.training import Means
 from streams.progress import Phases
-
-if TYPE_CHECKING:
-    from models.distributed import Together
 
 
 @contextmanager
@@ -61,13 +57,13 @@ def device_of(name: str) -> str:
 
 
 @contextmanager
-def together(device: str) -> Iterator["Together | None"]:
-    """Under `torchrun` the processes that train together; else None, and nothing of it is imported.
+def together(device: str) -> Iterator[Ranks]:
+    """Under `torchrun` the processes that train together; else this one alone, and nothing of it is imported.
 
     Rank 0 alone is asked to end: the others end with it. Only what they lost is told by them.
     """
     if not ("RANK" in os.environ and "WORLD_SIZE" in os.environ):
-        yield None
+        yield Alone(device)
         return
     from models.distributed import Together
 

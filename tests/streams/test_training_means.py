@@ -124,4 +124,4 @@ def test_a_device_is_what_there_is_or_named() -> None:
 def test_without_torchrun_one_process_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     with together("cpu") as ranks:
-        assert ranks is None
+        assert (ranks.rank, ranks.size, ranks.device.type) == (0, 1, "cpu")
