@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.interactions import Interactions
@@ -17,6 +17,7 @@ def shop(rows: list[tuple[int, int, int]]) -> Interactions:
     return bought(rows, 8, ITEMS)
 
 
+@settings(deadline=None)
 @given(shops, st.sampled_from([1.0, 30.0]))
 def test_where_all_may_tell_it_is_ridge_regression_over_all_other_items(
     rows: list[tuple[int, int, int]], strength: float
