@@ -28,6 +28,7 @@ from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
 from serving import openapi, pages
+from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
 from serving.cors import Origins, Preflight
@@ -218,7 +219,9 @@ class _Wiring:
             knowledge=knowledge,
             reader=reader,
             triggers=triggers,
-            health=Health(lane, follower, model, statistics, triggers, self._ask_kafka, self._ended),
+            health=Health(
+                lane, follower, model, statistics, triggers, self._ask_kafka, self._ended, archived(settings)
+            ),
             metrics=self._metrics,
             clock=self._clock,
             cart_abandoned_s=settings.cart_abandoned_s,

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from infra.errors import DaogouError, RedisAway
+from infra.logs import logger
 from infra.redis_lane import RedisLane
 from serving.catalogue_follower import CatalogueFollower
 from serving.model import ModelInService
@@ -15,7 +16,14 @@ from serving.problems import Fault, NotReady
 from serving.statistics_reader import NO_STATISTICS, StatisticsReader
 from serving.triggers import TriggerLog
 
+_log = logger(__name__)
+
 _KAFKA_ANSWER_HOLDS_S: Final = 1.0
+_ARCHIVE_ANSWER_HOLDS_S: Final = 30.0
+
+
+def _no_archive() -> bool:
+    return False
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -38,7 +46,9 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Asks the parts. `ask_kafka` blocks and raises KafkaAway; `ended` names work in the background that failed."""
+    """Asks the parts. `ask_kafka` blocks and raises KafkaAway; `ended` names work in the background that failed;
+    `archived` blocks and says whether the archive holds any of the catalogue: asked only while no item is known.
+    """
 
     def __init__(
         self,
@@ -49,7 +59,10 @@ class Health:
         triggers: TriggerLog,
         ask_kafka: Callable[[], None],
         ended: Sequence[str],
+        archived: Callable[[], bool] = _no_archive,
     ) -> None:
+        self._archived = archived
+        self._archive_said: tuple[float, bool] = (-_ARCHIVE_ANSWER_HOLDS_S, False)
         self._lane = lane
         self._catalogue = catalogue
         self._model = model
@@ -76,6 +89,14 @@ class Health:
             faults.append(Fault("kafka", kafka))
         if not self._catalogue.caught_up:
             faults.append(Fault("catalogue", "it is being read from the log"))
+        elif not self._catalogue.items and await self._items_lost():
+            faults.append(
+                Fault(
+                    "catalogue",
+                    "no item is known, though the archive holds a catalogue: if Redis was lost, stop the workers and "
+                    "make it anew by `daogou catalogue rebuild`",
+                )
+            )
         for name, trouble in (("catalogue", self._catalogue.trouble), ("triggers", self._triggers.trouble)):
             if trouble:
                 faults.append(Fault(name, f"it is not followed at this moment: {trouble}"))
@@ -85,6 +106,19 @@ class Health:
         return Readiness(
             "ready", self._catalogue.items, self._model.version, self._model.wanted, self._statistics.version
         )
+
+    async def _items_lost(self) -> bool:
+        """Whether there are items elsewhere; an archive that cannot be asked says nothing of the kind."""
+        async with self._asking:
+            at, said = self._archive_said
+            if time.monotonic() - at >= _ARCHIVE_ANSWER_HOLDS_S:
+                try:
+                    said = await asyncio.to_thread(self._archived)
+                except (DaogouError, OSError) as error:
+                    _log.warning("whether the archive holds a catalogue cannot be asked", why=type(error).__name__)
+                    said = False
+                self._archive_said = (time.monotonic(), said)
+            return said
 
     async def _kafka(self) -> str:
         """What is wrong with Kafka; asked once a second at most, however many ask here."""

@@ -13,11 +13,14 @@ from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from features.catalog import Content, FacetRecord
+from features.catalog_archive import CatalogArchive, Facet
 from features.catalog_store import CatalogStore
 from infra.errors import KafkaAway, RedisAway, Refused
 from infra.kafka import Record
 from infra.keys import items, record_key
 from infra.metrics import Metrics
+from infra.settings import Settings
+from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
 from serving.following import Following
@@ -233,3 +236,18 @@ async def test_readiness_says_what_is_not_followed_and_which_model_is_wanted() -
         assert "Kafka has no topic" in fault.message
     ready = await health(well, well, Told(wanted="m2")).ready()
     assert (ready.status, ready.model, ready.model_wanted) == ("ready", "m1", "m2")
+
+
+async def test_no_item_is_told_where_the_archive_holds_a_catalogue(settings: Settings) -> None:
+    def health(catalogue: Told) -> Health:
+        return Health(Told(), catalogue, Told(), Told(), Told(), lambda: None, (), archived(settings))
+
+    assert (await health(Told(items=0)).ready()).items == 0  # a shop that begins
+    facet = FacetRecord(tenant="default", item_id="tea")
+    CatalogArchive(settings.archive_at).write([Facet(1, "load-x", 0, 0, facet)])
+    with pytest.raises(NotReady) as caught:
+        await health(Told(items=0)).ready()
+    (fault,) = caught.value.faults
+    assert fault.path == "catalogue"
+    assert "daogou catalogue rebuild" in fault.message
+    assert (await health(Told(items=1)).ready()).items == 1
