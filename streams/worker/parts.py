@@ -10,14 +10,11 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from features.catalog_archive import FOLDER as CATALOGUE_ARCHIVE
-from features.catalog_store import CatalogStore
-from features.online import OnlineWriter
 from infra.clock import clock_from
 from infra.errors import DaogouError
 from infra.kafka import Producer
-from infra.kafka_admin import EndOffsets, end_offsets
-from infra.keys import LIVE, feast_project
+from infra.kafka_admin import EndOffsets
+from infra.keys import LIVE
 from infra.logs import logger
 from infra.metrics import Metrics
 from infra.redis import address
@@ -32,8 +29,6 @@ from streams.archiver import Source, archiver_at
 from streams.bad_share import BadShare
 from streams.bad_stop import BadStop
 from streams.batch import PartitionBatch
-from streams.catalogue import CatalogueKeeper
-from streams.continuity import NOTHING_READ
 from streams.derived import Scoring
 from streams.draining import Drainer
 from streams.holds import Hold
@@ -41,7 +36,6 @@ from streams.in_service import ReleaseFollower, Releases
 from streams.inbox import Inbox
 from streams.marketing.firing import Firing
 from streams.marketing.sent import Sent, sent_log
-from streams.marketing.stocked import Stocked
 from streams.new_item_vectors import ArtifactVectors, Sources
 from streams.new_items import NewItems
 from streams.outbox import Outbox
@@ -58,21 +52,20 @@ from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
 from streams.statistics_merging import reached
 from streams.statistics_process import MergingProcess
-from streams.telling import Teller
 from streams.worker.app import create, note_applied
+from streams.worker.beginning import Beginning
+from streams.worker.catalogue_side import READ_AHEAD, CatalogueSide
 from streams.worker.ends import Ends
 from streams.worker.health import Health
-from streams.worker.positions import Logs, after_fences, next_kept, next_on_log, next_or_end
+from streams.worker.positions import Logs, next_kept, next_on_log, next_or_end
 from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
-from streams.worker.watching import Catalogue, Log, Watching
+from streams.worker.watching import Log, Watching
 
 _log = logger(__name__)
 
 _WATCH_S: Final = 1.0
 _HOLD_S: Final = 8.0
-# Inboxes hold this many micro-batches, so that one is read while another is applied.
-_READ_AHEAD: Final = 4
 # How far the micro-batches may be ahead of the archiver where the broker forgets its oldest records.
 _ARCHIVE_BEHIND: Final = 500
 _FETCH_WAIT_MS: Final = 500
@@ -87,15 +80,14 @@ class Parts:
     ) -> None:
         where = address(settings.redis)
         clock = clock_from(settings.clock_shift_file)
-        catalogue = CatalogStore(redis)
+        self._items = CatalogueSide(settings, redis, producer, logs, measured, token)
         self.begun = asyncio.Event()
         self.pipeline = build_pipeline(settings, redis)
         self.hold = Hold(redis, LIVE, token, alone=False, where=where)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._logs = logs
         self._metrics = measured
-        self._batch_events = settings.batch_events
-        self._inboxes = {topic: Inbox(_READ_AHEAD * settings.batch_events) for topic in (EVENTS, CATALOG)}
+        self._inboxes = {EVENTS: Inbox(READ_AHEAD * settings.batch_events), CATALOG: self._items.inbox}
         reading = Reading(
             positions=self._begin,
             revoked=self.pipeline.let_go,
@@ -119,7 +111,7 @@ class Parts:
         )
         self._new_items = NewItems(
             self.pipeline.derived,
-            catalogue,
+            self._items.store,
             vectors,
             settings.tenant,
             settings.partition_count,
@@ -139,44 +131,17 @@ class Parts:
             measured,
         )
         self._ends = EndOffsets(logs.bootstrap, EVENTS)
-        self._began: dict[int, int] = {}
-        self._items_began: dict[int, int] = {}
-        self._items_archiver = archiver_at(
-            settings.archive_at / CATALOGUE_ARCHIVE,
-            Source(logs.bootstrap, logs.catalogue, logs.embedded, CATALOG),
-            Hold(redis, f"{ARCHIVE_HOLD}-catalogue", token, alone=True, where=where),
-            measured,
-        )
         ends = Ends(
             lambda partitions: asyncio.to_thread(self._ends.of, partitions),
-            lambda: self._began,
+            self._read_from,
             lambda: {partition: it.fence + 1 for partition, it in self.pipeline.owned.items()},
             partial(next_or_end, logs, EVENTS),
         )
-        stocked = Stocked(catalogue, logs.catalogue, settings.partition_count, where)
-        items_ends = EndOffsets(logs.bootstrap, CATALOG)
-        ends_of_items = Ends(
-            lambda partitions: asyncio.to_thread(items_ends.of, partitions),
-            dict,
-            lambda: stocked.after,
-            partial(next_or_end, logs, CATALOG),
-        )
-        stock = stocked, ends_of_items.of
         sent = Sent(self.pipeline.store, sent_log(logs.bootstrap, logs.embedded))
-        self._firing = Firing(self.pipeline, catalogue, self._drainer, clock, ends.of, self._gate.closed, stock, sent)
-        online = OnlineWriter(redis, feast_project(LIVE))
-        self._teller = Teller(catalogue.news, producer, settings.partition_count, measured, where)
-        self._keeper = CatalogueKeeper(
-            catalogue,
-            online,
-            producer,
-            partial(next_on_log, logs, CATALOG),
-            partitions=settings.partition_count,
-            where=where,
-            teller=self._teller,
-            low_stock=settings.low_stock,
+        items = self._items
+        self._firing = Firing(
+            self.pipeline, items.store, self._drainer, clock, ends.of, self._gate.closed, items.stock, sent
         )
-        self._note_begun = partial(note_begun, settings, redis, logs.events)
         self._promotion = Promotion(
             self.pipeline,
             redis,
@@ -195,8 +160,9 @@ class Parts:
             every_s=settings.statistics_s,
             beside=self._gate.beside,
         )
-        self._bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
-        self.pipeline.bad_stop = self._keeper.bad_stop = self._bad_stop
+        bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
+        self.pipeline.bad_stop = bad_stop
+        items.judged_by(bad_stop)
         self._progress = Progress(clock, measured)
         self.health = Health(time.monotonic, settings.stuck_s)
         self._watching = Watching(
@@ -204,19 +170,10 @@ class Parts:
             self._gate,
             self.health,
             self._progress,
-            Log(EVENTS, self._ends, lambda: self._began, partial(next_on_log, logs, EVENTS)),
+            Log(EVENTS, self._ends, self._read_from, partial(next_on_log, logs, EVENTS)),
             settings.stuck_s,
             self._drainer.blocked,
-            Catalogue(
-                Log(
-                    CATALOG,
-                    EndOffsets(logs.bootstrap, CATALOG),
-                    lambda: self._items_began,
-                    partial(next_on_log, logs, CATALOG),
-                ),
-                lambda: self._keeper.reached,
-                self._teller.blocked,
-            ),
+            items.watched,
         )
         around = Around(
             next_on_log=partial(next_kept, logs, EVENTS, measured),
@@ -232,6 +189,15 @@ class Parts:
             Pace(settings.batch_events, settings.batch_ms),
             around,
         )
+        self._beginning = Beginning(
+            self.pipeline,
+            self._applying,
+            self._drainer,
+            bad_stop,
+            partial(note_begun, settings, redis, logs.events),
+            logs,
+            measured,
+        )
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs side by side until the worker ends; each ends only by failing."""
@@ -239,8 +205,7 @@ class Parts:
             self._until_failed(),
             self._applying.run(),
             self._drainer.run(),
-            self._keeper.run(self._inboxes[CATALOG], self._batch_events, self._metrics),
-            self._teller.run(),
+            *self._items.loops(),
             self._firing.run(self._metrics),
             self._releases.run(),
             self._shadowing.run(),
@@ -249,7 +214,6 @@ class Parts:
             self._statistics.run(time.monotonic),
             self._promotion.run(),
             self._archiver.run(),
-            self._items_archiver.run(),
             _every(_WATCH_S, self._watch, "watching the fences"),
             self._watching.run(),
             self._watching.turn(self._inboxes, self._metrics),
@@ -269,14 +233,14 @@ class Parts:
         """Before a wanted end: let the archiver reach what was applied, where the broker may end with us."""
         if self._logs.embedded:
             await self._archiver.until_read({p: it.fence for p, it in self.pipeline.owned.items()}, behind=0)
-            await self._items_archiver.until_read(self._keeper.reached, behind=0)
+            await self._items.settle()
 
     async def _begin(self, assigned: list[tuple[str, int]]) -> Positions:
         """Claim what was assigned; where to read on in each partition."""
         try:
             events = [partition for topic, partition in assigned if topic == EVENTS]
             items = [partition for topic, partition in assigned if topic == CATALOG]
-            positions = await self._begin_events(events) | await self._begin_items(items)
+            positions = await self._beginning.begin(events) | await self._items.begin(items)
         except Exception as error:
             if not self._failed.done():
                 self._failed.set_exception(error)
@@ -286,34 +250,8 @@ class Parts:
         self.health.begun = True
         return positions
 
-    async def _begin_events(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
-        logs = self._logs
-        await patiently("asking for a stop", self._bad_stop.begin, EVENTS, logs.events)
-        self._applying.begin(NOTHING_READ)  # chunks of the claim before this one must not meet the new epoch
-        await patiently("noting the order of logs", self._note_begun)
-        claim = self.pipeline.claim
-        claimed = await patiently("claiming partitions", claim, partitions, logs.events, forget_logs=logs.forget)
-        fences = {partition: owned.fence for partition, owned in claimed.items()}
-        positions = await patiently("reading offsets", after_fences, logs, EVENTS, fences, self._metrics)
-        await patiently("reading outboxes", self._drainer.look)
-        self._began = positions
-        self._applying.begin(positions)
-        return {(EVENTS, partition): offset for partition, offset in positions.items()}
-
-    async def _begin_items(self, partitions: Sequence[int]) -> dict[tuple[str, int], int]:
-        logs = self._logs
-        await patiently("asking for a stop", self._bad_stop.begin, CATALOG, logs.catalogue)
-        reached = await patiently("reading positions", self._keeper.begin, partitions, logs.catalogue)
-        new = [partition for partition, offset in reached.items() if offset < 0]
-        if new:
-            ends = await patiently("reading offsets", asyncio.to_thread, end_offsets, logs.bootstrap, CATALOG)
-            unread = {partition: ends[partition] for partition in new if ends[partition] > 0}
-            await patiently("beginning with a catalogue", self._keeper.first_reading, unread)
-        positions = await patiently("reading offsets", after_fences, logs, CATALOG, reached, self._metrics)
-        self._inboxes[CATALOG].clear()
-        self._keeper.read_from(positions)
-        self._items_began = positions
-        return {(CATALOG, partition): offset for partition, offset in positions.items()}
+    def _read_from(self) -> Mapping[int, int]:
+        return self._beginning.positions
 
     async def _before_batch(self, batches: Sequence[PartitionBatch]) -> None:
         if self._logs.embedded:
@@ -328,7 +266,7 @@ class Parts:
 
     async def _watch(self) -> None:
         await self.pipeline.check()
-        await self._keeper.check()
+        await self._items.check()
 
     async def _until_failed(self) -> None:
         await self._failed
