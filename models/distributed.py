@@ -6,6 +6,7 @@ one and the same AdamW for what each rank has whole; gradients are means over th
 would teach one process.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Together:
         Raises:
             RankLost: they do not come.
         """
+        logging.getLogger("torchrec").setLevel(logging.ERROR)  # it tells its plan in a hundred lines
         local = int(os.environ.get("LOCAL_RANK", "0"))
         self.device = torch.device(device, local) if device == "cuda" else torch.device(device)
         if device == "cuda":
