@@ -77,11 +77,12 @@ def examine(settings: Settings, *, quick: bool) -> bool:
     console.print()
     console.print(_settings_table(settings))
     console.print()
-    console.print(_verdict(states))
+    console.print(verdict(states))
     return not states["broken"]
 
 
-def _verdict(states: Counter[State]) -> str:
+def verdict(states: Counter[State]) -> str:
+    """The last line: whether all that is needed works, and whether anything asks for something to be done."""
     if states["broken"]:
         return "[bold red]Something that is needed is broken.[/]"
     many = states["warning"]

@@ -22,6 +22,7 @@ from features.offline import StoreAt, declare, declare_views, feast_redis
 from features.shoppers import Row, empty, fold, step_of
 from infra.errors import SettingWrong
 from tests.features.past import LATENESS_MS, START, Past, archived, made_event, made_events
+from tests.features.test_items_changed import EVENT as CATALOGUE_NEWS
 
 REPO = Path(offline.__file__).parent / "repo"
 
@@ -83,6 +84,15 @@ def test_what_is_no_event_comes_twice_or_too_late_is_counted_and_is_no_row(tmp_p
     assert (counts.events, counts.rows, counts.duplicates, counts.late, counts.undecodable) == (54, 50, 1, 1, 2)
     assert sum(told) == 54
     assert len(rows_of(Past(tmp_path, events))) == 50
+
+
+def test_what_became_of_the_records_adds_up_with_those_of_the_catalogue(tmp_path: Path) -> None:
+    made = Past(tmp_path, made_events(20, seed=5))
+    archived(tmp_path / "archive", [*made.events, made.events[3], CATALOGUE_NEWS])
+    counts, _ = made.built()
+    assert counts.of_catalogue == 1
+    became = (counts.rows, counts.duplicates, counts.late, counts.undecodable, counts.of_catalogue, counts.unchanged)
+    assert sum(became) == counts.events == 22
 
 
 def test_the_same_archive_gives_the_same_files(tmp_path: Path) -> None:

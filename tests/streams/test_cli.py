@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from features.catalog_archive import CatalogArchive, Facet
 from infra.embedded.redis_server import free_port
 from infra.keys import paused
 from infra.settings import Settings
-from streams.doctor import findings
+from streams.doctor import findings, verdict
 from streams.one_shop import OneShop
 from streams.pausing import Pause
 
@@ -213,6 +214,14 @@ def test_doctor_says_what_a_redis_without_an_append_only_file_costs(settings: Se
     assert found[0].state == "warning"
     assert "daogou catalogue rebuild" in found[0].said
     assert "daogou replay run --source archive" in found[0].said
+
+
+@pytest.mark.parametrize(
+    ("broken", "warnings", "said"),
+    [(0, 0, "works."), (0, 1, "works; 1 warning above."), (0, 2, "works; 2 warnings above."), (1, 1, "broken.")],
+)
+def test_doctor_does_not_call_all_well_over_its_warnings(broken: int, warnings: int, said: str) -> None:
+    assert verdict(Counter({"broken": broken, "warning": warnings, "ok": 9})).removesuffix("[/]").endswith(said)
 
 
 def test_doctor_names_what_is_broken(settings: Settings) -> None:
