@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models bench-models-ablations clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models bench-models-ablations bench-cold prove-swap clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,11 +69,17 @@ prove-replay: .venv/installed ## replays equal live byte for byte, and take its 
 prove-faults: .venv/installed ## ended, paused, retention, a deleted topic: each answered as promised, on a real Kafka; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.proofs.faults $(ARGS)
 
+prove-swap: .venv/installed ## releases, a refused one and a rollback under load: no wrong answer, no list of two models, on a real Kafka; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.proofs.swap $(ARGS)
+
 bench-serving: .venv/installed ## page views per second on one core; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.benchmarks.serving $(ARGS)
 
 bench-freshness: .venv/installed ## from an event to the changed list at 200 events/s; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.benchmarks.freshness $(ARGS)
+
+bench-cold: .venv/installed ## from a new item to lists, from a first click to a list; ARGS="--quick --seed 1 --encoder lexical"
+	@$(RUN) -m tests.benchmarks.cold $(ARGS)
 
 bench-streams: .venv/installed ## events per second of the worker, beside plain clients (a real Kafka, redis-server); ARGS="--quick --part ten"
 	@$(RUN) -m tests.benchmarks.streams $(ARGS)

@@ -43,36 +43,20 @@ class Knowledge(Protocol):
         ...
 
 
-class ModelInService:
-    """Item-to-item neighbours and popularity of the release; nothing is known before the first one."""
+class Known:
+    """Item-to-item neighbours and popularity of one artifact; of none: nothing."""
 
-    def __init__(
-        self,
-        released: Callable[[], Path | None],
-        open_artifact: Callable[[Path], Knowledge],
-        metrics: Metrics,
-    ) -> None:
-        """`released` tells where the released artifact is, `open_artifact` reads it."""
-        self._released = released
-        self._open = open_artifact
-        self._metrics = metrics
-        self._path: Path | None = None  # in service
-        self._broken: Path | None = None
-        self._failed: tuple[Path | None, str] | None = None
-        self._artifact: Knowledge | None = None
+    def __init__(self, artifact: Knowledge | None = None, popular: Sequence[tuple[str, float]] = ()) -> None:
+        """`popular`: all items of some popularity, best first."""
+        self._artifact = artifact
+        self._popular = popular
+        self._popularity = dict(popular)
         self._similar: dict[str, Sequence[tuple[str, float]]] = {}
-        self._popular: list[tuple[str, float]] = []
-        self._popularity: dict[str, float] = {}
 
     @property
     def version(self) -> str:
-        """Of the release in service; `none` before the first."""
+        """Of the artifact; `none` where there is none."""
         return self._artifact.version if self._artifact else NO_MODEL
-
-    @property
-    def wanted(self) -> str | None:
-        """The release that could not be taken into service; None when the one in service is the one wanted."""
-        return None if self._failed is None else (self._failed[0].name if self._failed[0] else "unknown")
 
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         """Items that go with it, best first."""
@@ -94,6 +78,58 @@ class ModelInService:
     def popularity(self, item_id: str) -> float:
         """Decayed; 0 for what nobody bought or looked at."""
         return self._popularity.get(item_id, 0.0)
+
+
+_NOTHING: Final = Known()
+
+
+class ModelInService:
+    """What the release knows of items; nothing is known before the first one. The release before it is kept, for the
+    shelves that are still of it.
+    """
+
+    def __init__(
+        self,
+        released: Callable[[], Path | None],
+        open_artifact: Callable[[Path], Knowledge],
+        metrics: Metrics,
+    ) -> None:
+        """`released` tells where the released artifact is, `open_artifact` reads it."""
+        self._released = released
+        self._open = open_artifact
+        self._metrics = metrics
+        self._path: Path | None = None  # in service
+        self._broken: Path | None = None
+        self._failed: tuple[Path | None, str] | None = None
+        self._now = self._before = _NOTHING
+
+    @property
+    def version(self) -> str:
+        """Of the release in service; `none` before the first."""
+        return self._now.version
+
+    def known_of(self, version: str) -> Known:
+        """What one version knows. Of one that is neither in service nor was just before, nothing is known here: a
+        worker may be faster than this process, and two models in one list would be worse than a list of one and a half.
+        """
+        return next((one for one in (self._now, self._before) if one.version == version), _NOTHING)
+
+    @property
+    def wanted(self) -> str | None:
+        """The release that could not be taken into service; None when the one in service is the one wanted."""
+        return None if self._failed is None else (self._failed[0].name if self._failed[0] else "unknown")
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """As `Known.similar`, of the release in service."""
+        return self._now.similar(item_id, k)
+
+    def popular(self) -> Sequence[tuple[str, float]]:
+        """As `Known.popular`."""
+        return self._now.popular()
+
+    def popularity(self, item_id: str) -> float:
+        """As `Known.popularity`."""
+        return self._now.popularity(item_id)
 
     async def look(self) -> bool:
         """Take over the release if it is another one; whether it was.
@@ -140,9 +176,7 @@ class ModelInService:
 
     async def _take_over(self, path: Path) -> None:
         before = self.version
-        artifact, popular = await asyncio.to_thread(self._take, path)
-        self._artifact, self._popular, self._popularity = artifact, popular, dict(popular)
-        self._similar = {}
+        self._before, self._now = self._now, await asyncio.to_thread(self._take, path)
         self._path = path
         if before != NO_MODEL:
             self._metrics.set(MODEL_RELEASED, 0, version=before)
@@ -153,11 +187,11 @@ class ModelInService:
         self._failed = failed
         self._metrics.set(MODEL_WAITS, 0 if failed is None else 1)
 
-    def _take(self, path: Path) -> tuple[Knowledge, list[tuple[str, float]]]:
+    def _take(self, path: Path) -> Known:
         """In a thread: open it, and have it make what it makes at its first use."""
         artifact = self._open(path)
         for item_id in artifact.item_ids[:_WARMED_WITH]:
             artifact.similar(item_id, 1)
         scores = [float(score) for score in artifact.popularity]
         known = [(i, score) for i, score in zip(artifact.item_ids, scores, strict=True) if score > 0]
-        return artifact, sorted(known, key=lambda one: (-one[1], one[0]))
+        return Known(artifact, sorted(known, key=lambda one: (-one[1], one[0])))

@@ -17,7 +17,7 @@ from serving import tokens
 from serving.catalogue import Catalogue
 from serving.facts import NOBODY, facts_of
 from serving.model import NO_MODEL, ModelInService
-from serving.ranking import Facts, Knowledge, Placed, Shop, Wish, rank
+from serving.ranking import Facts, Placed, Shop, Wish, rank
 from serving.reasons import Explainer, Language, language_of
 from serving.recommendation_types import (
     Fallback,
@@ -29,6 +29,7 @@ from serving.recommendation_types import (
 )
 from serving.scenarios import SCENARIOS
 from serving.shopper_reader import Known, ShopperReader, ShopperRef
+from serving.statistics_reader import ItemKnowledge
 from serving.waiting import Waiting
 
 _EMPTY: Final = State()
@@ -50,7 +51,7 @@ class Stock:
     reader: ShopperReader
     catalogue: Catalogue
     model: ModelInService
-    knowledge: Knowledge
+    knowledge: ItemKnowledge
 
 
 class _Seen(msgspec.Struct):
@@ -71,7 +72,6 @@ class Recommender:
     ) -> None:
         self._place = place
         self._stock = stock
-        self._shop = Shop(stock.catalogue, stock.knowledge)
         self._waiting = waiting
         self._clock = clock
         self._new_id = new_id
@@ -92,8 +92,10 @@ class Recommender:
         facts = NOBODY if ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
             seen.why = seen.why or "no_session"
-        placed = [] if asked.validate_only else self._ranked(asked, facts, seen)
-        items = self._items(asked, placed, facts, language_of(accept_language, seen.state.locale))
+        # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
+        shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
+        placed = [] if asked.validate_only else self._ranked(asked, facts, seen, shop)
+        items = self._items(asked, placed, facts, shop, language_of(accept_language, seen.state.locale))
         return Recommendations(
             recommendation_id=self._name(ref, now_ms),
             items=items,
@@ -167,7 +169,7 @@ class Recommender:
     def _unseen(self, why: Why | None, fresh: Freshness) -> _Seen:
         return _Seen(_EMPTY, (), self._stock.model.version, fresh, why)
 
-    def _ranked(self, asked: RecommendationRequest, facts: Facts, seen: _Seen) -> list[Placed]:
+    def _ranked(self, asked: RecommendationRequest, facts: Facts, seen: _Seen, shop: Shop) -> list[Placed]:
         wish = Wish(
             scenario=SCENARIOS[asked.scenario],
             count=asked.count,
@@ -175,13 +177,13 @@ class Recommender:
             context=asked.item_ids,
             excluded=frozenset(asked.exclude_item_ids),
         )
-        return rank(wish, facts, seen.candidates, self._shop)
+        return rank(wish, facts, seen.candidates, shop)
 
     def _items(
-        self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, language: Language
+        self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, shop: Shop, language: Language
     ) -> list[RecommendedItem]:
         catalogue, names = self._stock.catalogue, asked.include_properties
-        explainer = Explainer(facts, asked.item_ids, self._shop, catalogue.name, language, catalogue.told_apart)
+        explainer = Explainer(facts, asked.item_ids, shop, catalogue.name, language, catalogue.told_apart)
         explain = asked.explain != "none"
         return [
             RecommendedItem(

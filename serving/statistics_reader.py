@@ -18,7 +18,7 @@ from features.snapshot_store import SnapshotStore
 from infra.errors import DaogouError
 from infra.logs import logger
 from infra.redis import told_as_away
-from serving.model import ModelInService
+from serving.model import Known, ModelInService
 
 NO_STATISTICS: Final = "none"
 _LOOK_EVERY_S: Final = 2.0
@@ -116,9 +116,14 @@ class StatisticsReader:
 class ItemKnowledge:
     """What the released model knows of items, and where it knows nothing, what the statistics do."""
 
-    def __init__(self, model: ModelInService, statistics: StatisticsReader) -> None:
+    def __init__(self, model: ModelInService | Known, statistics: StatisticsReader) -> None:
         self._model = model
         self._statistics = statistics
+
+    def of(self, version: str) -> "ItemKnowledge":
+        """With what this version of the model knows, and no other."""
+        model = self._model
+        return ItemKnowledge(model.known_of(version), self._statistics) if isinstance(model, ModelInService) else self
 
     @property
     def version(self) -> str:

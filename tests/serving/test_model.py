@@ -93,3 +93,17 @@ async def test_an_error_of_the_program_does_not_end_looking() -> None:
     disk.fails.clear()
     await disk.model.try_to_look()
     assert disk.model.version == "m1"
+
+
+async def test_the_release_before_is_known_by_its_version_and_no_other() -> None:
+    """Shelves are of it until the worker has made them anew; one that a worker has and this process has not is none."""
+    disk = Disk()
+    assert disk.model.known_of(NO_MODEL).version == NO_MODEL
+    for version in ("m1", "m2", "m3"):
+        disk.release = Path(version)
+        await disk.model.look()
+    assert [disk.model.known_of(one).version for one in ("m1", "m2", "m3", "m4")] == [NO_MODEL, "m2", "m3", NO_MODEL]
+    assert disk.model.known_of("m1").similar("tea", 9) == ()
+    disk.release = Path("m2")
+    await disk.model.look()
+    assert disk.model.known_of("m3").version == "m3", "a rollback is a swap, too"
