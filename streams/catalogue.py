@@ -20,6 +20,7 @@ from infra.redis import told_as_away
 from infra.topics import CATALOG
 from streams.bad_stop import BadStop
 from streams.batch import PartitionBatch
+from streams.burying import sent_or_buried
 from streams.continuity import NOTHING_READ, Continuity, NextOnLog
 from streams.dead_letters import MAX_RECORD, letter
 from streams.inbox import Inbox
@@ -147,7 +148,7 @@ class CatalogueKeeper:
                 measured.count(metrics.DEAD_LETTERS, count, topic=CATALOG, code=reason)
             if letters:
                 _log.warning("catalogue records went to the dead letters", count=len(letters))
-                await self._producer.send_many(letters)
+                await sent_or_buried(self._producer, letters)
             with told_as_away(self._where):
                 # The features first: after a crash in between they come again, for the position has not
                 # moved.

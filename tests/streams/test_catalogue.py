@@ -1,7 +1,7 @@
 """The catalogue's log becomes items and their features, each record once in effect."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 
 import pytest
@@ -11,8 +11,8 @@ from features.aggregates import ITEM_CONTENT
 from features.catalog import Content, FacetRecord, Price, encode_record, key_of, record_keys
 from features.catalog_store import CatalogStore
 from features.online import OnlineWriter
-from infra.errors import WentBack
-from infra.kafka import Follower, Producer, Record
+from infra.errors import TooLarge, WentBack
+from infra.kafka import Follower, Outgoing, Producer, Record
 from infra.kafka_admin import end_offsets
 from infra.keys import LIVE, feast_project, items, items_at, partition_of, record_key
 from infra.metrics import Metrics
@@ -102,6 +102,26 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters(kafka: str, keeper: 
         found += [record.value for record in follower.read(10, 5.0)]
     follower.close()
     assert found == [b"{", encode_record(elsewhere)]
+
+
+async def test_a_letter_that_its_topic_does_not_take_goes_there_in_pieces(redis: Redis, kafka: str) -> None:
+    took: list[Outgoing] = []
+
+    class Narrow(Producer):
+        async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+            if any(len(one.value or b"") > 300_000 for one in records):
+                raise TooLarge("larger than the topic allows")
+            took.extend(records)
+            return [0] * len(records)
+
+    narrow = Narrow(kafka, embedded=True)
+    online = OnlineWriter(redis, feast_project(LIVE))
+    keeper = CatalogueKeeper(CatalogStore(redis), online, narrow, on_log(0), partitions=PARTITIONS)
+    await keeper.begin([HOME], LOG)
+    large = b"{" * 500_000
+    assert await keeper.apply(batch(large, CONTENT), Metrics()) == 1
+    assert {one.topic for one in took} == {DEAD_LETTERS}
+    assert b"".join(one.value or b"" for one in took) == large
 
 
 async def test_an_item_in_redis_that_cannot_be_read_stops_no_partition(redis: Redis, keeper: CatalogueKeeper) -> None:
