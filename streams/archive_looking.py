@@ -95,14 +95,17 @@ def _loads(settings: Settings, archive: EventArchive, verified: Verified) -> Non
         verified.faults.append(Fault(error.reason, f"{settings.archive_at}/{ORDER}", error.message))
         return
     reached = {place: max(last for _, last in spans) for place, spans in archive.spans().items()}
+    missing: dict[str, list[str]] = {}
     for (log, partition), last in sorted(named.items()):
         first = reached.get((log, partition), -1) + 1
         if first <= last:
-            why = (
-                f"the offsets {first} to {last} are in no file, though they were applied: bring the load's files back "
-                "from a copy, or load the same file again with --direct, which archives it anew"
-            )
-            verified.faults.append(Fault("load_missing", f"{log} partition {partition}", why))
+            missing.setdefault(log, []).append(f"{first} to {last} of partition {partition}")
+    for log, spans in missing.items():
+        why = (
+            f"the offsets {', '.join(spans)} are in no file, though they were applied: bring the load's files back "
+            "from a copy, or load the same file again with --direct, which archives it anew"
+        )
+        verified.faults.append(Fault("load_missing", log, why))
 
 
 def _twice(archive: EventArchive, verified: Verified) -> None:
