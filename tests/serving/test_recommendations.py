@@ -268,3 +268,18 @@ async def test_a_list_made_of_another_row_is_stale_even_where_the_newest_event_i
     assert (await shop.list_for(user_id="ann"))["freshness"]["stale"] is False
     await shop.met("ann", ("view_item", "scone"), ("view_item", "green"))  # as history that was loaded would change it
     assert (await shop.list_for(user_id="ann"))["freshness"]["stale"] is True
+
+
+async def test_beside_a_shelf_of_the_release_before_the_new_one_says_nothing(shop: AShop) -> None:
+    """Until the worker has made the shelf anew, what goes with an item comes from the shelf's own model, too."""
+    await shop.met("ann", ("view_item", "jasmine"))
+    await shop.shelved("ann", Candidate("green", 0.9, 0.9, "tower"))
+    asked: dict[str, Any] = {"user_id": "ann", "scenario": "product", "item_ids": ["oolong"], "count": 3}
+    before = await shop.list_for(**asked)
+    released(shop.settings.models_dir, "m2", {"oolong": [("scone", 0.9), ("brownie", 0.8)]}, {"scone": 1.0})
+    await shop.until(lambda answer: answer["model_version"] == "m2", user_id="nobody")
+    after = await shop.list_for(**asked)
+    assert (ids(after), after["model_version"]) == (ids(before), "m1")
+    assert "scone" not in ids(after)[:2]
+    stranger = await shop.list_for(**asked | {"user_id": "nobody"})
+    assert (ids(stranger)[:2], stranger["model_version"]) == (["scone", "brownie"], "m2")
