@@ -113,7 +113,7 @@ def rows_of(indices: Ints) -> Tensor:
 
 
 def without_history(tower: ItemTower) -> dict[str, Floats]:
-    """What `models.cold` makes the vector of an item of that has no history: as `forward` does where `known` is 0."""
+    """What `models.cold` makes the vector of an item that has no history: as `forward` does where `known` is 0."""
     arrays = {name: tower.tables.embedding_bags[name].weight for name in _NAMES[1:]}
     arrays |= {"text_weight": tower.text.weight, "text_bias": tower.text.bias}
     out = {name: np.array(values.detach().numpy(), np.float32) for name, values in arrays.items()}
