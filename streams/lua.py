@@ -82,8 +82,8 @@ if ARGV[3] ~= ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return {0, redis.call('LLEN', KEYS[5])}
 """)
 
-# KEYS epoch, live, timers, outbox, told, fence · ARGV epoch, namespace, ms for which it is known who was told something,
-#      log, expected fence, then member, due and effect ('' for none) of each timer
+# KEYS epoch, live, timers, outbox, told, fence · ARGV epoch, namespace, ms for which it is known who was told
+#      something, log, expected fence, then member, due and effect ('' for none) of each timer
 # → {0, outbox length, a letter for each timer: 1 taken, 0 gone or due at another time by now} or as COMMIT
 FIRE: Final = Script("""
 local epoch = redis.call('GET', KEYS[1]) or '0'
