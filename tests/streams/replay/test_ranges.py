@@ -74,7 +74,8 @@ def test_bounds_that_are_none(option: str, text: str) -> None:
 async def test_ranges_and_sources_that_do_not_fit(settings: Settings, redis: Redis, tmp_path: Path) -> None:
     for changes, path in (
         ({"since": "offset:5", "until": "offset:5"}, "from"),
-        ({"source": str(tmp_path / "no.csv")}, "mapping"),
+        ({"source": str(tmp_path / "no.csv")}, "source"),
+        ({"source": __file__}, "mapping"),
         ({"mapping": "taobao"}, "mapping"),
         ({"source": str(tmp_path / "no.csv"), "mapping": "taobao"}, "source"),
         ({"source": str(tmp_path / "no.csv"), "mapping": "taobao", "since": "offset:1"}, "from"),
