@@ -131,7 +131,7 @@ class Pipeline:
             await self.bad_stop.judge(EVENTS, self.log, counts.taken, counts.reasons)
         await self._write_features(shares, counts)
         stage.ended("features")
-        shelves = await shelves_of(shares, self.derived, self.log, counts)
+        shelves = await shelves_of(shares, self.derived, self.log, counts, self.shadow)
         stage.ended("score")
         writes = [self._write(share, shelves, partials.get(share.batch.partition, {})) for share in shares]
         return _Prepared(batches, [write for write in writes if write.fence > write.expected], counts)

@@ -8,10 +8,13 @@ from streams.batch import Share
 from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.partition import Claimed, PartitionWrite, RowRef
+from streams.shadow import Shadow
 
 
-async def shelves_of(shares: Sequence[Share], derived: Derived, log: str, counts: Applied) -> dict[RowRef, bytes]:
-    """The shelves of shoppers who are on the site now.
+async def shelves_of(
+    shares: Sequence[Share], derived: Derived, log: str, counts: Applied, shadow: Shadow | None = None
+) -> dict[RowRef, bytes]:
+    """The shelves of shoppers who are on the site now; a candidate that is tried hears of them once they are made.
 
     Those of loaded history can wait, and are named.
     """
@@ -25,7 +28,10 @@ async def shelves_of(shares: Sequence[Share], derived: Derived, log: str, counts
         return {}
     counts.received = [visit.received for visit in now if visit.received is not None]
     states, offsets, rows = zip(*((visit.row.state, visit.offset, visit.packed) for visit in now), strict=True)
+    version = derived.scorer.version
     shelves = await derived.shelves(states, log, offsets, rows)
+    if shadow is not None:
+        shadow.offer(version, now, shelves)
     made = {visit.ref: shelf for visit, shelf in zip(now, shelves, strict=True) if shelf is not None}
     if len(made) < len(now):
         counts.failed["list"] = len(now) - len(made)
