@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from features.shoppers import State
+from features.shoppers import MAX_INTERACTIONS, State
 from models.interactions import KINDS, Floats, Interactions, Ints
 from models.scorer import facts_of
 from models.states import StatesAt
@@ -18,7 +18,9 @@ WORTH: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """How much a step of each kind counts; what is below 0 is to become less likely."""
 
-_CONTEXT: Final = 25  # interactions that a step needs before it in a longer history, if it had as many
+# Interactions that a step needs before it in a longer history, if it had as many: all that a list is made from. With
+# half of them a year of groceries was learned less well.
+_CONTEXT: Final = MAX_INTERACTIONS
 
 
 @dataclass(frozen=True, slots=True)
