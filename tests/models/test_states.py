@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.events import event_time_ms, record_key_of
-from features.shoppers import State, empty, fold, purchase_weight_at, step_of
+from features.shoppers import MAX_INTERACTIONS, State, empty, fold, purchase_weight_at, step_of
 from models.dataset import Sources
 from models.dataset import happened as read_all
 from models.examples import examples_of
@@ -145,14 +145,14 @@ def test_purchases_are_kept_where_not_all_can_be() -> None:
     assert [bought.tolist() for bought in found.bought] == [[3], [4], [5]]
 
 
-def test_a_long_history_is_cut_so_that_each_step_has_enough_before_it() -> None:
+def test_a_long_history_is_cut_so_that_each_step_has_all_before_it_that_a_list_is_made_from() -> None:
     count = 130
     some = line(["purchase"] * count, [day % 6 for day in range(count)], list(range(count)))
     found = examples_of(FoldedStates(some), some, seed=1, repeats_kept=1.0)
     assert len(found.bought) == count - 1
-    assert len(found.known) < 7
+    assert len(found.known) == count - MAX_INTERACTIONS, "those of the first fifty are one"
     for step, (row, back) in enumerate(zip(found.row.tolist(), found.back.tolist(), strict=True), 1):
         met = found.known[row].interactions
         context = met[: len(met) - back]
         assert context[-1].at < step * DAY_MS
-        assert len(context) >= min(step, 25)
+        assert len(context) == min(step, MAX_INTERACTIONS)
