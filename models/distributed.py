@@ -6,8 +6,10 @@ one and the same AdamW for what each rank has whole; gradients are means over th
 would teach one process.
 """
 
+import atexit
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -67,6 +69,9 @@ class Together:
         # After an error the others find the connection closed; whoever waits for them in vain would end never.
         if kind is None:
             dist.destroy_process_group()
+        elif issubclass(kind, RankLost):
+            # Threads of torch still wait for the rank that is lost, and may abort the interpreter where it ends them.
+            atexit.register(_end_without_them)
 
     def called(self, arguments: Callable[[], tuple[Any, ...]]) -> None:
         """Rank 0 calls the others into a fit."""
@@ -161,3 +166,10 @@ def _unheard(_: int) -> None:
 
 def _of_a_connection(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "Connection" in str(error)
+
+
+def _end_without_them() -> None:
+    """Last of all: what was to be said has been said, and the status is that of a failure."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
