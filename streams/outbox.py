@@ -1,11 +1,13 @@
 """The outbox: effects written with the state that caused them, then produced to Kafka, then removed.
 
 An effect lies in the partition's list in Redis from the moment its cause is applied. It is produced with
-acks=all and taken away after the acknowledgement; a crash in between produces it again, with the same bytes.
+acks=all and taken away after the acknowledgement; a crash in between produces it again, with the same bytes. An end
+that is asked for waits for the taking away.
 """
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +18,7 @@ from infra.kafka import Outgoing
 from infra.keys import ShardKeys
 from infra.redis import told_as_away
 from streams.burying import Sending, sent_or_buried
+from streams.interruption import to_its_end
 from streams.lua import SENT, run_scripts
 
 # Entries read at once: a dead letter may be 1 MB.
@@ -87,15 +90,19 @@ class Outbox:
                 [entries] = await pipe.execute()
             if not entries:
                 return sent, refused
-            too_large = await sent_or_buried(self._producer, [unpack(entry) for entry in entries])
+            too_large, left = await to_its_end(self._send(keys, epoch, entries))
             sent += len(entries) - too_large.total()
             refused += too_large
-            # The digest of the first entry makes the removal safe to repeat: a second one finds another
-            # first.
-            first = hashlib.sha1(entries[0], usedforsecurity=False).hexdigest()
-            arguments = (str(epoch), first, str(len(entries)))
-            [left] = await run_scripts(self._redis, self._where, [(SENT, (keys.epoch, keys.outbox), arguments)])
             if left < 0:
                 raise Fenced(f"partition {partition}: somebody else has taken it; its outbox is theirs to empty")
             if left == 0:
                 return sent, refused
+
+    async def _send(self, keys: ShardKeys, epoch: int, entries: Sequence[bytes]) -> tuple[Counter[str], int]:
+        """Produce these and take them away: how many were too large, by topic, and how many entries are left."""
+        too_large = await sent_or_buried(self._producer, [unpack(entry) for entry in entries])
+        # The digest of the first entry makes the removal safe to repeat: a second one finds another first.
+        first = hashlib.sha1(entries[0], usedforsecurity=False).hexdigest()
+        arguments = (str(epoch), first, str(len(entries)))
+        [left] = await run_scripts(self._redis, self._where, [(SENT, (keys.epoch, keys.outbox), arguments)])
+        return too_large, left

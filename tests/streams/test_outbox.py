@@ -44,6 +44,24 @@ class Away:
         return (await self.send_many([record]))[0]
 
 
+class Slow:
+    """A producer whose records are on the log before anybody hears so: that comes when the test lets it."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.on_log = asyncio.Event()
+        self.heard = asyncio.Event()
+
+    async def send_many(self, records: Sequence[Outgoing]) -> list[int]:
+        offsets = await self._producer.send_many(records)
+        self.on_log.set()
+        await self.heard.wait()
+        return offsets
+
+    async def send(self, record: Outgoing) -> int:
+        return (await self.send_many([record]))[0]
+
+
 @pytest.fixture
 async def producer(kafka: str) -> AsyncIterator[Producer]:
     one = Producer(kafka, embedded=True)
@@ -182,6 +200,39 @@ async def test_a_new_owner_finds_what_was_left(redis: Redis, producer: Producer,
     await drainer.until_below_bound()
     draining.cancel()
     assert await redis.llen(ShardKeys(PARTITION).outbox) == 0
+
+
+async def test_an_end_that_is_asked_for_while_effects_are_sent_makes_no_repeat(
+    kafka: str, redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    since, slow = end_offsets(kafka, TRIGGERS)[PARTITION], Slow(producer)
+    drainer = Drainer(pipeline, Outbox(redis, slow), 10, Metrics())
+    drainer.note(await put(pipeline, effect(1), effect(2), effect(3)))
+    draining = asyncio.create_task(drainer.run())
+    await slow.on_log.wait()
+    draining.cancel()
+    await asyncio.wait([draining], timeout=0)
+    slow.heard.set()
+    await asyncio.wait([draining])
+    assert draining.cancelled()
+    await pipeline.claim([PARTITION], LOG)
+    await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch)
+    assert written(kafka, since) == [effect(number).value for number in (1, 2, 3)]
+
+
+async def test_a_worker_killed_between_sending_and_noting_so_has_the_same_bytes_sent_again(
+    kafka: str, redis: Redis, producer: Producer, pipeline: Pipeline
+) -> None:
+    since, slow = end_offsets(kafka, TRIGGERS)[PARTITION], Slow(producer)
+    await put(pipeline, effect(1))
+    killed = asyncio.create_task(Outbox(redis, slow).drain(PARTITION, pipeline.owned[PARTITION].epoch))
+    await slow.on_log.wait()
+    await pipeline.claim([PARTITION], LOG)  # what a kill leaves to the next owner
+    await Outbox(redis, producer).drain(PARTITION, pipeline.owned[PARTITION].epoch)
+    assert written(kafka, since) == [effect(1).value] * 2
+    slow.heard.set()
+    with pytest.raises(Fenced):
+        await killed
 
 
 async def test_a_full_outbox_that_kafka_does_not_take_has_a_state_of_its_own(
