@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from infra.brokers import Bootstrap
 from infra.kafka_admin import TIMEOUT_S, Admin
-from infra.topics import IN_STEP, MAX_BYTES, POLICY, RETENTION, STAMPED, TOPICS, Topic
+from infra.topics import COMPACTION_LAG, IN_STEP, MAX_BYTES, POLICY, RETENTION, STAMPED, TOPICS, Topic
 
 _FOR_GOOD: Final = -1
 _WRITES_STOP: Final = "with one broker away nothing can be written any more"
@@ -147,12 +147,21 @@ def _kept(found: Found, topic: Topic) -> list[Difference]:
         )
         return [Difference(found.name, POLICY, policy, wanted[POLICY], why)]
     if topic.kept_days is None:
-        return []
+        return _kept_whole(found, wanted[COMPACTION_LAG])
     kept, least = int(found.config.get(RETENTION, "0")), int(wanted[RETENTION])
     if _FOR_GOOD < kept < least:
         why = "workers that stand still, or replays, may find records gone; longer is always allowed"
         return [Difference(found.name, RETENTION, str(kept), str(least), why, safe=True)]
     return []
+
+
+def _kept_whole(found: Found, least: str) -> list[Difference]:
+    """What was written over stays a while: whoever reads again from a moment ago reads each step."""
+    kept = int(found.config.get(COMPACTION_LAG, "0"))
+    if kept >= int(least):
+        return []
+    why = "a step of an item is told to nobody where Redis comes back from the past and compaction was quicker"
+    return [Difference(found.name, COMPACTION_LAG, str(kept), least, why, safe=True)]
 
 
 def _in_step(found: Found) -> list[Difference]:

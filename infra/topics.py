@@ -19,7 +19,11 @@ RETENTION: Final = "retention.ms"
 MAX_BYTES: Final = "max.message.bytes"
 STAMPED: Final = "message.timestamp.type"
 IN_STEP: Final = "min.insync.replicas"
+COMPACTION_LAG: Final = "min.compaction.lag.ms"
 _COPIES_FOR_TWO: Final = 3
+# So long a compacted topic keeps what was written over. A Redis that comes back from a second ago reads on from there:
+# what compaction had taken meanwhile would be a step of an item that nobody is told of.
+_KEPT_WHOLE_DAYS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Topic:
         if replication >= _COPIES_FOR_TWO:
             found[IN_STEP] = "2"
         if self.kept_days is None:
-            return found | {POLICY: "compact"}
+            return found | {POLICY: "compact", COMPACTION_LAG: str(_KEPT_WHOLE_DAYS * DAY_MS)}
         return found | {POLICY: "delete", RETENTION: str(self.kept_days * DAY_MS)}
 
 

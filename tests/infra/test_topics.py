@@ -26,6 +26,7 @@ def test_names_and_retention() -> None:
 def test_retention_in_kafkas_words() -> None:
     by_name = {topic.name: topic.config() for topic in topics.TOPICS}
     assert by_name[topics.CATALOG]["cleanup.policy"] == "compact"
+    assert by_name[topics.CATALOG]["min.compaction.lag.ms"] == str(DAY)
     assert by_name[topics.EVENTS]["cleanup.policy"] == "delete"
     assert by_name[topics.EVENTS]["retention.ms"] == "2592000000"
 
@@ -80,6 +81,7 @@ def test_who_starts_is_told_of_the_setting_only_where_it_helps() -> None:
 
 @pytest.mark.parametrize("longer", ["-1", str(31 * DAY)])
 def test_kept_longer_or_larger_is_allowed(longer: str) -> None:
+    assert differences(found(topics.CATALOG, min_compaction_lag_ms=str(2 * DAY)), BY_NAME[topics.CATALOG], 8, 3) == []
     assert differences(found(retention_ms=longer, max_message_bytes="20000000"), BY_NAME[topics.EVENTS], 8, 3) == []
 
 
@@ -92,6 +94,7 @@ def test_kept_longer_or_larger_is_allowed(longer: str) -> None:
         (found(min_insync_replicas="1"), "min.insync.replicas", True),
         (found(min_insync_replicas="3"), "min.insync.replicas", False),
         (found(replicas=1, min_insync_replicas="2"), "min.insync.replicas", True),
+        (found(topics.CATALOG, min_compaction_lag_ms="0"), "min.compaction.lag.ms", True),
         (found(cleanup_policy="compact"), "cleanup.policy", False),
         (found(topics.CATALOG, cleanup_policy="delete"), "cleanup.policy", False),
         (found(partitions=9), "partitions", False),
