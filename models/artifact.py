@@ -16,7 +16,7 @@ lexical.npz              the text encoder, where it is one that was fitted on th
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import chain, count
@@ -145,6 +145,13 @@ class Artifact:
             pairs = zip(rows[known][:k].tolist(), self.neighbour_scores[row][known][:k].tolist(), strict=True)
             return [(self.item_ids[other], score) for other, score in pairs]
         return self._alike(row, k)
+
+    def likeness(self, item_ids: Sequence[str]) -> Floats:
+        """[items, items]: cosines of their vectors; an item that is not known has nothing in common with any."""
+        rows = [self.index.get(item_id, -1) for item_id in item_ids]
+        directions = self._directions[rows] * (np.array(rows) >= 0)[:, None]
+        found: Floats = directions @ directions.T
+        return found
 
     def popular(self, k: int) -> list[tuple[str, float]]:
         """The k items of most decayed purchases, best first."""

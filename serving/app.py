@@ -36,10 +36,12 @@ from serving.events import Collector, EventLog
 from serving.health import Health
 from serving.items import CatalogueLog, ItemWriter
 from serving.keys import Keys
+from serving.looking import Looking, Place
 from serving.model import ModelInService
 from serving.operations import Endpoint, Operation
+from serving.policies import Policies
 from serving.problems import Refusal, send_problem
-from serving.recommendations import Place, Recommender, Stock
+from serving.recommendations import Recommender, Stock
 from serving.routes import Services, operations
 from serving.shopper_reader import ShopperReader
 from serving.statistics_reader import ItemKnowledge, StatisticsReader
@@ -207,7 +209,12 @@ class _Wiring:
                 links=reader,
             ),
             recommender=Recommender(
-                place, Stock(reader, catalogue, model, knowledge), waiting, clock=self._clock, new_id=_new_id
+                place,
+                Stock(reader, catalogue, model, knowledge),
+                Looking(place, reader, model, waiting, self._clock),
+                Policies(place.repeat_scenarios),
+                clock=self._clock,
+                new_id=_new_id,
             ),
             writer=ItemWriter(
                 CatalogueLog(catalog_topic.log, settings.partition_count, settings.tenant),

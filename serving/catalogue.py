@@ -9,6 +9,7 @@ import msgspec
 
 from features import catalog
 from features.catalog import FacetRecord, Item
+from serving.ranking import WhyNot
 
 Property = Literal[
     "name",
@@ -81,7 +82,7 @@ class Catalogue:
         held = self._entries.get(record.item_id)
         item = catalog.apply(held.item if held else None, record)
         if held is not None:
-            self._take_out(held)
+            self._take_out(held, shown_after=item is not None and item.may_be_shown)
         if item is not None:
             self._put(item)
 
@@ -94,6 +95,13 @@ class Catalogue:
         """Named, not hidden, in stock."""
         entry = self._entries.get(item_id)
         return entry is not None and entry.shown
+
+    def why_not(self, item_id: str) -> WhyNot:
+        """Why an item may not be shown."""
+        item = self.item(item_id)
+        if item is None or item.content is None:
+            return "unknown_item"
+        return "hidden" if item.content.hidden else "out_of_stock"
 
     def category(self, item_id: str) -> str | None:
         """The most specific category."""
@@ -129,6 +137,10 @@ class Catalogue:
         """Every item that may be shown."""
         return self._shown
 
+    def newest_first(self) -> Iterable[str]:
+        """The same, those that came last first."""
+        return reversed(self._shown)
+
     def properties(self, item_id: str, names: Sequence[str]) -> msgspec.Raw:
         """Those properties of an item that are known, as JSON."""
         entry = self._entries.get(item_id)
@@ -142,10 +154,12 @@ class Catalogue:
             if entry.category is not None:
                 self._by_category.setdefault(entry.category, {})[item.item_id] = None
 
-    def _take_out(self, entry: _Entry) -> None:
+    def _take_out(self, entry: _Entry, *, shown_after: bool) -> None:
+        """An item that goes on being shown keeps its place: a new price does not make it a new arrival."""
         item_id = entry.item.item_id
         del self._entries[item_id]
-        self._shown.pop(item_id, None)
+        if not shown_after:
+            self._shown.pop(item_id, None)
         if entry.category is not None and entry.category in self._by_category:
             of_category = self._by_category[entry.category]
             of_category.pop(item_id, None)

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from features.shopper_bought import holds
 from features.shoppers import SESSION_GAP_MS, State
-from serving.ranking import Facts
+from serving.sources import Facts
 
 Personalization = Literal["full", "session", "none"]
 
@@ -29,12 +29,12 @@ def facts_of(state: State, personalization: Personalization, session_id: str | N
     """The facts for one list. What is in the cart, disliked or bought is kept out whatever the
     personalization, as long as the state is read at all.
     """
-    barred = state.cart.keys() | state.disliked.keys()
     bought = frozenset(item_id for item_id, one in state.purchased.items() if one.orders > 0)
     owned = Owned(bought, state.bought_before) if state.bought_before else bought
     if personalization == "full":
         return Facts(
-            barred=barred,
+            in_cart=state.cart.keys(),
+            disliked=state.disliked.keys(),
             owned=owned,
             interactions=state.interactions,
             cart=state.cart.keys(),
@@ -47,7 +47,8 @@ def facts_of(state: State, personalization: Personalization, session_id: str | N
     ids = frozenset(one.item_id for one in met)
     now_bought = frozenset(one.item_id for one in met if one.kind == "purchase")
     return Facts(
-        barred=barred,
+        in_cart=state.cart.keys(),
+        disliked=state.disliked.keys(),
         owned=owned,
         interactions=met,
         cart=state.cart.keys() & ids,

@@ -42,6 +42,10 @@ class Knowledge(Protocol):
         """Items that go with it, best first."""
         ...
 
+    def likeness(self, item_ids: Sequence[str]) -> Any:
+        """[items, items]: cosines of their vectors."""
+        ...
+
 
 class Known:
     """Item-to-item neighbours and popularity of one artifact; of none: nothing."""
@@ -70,6 +74,10 @@ class Known:
                 self._similar.pop(next(iter(self._similar)))
             found = self._similar[item_id] = self._artifact.similar(item_id, MAX_SIMILAR)
         return found[:k]
+
+    def likeness(self, item_ids: Sequence[str]) -> Any:
+        """[items, items]: cosines of their vectors; None where there is no artifact."""
+        return self._artifact.likeness(item_ids) if self._artifact else None
 
     def popular(self) -> Sequence[tuple[str, float]]:
         """All items of some popularity, best first."""
@@ -122,6 +130,10 @@ class ModelInService:
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         """As `Known.similar`, of the release in service."""
         return self._now.similar(item_id, k)
+
+    def likeness(self, item_ids: Sequence[str]) -> Any:
+        """As `Known.likeness`."""
+        return self._now.likeness(item_ids)
 
     def popular(self) -> Sequence[tuple[str, float]]:
         """As `Known.popular`."""

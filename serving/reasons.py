@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from serving.ranking import Choice, Facts, Shop
+from serving.ranking import Choice
+from serving.sources import Facts, Shop
 
 Code = Literal[
     "buy_again",

@@ -12,28 +12,28 @@ from features.events import Id
 from serving.catalogue import Property
 from serving.facts import Personalization
 from serving.reasons import Reason
-from serving.scenarios import ScenarioName
+from serving.scenarios import ScenarioName, Share
 
 MAX_COUNT: Final = 100
 MAX_CONTEXT: Final = 20
 MAX_EXCLUDED: Final = 500
 MAX_WAIT_MS: Final = 2000
 
-# Fields of the interface that later versions read. They are refused, so that nobody believes them obeyed.
-NOT_YET: Final = (
-    "filter",
-    "booster",
-    "diversity",
-    "rotation_rate",
-    "rotation_time_s",
-    "pins",
-    "strict_filtering",
-    "experiment_overrides",
-)
+MAX_PINS: Final = 20
 
 
-class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A list of items for a shopper. Without user_id and anonymous_id the list is not personal."""
+class PinWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An exact slot for an item; positions begin at 1."""
+
+    item_id: Id
+    position: Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+
+
+class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A list of items for a shopper. Without user_id and anonymous_id the list is not personal.
+
+    What is not given of diversity is as the scenario says.
+    """
 
     user_id: Id | None = None
     anonymous_id: Id | None = None
@@ -45,6 +45,9 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
     personalization: Personalization = "full"
     explain: Literal["codes", "none"] = "codes"
+    diversity: Share | None = None
+    pins: Annotated[tuple[PinWish, ...], Meta(max_length=MAX_PINS)] = ()
+    strict_filtering: bool = False
     min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
     max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
     validate_only: bool = False

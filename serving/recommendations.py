@@ -1,47 +1,26 @@
-"""A page view: the shopper's facts in one round trip, the pure ranking, the answer."""
+"""A page view: the shopper's facts in one round trip, the pure ranking, the answer, its record."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
-
-import msgspec
 
 from features.shoppers import State
 from infra.clock import Clock
-from infra.errors import RedisAway
-from infra.keys import partition_of, record_key
-from models.candidates import Candidate
-from serving import tokens
+from infra.errors import BadInput
+from infra.keys import partition_of
+from serving import decisions
 from serving.catalogue import Catalogue
 from serving.facts import NOBODY, facts_of
-from serving.model import NO_MODEL, ModelInService
-from serving.ranking import Facts, Placed, Shop, Wish, rank
-from serving.reasons import Explainer, Language, language_of
-from serving.recommendation_types import (
-    Fallback,
-    Freshness,
-    RecommendationRequest,
-    Recommendations,
-    RecommendedItem,
-    Why,
-)
-from serving.scenarios import SCENARIOS
-from serving.shopper_reader import Known, ShopperReader, ShopperRef
+from serving.gathering import Wish, gather
+from serving.looking import Looking, Place, Seen
+from serving.model import ModelInService
+from serving.policies import Policies, Policy
+from serving.ranking import Inputs, Pin, Placed, decide
+from serving.reasons import Explainer, language_of
+from serving.recommendation_types import Fallback, PinWish, RecommendationRequest, Recommendations, RecommendedItem
+from serving.shopper_reader import ShopperReader
+from serving.sources import Facts, Shop
 from serving.statistics_reader import ItemKnowledge
-from serving.waiting import Waiting
-
-_EMPTY: Final = State()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Whose lists these are: tenant, number of partitions, scenarios in which bought items may come again."""
-
-    tenant: str
-    partitions: int
-    repeat_scenarios: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +33,23 @@ class Stock:
     knowledge: ItemKnowledge
 
 
-class _Seen(msgspec.Struct):
-    """What was found of the shopper for one list."""
-
-    state: State
-    candidates: Iterable[Candidate]
-    model_version: str
-    freshness: Freshness
-    why: Why | None
-
-
 class Recommender:
-    """Answers requests for lists. `waiting` knows how far the logs are applied, `new_id` is random."""
+    """Answers requests for lists; `new_id` is random."""
 
     def __init__(
-        self, place: Place, stock: Stock, waiting: Waiting, *, clock: Clock, new_id: Callable[[], str]
+        self,
+        place: Place,
+        stock: Stock,
+        looking: Looking,
+        policies: Policies,
+        *,
+        clock: Clock,
+        new_id: Callable[[], str],
     ) -> None:
         self._place = place
         self._stock = stock
-        self._waiting = waiting
+        self._looking = looking
+        self._policies = policies
         self._clock = clock
         self._new_id = new_id
 
@@ -82,29 +59,30 @@ class Recommender:
         """The list. `follow_links`: an anonymous id that was linked stands for its user.
 
         Raises:
-            BadInput: the token is none of ours.
+            BadInput: the token is none of ours, or two pins want one slot.
         """
         began = time.perf_counter()
-        wanted = tokens.decode(asked.min_token) if asked.min_token else {}
-        ref = self._ref(asked)
-        seen = await self._look(asked, ref, wanted, follow=follow_links)
+        pins = _pins(asked.pins)
+        policy = self._policies.of(asked)
+        seen = await self._looking.look(asked, follow_links=follow_links)
         now_ms = self._clock.now_ms()
-        facts = NOBODY if ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
+        facts = NOBODY if seen.ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
             seen.why = seen.why or "no_session"
         # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
         shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
-        placed = [] if asked.validate_only else self._ranked(asked, facts, seen, shop)
-        items = self._items(asked, placed, facts, shop, language_of(accept_language, seen.state.locale))
+        fresh = self._new_id()
+        inputs = gather(self._wish(asked, policy, pins, int(fresh, 16)), facts, seen.candidates, shop)
+        placed = [] if asked.validate_only else decide(inputs)
         return Recommendations(
-            recommendation_id=self._name(ref, now_ms),
-            items=items,
+            recommendation_id=self._name(seen, now_ms, fresh),
+            items=self._items(asked, placed, facts, shop, seen.state.locale, accept_language),
             model_version=seen.model_version,
-            policy_version=SCENARIOS[asked.scenario].policy_version,
-            experiments=[],
+            policy_version=policy.scenario.policy_version,
+            experiments=policy.experiments,
             fallback=_fallback(asked, placed, seen),
             freshness=seen.freshness,
-            missing_ids=[i for i in asked.item_ids if self._stock.catalogue.item(i) is None],
+            missing_ids=self._missing(asked, inputs),
             recorded=False,
             next_token=None,
             took_ms=round((time.perf_counter() - began) * 1000, 2),
@@ -116,95 +94,68 @@ class Recommender:
         Raises:
             RedisAway.
         """
-        return (await self._stock.reader.read(self._of(shopper_id))).state
+        return await self._looking.state_of(shopper_id)
 
-    def _of(self, shopper_id: str) -> ShopperRef:
-        tenant = self._place.tenant
-        return ShopperRef(tenant, shopper_id, partition_of(record_key(tenant, shopper_id), self._place.partitions))
-
-    def _ref(self, asked: RecommendationRequest) -> ShopperRef | None:
-        """Where the shopper's keys are; None when nothing about a person is to be read."""
-        if asked.personalization == "none":
-            return None
-        if asked.user_id is not None:
-            return self._of(f"u-{asked.user_id}")
-        if asked.anonymous_id is not None:
-            return self._of(f"a-{asked.anonymous_id}")
-        return None
-
-    async def _look(
-        self, asked: RecommendationRequest, ref: ShopperRef | None, wanted: tokens.Positions, *, follow: bool
-    ) -> _Seen:
-        reached = await self._waiting.reached(wanted, ref, asked.max_wait_ms)
-        if ref is None:
-            why: Why | None = None if asked.personalization == "none" else "no_shopper"
-            return self._unseen(why, Freshness(None, 0, stale=not reached))
-        try:
-            known = await self._stock.reader.read(ref)
-            if known.link is not None and follow:
-                ref = self._of(f"u-{known.link.user_id}")
-                known = await self._stock.reader.read(ref)
-        except RedisAway:
-            return self._unseen("state_unavailable", Freshness(None, 0, stale=True))
-        return self._seen(asked, ref, known, reached)
-
-    def _seen(self, asked: RecommendationRequest, ref: ShopperRef, known: Known, reached: bool) -> _Seen:
-        state, shelf = known.state, known.shelf
-        lag_ms = self._waiting.lag_ms(ref.partition, known.fence, self._clock.now_ms())
-        if state is None:
-            return self._unseen("unknown_shopper", Freshness(None, lag_ms, stale=not reached))
-        fresh = Freshness(
-            applied_through=datetime.fromtimestamp(state.newest / 1000, UTC),
-            lag_ms=lag_ms,
-            stale=not reached or known.outdated,
-        )
-        # A shelf is made from everything that is known: it is no part of a list of this session alone.
-        if asked.personalization == "session":
-            return _Seen(state, (), self._stock.model.version, fresh, None)
-        if shelf is None:
-            missing: Why = "no_model" if self._stock.model.version == NO_MODEL else "no_shelf"
-            return _Seen(state, (), self._stock.model.version, fresh, missing)
-        return _Seen(state, shelf, shelf.model_version, fresh, None)
-
-    def _unseen(self, why: Why | None, fresh: Freshness) -> _Seen:
-        return _Seen(_EMPTY, (), self._stock.model.version, fresh, why)
-
-    def _ranked(self, asked: RecommendationRequest, facts: Facts, seen: _Seen, shop: Shop) -> list[Placed]:
-        wish = Wish(
-            scenario=SCENARIOS[asked.scenario],
+    @staticmethod
+    def _wish(asked: RecommendationRequest, policy: Policy, pins: Sequence[Pin], seed: int) -> Wish:
+        return Wish(
+            scenario=policy.scenario,
             count=asked.count,
-            repeats=asked.scenario in self._place.repeat_scenarios,
+            repeats=policy.repeats,
             context=asked.item_ids,
             excluded=frozenset(asked.exclude_item_ids),
+            pins=pins,
+            filled_up=not asked.strict_filtering,
+            seed=seed & 0xFFFF_FFFF_FFFF_FFFF,
         )
-        return rank(wish, facts, seen.candidates, shop)
 
     def _items(
-        self, asked: RecommendationRequest, placed: Sequence[Placed], facts: Facts, shop: Shop, language: Language
+        self,
+        asked: RecommendationRequest,
+        placed: Sequence[Placed],
+        facts: Facts,
+        shop: Shop,
+        locale: str | None,
+        accept_language: str | None,
     ) -> list[RecommendedItem]:
         catalogue, names = self._stock.catalogue, asked.include_properties
+        language = language_of(accept_language, locale)
         explainer = Explainer(facts, asked.item_ids, shop, catalogue.name, language, catalogue.told_apart)
         explain = asked.explain != "none"
         return [
             RecommendedItem(
                 item_id=one.choice.item_id,
-                position=position,
-                score=round(one.choice.score, 6),
+                position=one.position,
+                score=round(one.score, 6),
                 source=one.choice.source,
                 reasons=explainer.reasons(one.choice) if explain else [],
                 properties=catalogue.properties(one.choice.item_id, names),
+                pinned=one.pinned,
             )
-            for position, one in enumerate(placed, 1)
+            for one in placed
         ]
 
-    def _name(self, ref: ShopperRef | None, now_ms: int) -> str:
+    def _missing(self, asked: RecommendationRequest, inputs: Inputs) -> list[str]:
+        """Items of the request that are not known, and pins that are not shown."""
+        unknown = [i for i in asked.item_ids if self._stock.catalogue.item(i) is None]
+        if not asked.pins:
+            return unknown
+        pinned = {pin.item_id for pin in inputs.pins}
+        return list(dict.fromkeys([*unknown, *(pin.item_id for pin in asked.pins if pin.item_id not in pinned)]))
+
+    def _name(self, seen: Seen, now_ms: int, fresh: str) -> str:
         """An id from which partition and time can be read: where its record will lie on the log."""
-        fresh = self._new_id()
-        partition = ref.partition if ref else partition_of(fresh, self._place.partitions)
-        return f"r-{partition:x}-{now_ms:x}-{fresh}"
+        partition = seen.ref.partition if seen.ref else partition_of(fresh, self._place.partitions)
+        return decisions.name_of(partition, now_ms, fresh)
 
 
-def _fallback(asked: RecommendationRequest, placed: Sequence[Placed], seen: _Seen) -> Fallback:
+def _pins(wanted: Sequence[PinWish]) -> list[Pin]:
+    if len({pin.position for pin in wanted}) < len(wanted) or len({pin.item_id for pin in wanted}) < len(wanted):
+        raise BadInput("Two pins want one slot, or one item two; give each its own.", path="pins", code="pins_collide")
+    return [Pin(pin.item_id, pin.position) for pin in wanted]
+
+
+def _fallback(asked: RecommendationRequest, placed: Sequence[Placed], seen: Seen) -> Fallback:
     if seen.why is not None:
         return Fallback(used=True, why=seen.why)
     if asked.personalization != "full" or all(one.planned for one in placed):

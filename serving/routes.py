@@ -1,14 +1,12 @@
 """The routes: one table of method, path, types and handler. The OpenAPI document is made from it."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from features.events import Event
-from features.refusals import UNREADABLE
 from infra.clock import Clock
-from infra.errors import BadInput
 from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
 from serving import bodies
 from serving.catalogue import Catalogue
@@ -28,8 +26,7 @@ from serving.keys import token_required
 from serving.model import ModelInService
 from serving.operations import Call, Operation, Page, query_of
 from serving.page_facts import ShopFacts, ShopperFacts, ShopperQuery, shopper_facts
-from serving.problems import Refusal
-from serving.recommendation_types import NOT_YET, RecommendationRequest, Recommendations
+from serving.recommendation_types import RecommendationRequest, Recommendations
 from serving.recommendations import Recommender
 from serving.shopper_reader import ShopperReader
 from serving.statistics_reader import ItemKnowledge
@@ -41,7 +38,6 @@ _request: Final = msgspec.json.Decoder(RecommendationRequest)
 _identity: Final = msgspec.json.Decoder(Identity)
 _put: Final = msgspec.json.Decoder(ItemBody)
 _patch: Final = msgspec.json.Decoder(ItemChange)
-_any: Final = msgspec.json.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Handlers:
 
     async def recommendations(self, call: Call) -> Recommendations:
         """A list for a shopper."""
-        asked = _asked(call.raw)
+        asked = bodies.decode(_request, call.raw)
         if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
             raise token_required()
         # An anonymous id is known to whoever sits at the device: it alone does not open what is a user's.
@@ -234,27 +230,3 @@ def operations(services: Services) -> list[Operation]:
         Operation("GET", "/page/shopper", "A shopper.", do.shopper, ShopperFacts, query=ShopperQuery, documented=False),
         Operation("GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False),
     ]
-
-
-def _asked(raw: bytes) -> RecommendationRequest:
-    try:
-        return _request.decode(raw)
-    except UNREADABLE as error:
-        raise _refused(raw, error) from None
-
-
-def _refused(raw: bytes, error: Exception) -> BadInput:
-    """What is wrong with a request: fields that later versions read are named as such."""
-    if isinstance(error, msgspec.ValidationError):
-        body: Any = bodies.decode(_any, raw)
-        given = body if isinstance(body, dict) else {}
-        for name in given:
-            if name in NOT_YET:
-                return _not_yet(name, name)
-        if given.get("explain") == "full":
-            return _not_yet("explain", "explain: full")
-    return bodies.refused(error, RecommendationRequest)
-
-
-def _not_yet(path: str, what: str) -> Refusal:
-    return Refusal(422, "not_available_yet", f"This version does not know {what} yet; leave it out.", path=path)

@@ -7,13 +7,13 @@ they come from here.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from features.item_partials import ORDER_TREND
-from features.item_snapshot import Snapshot, decode
+from features.item_snapshot import Floats, Snapshot, decode
 from features.snapshot_store import SnapshotStore
 from infra.errors import DaogouError
 from infra.logs import logger
@@ -35,6 +35,8 @@ class _Loaded:
     places: Mapping[str, int]
     popular: Sequence[tuple[str, float]]
     popularity: Mapping[str, float] = field(repr=False)
+    trending: Sequence[tuple[str, float]] = field(repr=False)
+    trends: Mapping[str, float] = field(repr=False)
 
 
 class StatisticsReader:
@@ -63,6 +65,22 @@ class StatisticsReader:
             scores[other] = scores.get(other, 0.0) + score
         best = sorted(scores.items(), key=lambda one: (-one[1], one[0]))[:k]
         return [(loaded.snapshot.item_ids[other], score) for other, score in best]
+
+    def bought_with(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that are bought with it, best first."""
+        loaded = self._loaded
+        place = loaded.places.get(item_id) if loaded else None
+        if loaded is None or place is None:
+            return ()
+        return [(loaded.snapshot.item_ids[other], score) for other, score in loaded.snapshot.bought.of(place)[:k]]
+
+    def trending(self) -> Sequence[tuple[str, float]]:
+        """Items that are met in the last days, best first."""
+        return self._loaded.trending if self._loaded else ()
+
+    def trend(self, item_id: str) -> float:
+        """How much an item is met in the last days; 0 for one that is not."""
+        return self._loaded.trends.get(item_id, 0.0) if self._loaded else 0.0
 
     def popular(self) -> Sequence[tuple[str, float]]:
         """All items of some popularity, best first: decayed views, and orders that count as five."""
@@ -134,6 +152,22 @@ class ItemKnowledge:
         """Items that go with it, best first."""
         return self._model.similar(item_id, k) or self._statistics.similar(item_id, k)
 
+    def bought_with(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        """Items that are bought with it, best first; before the stream has seen such orders, what goes with it."""
+        return self._statistics.bought_with(item_id, k) or self.similar(item_id, k)
+
+    def trending(self) -> Sequence[tuple[str, float]]:
+        """Items that are met in the last days, best first; before there are statistics, the popular ones."""
+        return self._statistics.trending() or self._model.popular()
+
+    def trend(self, item_id: str) -> float:
+        """Above 0 for items that are met in the last days."""
+        return self._statistics.trend(item_id)
+
+    def likeness(self, item_ids: Sequence[str]) -> Any:
+        """[items, items]: cosines of the model's vectors; None before the first model."""
+        return self._model.likeness(item_ids)
+
     def popular(self) -> Sequence[tuple[str, float]]:
         """All items of some popularity, best first."""
         return self._model.popular() or self._statistics.popular()
@@ -147,7 +181,12 @@ def _loaded(version: str, raw: bytes) -> _Loaded | None:
     snapshot = decode(raw)
     if snapshot is None:
         return None
-    worth = snapshot.column("views") + ORDER_TREND * snapshot.column("purchases")
+    popular = _best_first(snapshot, snapshot.column("views") + ORDER_TREND * snapshot.column("purchases"))
+    trending = _best_first(snapshot, snapshot.column("trend"))
+    places = {i: n for n, i in enumerate(snapshot.item_ids)}
+    return _Loaded(version, snapshot, places, popular, dict(popular), trending, dict(trending))
+
+
+def _best_first(snapshot: Snapshot, worth: Floats) -> list[tuple[str, float]]:
     known = [(i, score) for i, score in zip(snapshot.item_ids, worth.tolist(), strict=True) if score > 0]
-    popular = sorted(known, key=lambda one: (-one[1], one[0]))
-    return _Loaded(version, snapshot, {i: n for n, i in enumerate(snapshot.item_ids)}, popular, dict(known))
+    return sorted(known, key=lambda one: (-one[1], one[0]))

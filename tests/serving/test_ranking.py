@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,9 +12,11 @@ from features.shopper_bought import added
 from features.shoppers import CartLine, Interaction, Purchased, Session, State
 from models.candidates import Candidate
 from serving.facts import NOBODY, facts_of
-from serving.ranking import Choice, Facts, Placed, Shop, Wish, rank
+from serving.gathering import Wish, rank
+from serving.ranking import Choice, Placed, WhyNot
 from serving.reasons import TEXTS, VIEWS, Explainer, language_of
 from serving.scenarios import SCENARIOS
+from serving.sources import Facts, Shop
 
 IDS = [f"i{n}" for n in range(14)]
 NOW = 1_000_000_000_000
@@ -38,8 +42,14 @@ class AShop:
     def in_category(self, category: str) -> Iterable[str]:
         return [i for i, c in self.categories.items() if c == category and i in self.shown]
 
+    def why_not(self, item_id: str) -> WhyNot:
+        return "out_of_stock"
+
     def all_items(self) -> Iterable[str]:
         return sorted(self.shown)
+
+    def newest_first(self) -> Iterable[str]:
+        return sorted(self.shown, reverse=True)
 
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         return self.neighbours.get(item_id, [])[:k]
@@ -49,6 +59,18 @@ class AShop:
 
     def popularity(self, item_id: str) -> float:
         return self.popularities.get(item_id, 0.0)
+
+    def bought_with(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        return self.similar(item_id, k)
+
+    def trending(self) -> Sequence[tuple[str, float]]:
+        return self.popular()
+
+    def trend(self, item_id: str) -> float:
+        return self.popularity(item_id)
+
+    def likeness(self, item_ids: Sequence[str]) -> npt.NDArray[np.float64] | None:
+        return None
 
 
 @st.composite
@@ -191,7 +213,7 @@ def test_sources_fill_in_their_order_and_say_when_the_plan_ran_out() -> None:
         neighbours={"i0": [("i3", 0.9), ("i4", 0.5)]},
         popularities={"i5": 2.0, "i6": 3.0, "i7": 1.0},
     )
-    facts = Facts(interactions=[Interaction("i0", "view_item", 1)], barred={"i9"}, owned={"i0"})
+    facts = Facts(interactions=[Interaction("i0", "view_item", 1)], in_cart={"i9"}, owned={"i0"})
     shelf = [Candidate("i1", 0.9, 0.9, "tower"), Candidate("i2", 0.8, 0.8, "item_to_item", "i0")]
     placed = rank(Wish(SCENARIOS["home"], 8), facts, shelf, Shop(shop, shop))
     assert [(one.choice.item_id, one.choice.source, one.planned) for one in placed] == [
@@ -239,7 +261,7 @@ def test_a_blend_takes_turns() -> None:
 def test_before_a_model_is_released_the_list_keeps_to_the_categories_at_hand_in_turns() -> None:
     shop = AShop(frozenset(IDS), categories={"i0": "tea", "i8": "tea", "i9": "tea", "i1": "cake", "i7": "cake"})
     looks = [Interaction(item_id, "view_item", n) for n, item_id in enumerate(("i0", "i1"))]
-    facts = Facts(interactions=looks, barred={"i0", "i1"}, categories={"tea", "cake"})
+    facts = Facts(interactions=looks, in_cart={"i0", "i1"}, categories={"tea", "cake"})
     placed = rank(Wish(SCENARIOS["home"], 5), facts, [], Shop(shop, shop))
     assert ids(placed) == ["i7", "i8", "i9", "i10", "i11"]
     reasons = [Explainer(facts, (), Shop(shop, shop), str, "en").reasons(one.choice)[0] for one in placed]

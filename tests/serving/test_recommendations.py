@@ -18,7 +18,6 @@ from infra.settings import Settings
 from models.candidates import Candidate
 from models.release import POINTER
 from serving import tokens
-from serving.recommendation_types import NOT_YET
 from tests.serving.artifacts import released
 from tests.serving.shop import AShop, codes, ids, items, opened
 
@@ -120,9 +119,10 @@ async def test_a_request_is_checked_field_by_field(shop: AShop) -> None:
         said = answer.json()
         return said["code"], said["errors"][0]["path"]
 
-    for name in NOT_YET:
-        assert await wrong({name: None}) == ("not_available_yet", name)
-    assert await wrong({"explain": "full"}) == ("not_available_yet", "explain")
+    assert await wrong({"diversity": 1.5}) == ("out_of_range", "diversity")
+    assert await wrong({"pins": [{"item_id": "x", "position": 0}]}) == ("out_of_range", "pins[0].position")
+    same_slot = [{"item_id": "x", "position": 1}, {"item_id": "y", "position": 1}]
+    assert await wrong({"pins": same_slot}) == ("pins_collide", "pins")
     assert await wrong({"colour": "red"}) == ("unknown_field", "colour")
     assert await wrong({"count": 0}) == ("out_of_range", "count")
     assert await wrong({"count": 101}) == ("out_of_range", "count")

@@ -1,0 +1,187 @@
+"""The inputs of a list: candidates source by source, without those that may not be shown now, and what their order
+depends on. Nothing here reads or waits: state, catalogue and rules come in as arguments.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from models.candidates import Candidate
+from serving.ranking import (
+    Choice,
+    Dropped,
+    Inputs,
+    Listed,
+    Pin,
+    Placed,
+    WhyNot,
+    decide,
+    packed_likeness,
+    pool_size,
+)
+from serving.scenarios import Scenario, SourceName
+from serving.sources import Facts, Shop, Sources
+
+_LOOK_MOST: Final = 20_000  # candidates of one source that are looked at for one list
+_TOLD_MOST: Final = 40  # dropped candidates of one source that are told by name
+_SAME_CATEGORY: Final = 0.5  # likeness of two items of which no vectors are known
+
+Filter = Callable[[str], bool]
+Booster = Callable[[str], float]
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is asked for. `filled_up`: whether other sources may fill a list that the blend leaves too short."""
+
+    scenario: Scenario
+    count: int
+    repeats: bool = False  # bought items may come again
+    context: Sequence[str] = ()
+    excluded: AbstractSet[str] = frozenset()
+    pins: Sequence[Pin] = ()
+    filled_up: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What else decides: the shop's expressions, bound to this shopper, and when each item was last shown (ms)."""
+
+    filter: Filter | None = None
+    booster: Booster | None = None
+    shown_at: Mapping[str, int] = field(default_factory=dict)
+    now_ms: int = 0
+
+
+NO_RULES: Final = Rules()
+
+
+def rank(wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop, rules: Rules = NO_RULES) -> list[Placed]:
+    """The list: `wish.count` items, fewer only when no more may be shown. No item twice, and none of the cart, bought
+    (unless repeats are allowed), disliked, excluded, given as context, filtered, hidden or out of stock.
+    """
+    return decide(gather(wish, facts, shelf, shop, rules))
+
+
+def gather(wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop, rules: Rules = NO_RULES) -> Inputs:
+    """Everything that the list follows from."""
+    return _Gathering(wish, facts, shelf, shop, rules).inputs()
+
+
+class _Gathering:
+    def __init__(self, wish: Wish, facts: Facts, shelf: Iterable[Candidate], shop: Shop, rules: Rules) -> None:
+        self._wish = wish
+        self._facts = facts
+        self._shop = shop
+        self._rules = rules
+        self._sources = Sources(wish.context, facts, shelf, shop, repeats=wish.repeats)
+        self._context = frozenset(wish.context)
+        self._ranked = rules.booster is not None or (bool(rules.shown_at) and wish.scenario.rotation_rate > 0)
+        self._found: dict[str, None] = {}
+
+    def inputs(self) -> Inputs:
+        """The inputs; sources beyond the blend are asked only where it leaves the list too short."""
+        wish, scenario = self._wish, self._wish.scenario
+        pins = [pin for pin in wish.pins if pin.position <= wish.count and self._why_not(pin.item_id) is None]
+        pool = pool_size(scenario, wish.count)
+        most = max(pool, min(3 * wish.count, 60)) if self._ranked else pool
+        lists = [self._listed(turn.source, turn.items, most) for turn in scenario.blend]
+        used = {turn.source for turn in scenario.blend}
+        for source in scenario.fallback if wish.filled_up else ():
+            if len(self._found) >= wish.count + len(pins):
+                break
+            if source not in used:
+                used.add(source)
+                lists.append(self._listed(source, 0, wish.count + len(pins)))
+        explored = self._explored()
+        of_category = scenario.category_cap is not None
+        alike_ids = list(self._found) if scenario.diversity > 0 else []
+        return Inputs(
+            scenario=scenario,
+            count=wish.count,
+            seed=wish.seed,
+            lists=lists,
+            pins=pins,
+            explored=explored,
+            categories=self._categories(self._found) if of_category else {},
+            alike_ids=alike_ids,
+            alike=self._alike(alike_ids),
+        )
+
+    def _listed(self, source: SourceName, turn: int, most: int) -> Listed:
+        """A source's candidates, up to so many that no source before it brought."""
+        choices: list[Choice] = []
+        dropped: list[Dropped] = []
+        new = more = 0
+        for choice in islice(self._sources.of(source), _LOOK_MOST):
+            why = self._why_not(choice.item_id)
+            if why is None:
+                choices.append(choice)
+                if choice.item_id not in self._found:
+                    self._found[choice.item_id] = None
+                    new += 1
+                    if new == most:
+                        break
+            elif len(dropped) < _TOLD_MOST:
+                dropped.append(Dropped(choice.item_id, choice.score, why))
+            else:
+                more += 1
+        factors = [self._factor(one.item_id) for one in choices] if self._ranked else None
+        return Listed(source, turn, choices, factors, dropped, more)
+
+    def _why_not(self, item_id: str) -> WhyNot | None:
+        """Why this item may not be in this list; None: it may."""
+        wish, facts = self._wish, self._facts
+        if not self._shop.view.may_be_shown(item_id):
+            return self._shop.view.why_not(item_id)
+        if item_id in facts.in_cart:
+            return "in_cart"
+        if not wish.repeats and item_id in facts.owned:
+            return "owned"
+        if item_id in facts.disliked:
+            return "disliked"
+        if item_id in self._context:
+            return "context"
+        if item_id in wish.excluded:
+            return "excluded"
+        if self._rules.filter is not None and not self._rules.filter(item_id):
+            return "filtered"
+        return None
+
+    def _factor(self, item_id: str) -> float:
+        rules, scenario = self._rules, self._wish.scenario
+        factor = rules.booster(item_id) if rules.booster is not None else 1.0
+        shown_at = rules.shown_at.get(item_id)
+        if shown_at is not None and scenario.rotation_rate > 0:
+            ago = max(rules.now_ms - shown_at, 0) / (1000 * scenario.rotation_time_s)
+            factor *= 1.0 - scenario.rotation_rate * max(1.0 - ago, 0.0)
+        return factor
+
+    def _explored(self) -> list[Choice]:
+        exploration = self._wish.scenario.exploration
+        if exploration is None or exploration.share == 0:
+            return []
+        may = (one for one in islice(self._sources.of(exploration.source), _LOOK_MOST) if self._may(one))
+        return list({one.item_id: one for one in islice(may, exploration.pool)}.values())
+
+    def _may(self, choice: Choice) -> bool:
+        return self._why_not(choice.item_id) is None
+
+    def _categories(self, item_ids: Iterable[str]) -> dict[str, str]:
+        of = ((item_id, self._shop.view.category(item_id)) for item_id in item_ids)
+        return {item_id: category for item_id, category in of if category is not None}
+
+    def _alike(self, item_ids: Sequence[str]) -> bytes:
+        if not item_ids:
+            return b""
+        likeness = self._shop.knowledge.likeness(item_ids)
+        if likeness is None:
+            of = self._categories(item_ids)
+            named = np.array([of.get(item_id, f"\0{n}") for n, item_id in enumerate(item_ids)])
+            likeness = _SAME_CATEGORY * (named[:, None] == named[None, :])
+        return packed_likeness(likeness)
