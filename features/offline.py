@@ -17,10 +17,11 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from google.protobuf.message import DecodeError
 
 from features.aggregates import SERVICES, VIEWS, ValueType, View
 from features.feature_log import CREATED_AT, EVENT_AT, folder_of
-from infra.errors import SettingWrong
+from infra.errors import Refused, SettingWrong
 from infra.keys import LIVE, feast_project
 
 _YAML: Final = Path(__file__).parent / "repo" / "feature_store.yaml"
@@ -86,10 +87,16 @@ def declare_views(views: Sequence[View], offline_dir: Path) -> Declared:
 
 
 def open_store(at: StoreAt, views: Sequence[View] = tuple(VIEWS.values())) -> Any:
-    """A Feast `FeatureStore` with the definitions applied; touches the registry file alone, no network."""
+    """A Feast `FeatureStore` with the definitions applied; touches the registry file alone, no network.
+
+    Raises:
+        Refused: the registry could not be written whole (`registry_unwritten`).
+    """
     with feast_imported():
         from feast import FeatureStore, RepoConfig
     at.registry.parent.mkdir(parents=True, exist_ok=True)
+    if _registered(at.registry) is None:  # by a disk that was full then; all that it held follows from the definitions
+        at.registry.unlink()
     filled = Template(_YAML.read_text()).substitute(
         DAOGOU_FEAST_PROJECT=at.project,
         DAOGOU_FEAST_REGISTRY=at.registry,
@@ -97,8 +104,42 @@ def open_store(at: StoreAt, views: Sequence[View] = tuple(VIEWS.values())) -> An
     )
     store = FeatureStore(config=RepoConfig(repo_path=at.registry.parent, **yaml.safe_load(filled)))
     declared = declare_views(views, at.offline_dir)
-    store.apply([*declared.entities, *declared.views, *declared.services])
+    _apply(store, [*declared.entities, *declared.views, *declared.services], at.registry)
+    if not {view.name for view in views} <= (_registered(at.registry) or set()):
+        raise _unwritten(at.registry, "it ends too early")
     return store
+
+
+def _apply(store: Any, definitions: list[Any], registry: Path) -> None:
+    try:
+        store.apply(definitions)
+    except OSError as error:
+        raise _unwritten(registry, error.strerror or type(error).__name__) from error
+    except DecodeError as error:  # it reads what it has just written
+        raise _unwritten(registry, "it ends too early") from error
+
+
+def _registered(registry: Path) -> set[str] | None:
+    """The names of the views that a registry file holds; None: it is half a file. Feast writes what there is room for,
+    and does not look how much that was.
+    """
+    if not registry.exists():
+        return set()
+    with feast_imported():
+        from feast.protos.feast.core.Registry_pb2 import Registry
+    try:
+        found: Any = Registry.FromString(registry.read_bytes())
+    except DecodeError:
+        return None
+    return {view.spec.name for view in found.feature_views}
+
+
+def _unwritten(registry: Path, why: str) -> Refused:
+    return Refused(
+        f"Feast's registry, {registry}, could not be written ({why}): see that the disk has room and that the folder "
+        "may be written, then do the same again",
+        code="registry_unwritten",
+    )
 
 
 def feast_redis(url: str) -> str:

@@ -2,9 +2,12 @@
 
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +21,9 @@ from features.aggregates import SERVICES, SHOPPER_BEHAVIOUR, VIEWS, shopper_valu
 from features.events import event_time_ms, record_key_of, to_ms
 from features.feature_log import CREATED_AT, EVENT_AT, folder_of
 from features.history import Counts
-from features.offline import StoreAt, declare, declare_views, feast_redis
+from features.offline import StoreAt, declare, declare_views, feast_redis, open_store
 from features.shoppers import Row, empty, fold, step_of
-from infra.errors import SettingWrong
+from infra.errors import Refused, SettingWrong
 from tests.features.past import LATENESS_MS, START, Past, archived, made_event, made_events
 from tests.features.test_items_changed import EVENT as CATALOGUE_NEWS
 
@@ -197,6 +200,34 @@ def test_a_password_that_feast_cannot_take_is_refused_without_being_told() -> No
     with pytest.raises(SettingWrong) as caught:
         feast_redis("redis://:se,cret@host")
     assert "se,cret" not in caught.value.message
+
+
+@contextmanager
+def no_room_beyond(size: int) -> Iterator[None]:
+    """As a disk that is full: a file that would grow beyond so many bytes is cut there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 7, 1000, 4096])
+def test_a_registry_that_the_disk_has_no_room_for_is_told_and_made_anew_afterwards(tmp_path: Path, room: int) -> None:
+    at = StoreAt(tmp_path / "offline", tmp_path / "registry.db", project="full")
+    with no_room_beyond(room), pytest.raises(Refused, match="see that the disk has room") as refused:
+        open_store(at)
+    assert refused.value.reason == "registry_unwritten"
+    assert str(at.registry) in refused.value.message
+    assert {view.name for view in open_store(at).list_feature_views()} == set(VIEWS)
+
+
+def test_a_registry_that_a_full_disk_left_is_no_end_of_it(tmp_path: Path) -> None:
+    at = StoreAt(tmp_path / "offline", tmp_path / "registry.db", project="full")
+    open_store(at)
+    at.registry.write_bytes(at.registry.read_bytes()[:1000])
+    assert {view.name for view in open_store(at).list_feature_views()} == set(VIEWS)
 
 
 # --- the leaf that Feast's command line reads
