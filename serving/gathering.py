@@ -2,7 +2,7 @@
 depends on. Nothing here reads or waits: state, catalogue and rules come in as arguments.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import islice
@@ -83,11 +83,13 @@ class _Gathering:
         self._context = frozenset(wish.context)
         self._ranked = rules.booster is not None or (bool(rules.shown_at) and wish.scenario.rotation_rate > 0)
         self._found: dict[str, None] = {}
+        self._barred = {*wish.excluded, *wish.context, *facts.in_cart, *facts.disliked}
+        self._owned: Container[str] = () if wish.repeats else facts.owned
 
     def inputs(self) -> Inputs:
         """The inputs; sources beyond the blend are asked only where it leaves the list too short."""
         wish, scenario = self._wish, self._wish.scenario
-        pins = [pin for pin in wish.pins if pin.position <= wish.count and self._why_not(pin.item_id) is None]
+        pins = [pin for pin in wish.pins if pin.position <= wish.count and self._may_be_here(pin.item_id)]
         pool = pool_size(scenario, wish.count)
         most = max(pool, min(3 * wish.count, 60)) if self._ranked else pool
         lists = [self._listed(turn.source, turn.items, most) for turn in scenario.blend]
@@ -117,41 +119,45 @@ class _Gathering:
         """A source's candidates, up to so many that no source before it brought."""
         choices: list[Choice] = []
         dropped: list[Dropped] = []
-        new = more = 0
+        more = 0
+        may, found = self._may_be_here, self._found
+        enough = len(found) + most
         for choice in islice(self._sources.of(source), _LOOK_MOST):
-            why = self._why_not(choice.item_id)
-            if why is None:
+            item_id = choice.item_id
+            if may(item_id):
                 choices.append(choice)
-                if choice.item_id not in self._found:
-                    self._found[choice.item_id] = None
-                    new += 1
-                    if new == most:
-                        break
+                found[item_id] = None
+                if len(found) == enough:
+                    break
             elif len(dropped) < _TOLD_MOST:
-                dropped.append(Dropped(choice.item_id, choice.score, why))
+                dropped.append(Dropped(item_id, choice.score, self._why_not(item_id)))
             else:
                 more += 1
         factors = [self._factor(one.item_id) for one in choices] if self._ranked else None
         return Listed(source, turn, choices, factors, dropped, more)
 
-    def _why_not(self, item_id: str) -> WhyNot | None:
-        """Why this item may not be in this list; None: it may."""
-        wish, facts = self._wish, self._facts
+    def _may_be_here(self, item_id: str) -> bool:
+        """Whether this item may be in this list."""
+        return (
+            item_id not in self._barred
+            and self._shop.view.may_be_shown(item_id)
+            and item_id not in self._owned
+            and (self._rules.filter is None or self._rules.filter(item_id))
+        )
+
+    def _why_not(self, item_id: str) -> WhyNot:
+        """Why an item may not be in this list."""
         if not self._shop.view.may_be_shown(item_id):
             return self._shop.view.why_not(item_id)
-        if item_id in facts.in_cart:
+        if item_id in self._facts.in_cart:
             return "in_cart"
-        if not wish.repeats and item_id in facts.owned:
-            return "owned"
-        if item_id in facts.disliked:
+        if item_id in self._facts.disliked:
             return "disliked"
+        if item_id in self._owned:
+            return "owned"
         if item_id in self._context:
             return "context"
-        if item_id in wish.excluded:
-            return "excluded"
-        if self._rules.filter is not None and not self._rules.filter(item_id):
-            return "filtered"
-        return None
+        return "excluded" if item_id in self._wish.excluded else "filtered"
 
     def _factor(self, item_id: str) -> float:
         rules, scenario = self._rules, self._wish.scenario
@@ -166,11 +172,9 @@ class _Gathering:
         exploration = self._wish.scenario.exploration
         if exploration is None or exploration.share == 0:
             return []
-        may = (one for one in islice(self._sources.of(exploration.source), _LOOK_MOST) if self._may(one))
+        found = islice(self._sources.of(exploration.source), _LOOK_MOST)
+        may = (one for one in found if self._may_be_here(one.item_id))
         return list({one.item_id: one for one in islice(may, exploration.pool)}.values())
-
-    def _may(self, choice: Choice) -> bool:
-        return self._why_not(choice.item_id) is None
 
     def _categories(self, item_ids: Iterable[str]) -> dict[str, str]:
         of = ((item_id, self._shop.view.category(item_id)) for item_id in item_ids)

@@ -107,6 +107,8 @@ def decide(inputs: Inputs) -> list[Placed]:
     """The list: `inputs.count` items, fewer only when there are no more candidates."""
     slots = inputs.count - len(inputs.pins)
     ranked = blended(inputs, pool_size(inputs.scenario, inputs.count))
+    if not inputs.pins and not reorders(inputs.scenario):
+        return [Placed(one.choice, n, one.score, one.planned) for n, one in enumerate(ranked, 1)]
     return list(_with_pins(inputs, _explored(inputs, spread(inputs, ranked, slots), slots)))
 
 
