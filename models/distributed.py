@@ -1,9 +1,8 @@
 """Several processes that fit one model, as `torchrun` starts them: each a part of every batch, the tables by TorchRec.
 
-Rank 0 leads: it reads, chooses, writes and speaks; the others wait to be called into a fit, and learn with it. On a
-CPU (gloo) every rank holds the tables whole, on GPUs (nccl) TorchRec's planner says where each goes. The optimizer is
-one and the same AdamW for what each rank has whole; gradients are means over the ranks, so a batch teaches what it
-would teach one process.
+Rank 0 leads: it reads, chooses, writes and speaks; the others wait to be called into a fit, and learn with it. Of large
+tables each rank trains its own rows, all else is whole on each. The optimizer is one and the same AdamW; gradients are
+means over the ranks, so a batch teaches what it would teach one process.
 """
 
 import atexit
@@ -22,7 +21,8 @@ from torch import Tensor, nn
 
 from infra.errors import RankLost
 from models.fitting import fit
-from models.sharding import learned, spread_tables
+from models.ranks import Part
+from models.sharding import SHARDED_FROM, forget, learned, parts_of, spread_tables
 
 STEP_TIMEOUT: Final = timedelta(minutes=5)
 CALL_TIMEOUT: Final = timedelta(hours=24)
@@ -36,12 +36,13 @@ def launched(environment: Mapping[str, str]) -> bool:
 class Together:
     """The processes of one `torchrun`, as `models.ranks.Ranks`. A context: leaving it lets the others go."""
 
-    def __init__(self, device: str, step_timeout: timedelta = STEP_TIMEOUT) -> None:
+    def __init__(self, device: str, step_timeout: timedelta = STEP_TIMEOUT, sharded_from: int = SHARDED_FROM) -> None:
         """Meet the others.
 
         Args:
             device: cpu or cuda; of several GPUs each rank takes that of its local rank.
             step_timeout: how long a rank that does not answer is waited for.
+            sharded_from: rows from which on a table is cut over the ranks.
 
         Raises:
             RankLost: they do not come.
@@ -51,7 +52,7 @@ class Together:
         self.device = torch.device(device, local) if device == "cuda" else torch.device(device)
         if device == "cuda":
             torch.cuda.set_device(self.device)
-        self._step_timeout = step_timeout
+        self._step_timeout, self._sharded_from = step_timeout, sharded_from
         with self.watched():
             dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=step_timeout)
             # Between two fits rank 0 reads and tests; the others wait for it in a group that is more patient.
@@ -100,6 +101,11 @@ class Together:
             dist.gather_object(value, found, dst=0)
         return found or []
 
+    def joined(self, part: Tensor) -> Tensor:
+        """As plain tensors on the CPU."""
+        found = self.gathered(part.detach().as_subclass(Tensor).to("cpu", copy=True))
+        return torch.cat(found) if found else part
+
     def summed(self, values: Tensor) -> Tensor:
         """Over all ranks; in 64 bits."""
         total = values.to(torch.float64)
@@ -108,15 +114,20 @@ class Together:
         return total.to(values.dtype)
 
     @contextmanager
-    def spread(self, items: Any) -> Iterator[None]:
-        """The tables by TorchRec, until the end of the block."""
+    def spread(self, items: Any) -> Iterator[Mapping[str, Part]]:
+        """The tables by TorchRec, until the end of the block; ranks other than 0 have none afterwards."""
         whole = items.tables
         with self.watched():
-            items.tables = spread_tables(whole, self.device)
+            items.tables = spread = spread_tables(whole, self.device, self._sharded_from)
+        if self.rank:
+            forget(whole)
+        parts = parts_of(spread)
         try:
-            yield
+            yield {f"tables.{name}": part for name, part in parts.items()}
             with self.watched():
-                learned(items.tables, whole)
+                state = learned(spread, parts, self.joined)
+            if self.rank == 0:
+                whole.load_state_dict(state)
         finally:
             items.tables = whole
 

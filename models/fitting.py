@@ -121,10 +121,10 @@ def fit(
         Batches(examples, histories, options.batch, options.positives, rng),
     )
     steps = steps_of(examples, options)
-    items.train().to(ranks.device)
-    users.train().to(ranks.device)
-    with ranks.watched(), ranks.spread(items):
-        course = Course((items, users), batches, rng, ranks)
+    with ranks.watched(), ranks.spread(items) as parts:
+        items.train().to(ranks.device)
+        users.train().to(ranks.device)
+        course = Course((items, users), batches, rng, ranks, parts)
         course.begun(options, steps, state)
         progress(len(course.losses))
         while len(course.losses) < steps:

@@ -1,11 +1,18 @@
 """The processes that fit one model together, as the fit sees them; here the one that is alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class Part(NamedTuple):
+    """Rows [begin, end) of a table that is cut over the ranks."""
+
+    begin: int
+    end: int
 
 
 class Ranks(Protocol):
@@ -31,12 +38,19 @@ class Ranks(Protocol):
         """What each rank has, in their order, on rank 0."""
         ...
 
+    def joined(self, part: Tensor) -> Tensor:
+        """The rows of all ranks, in their order, on rank 0; elsewhere they are not to be used."""
+        ...
+
     def summed(self, values: Tensor) -> Tensor:
         """Sums over the ranks, on every rank."""
         ...
 
-    def spread(self, items: Any) -> AbstractContextManager[None]:
-        """In the block all ranks train the item tower's tables; at its end they are what was learned."""
+    def spread(self, items: Any) -> AbstractContextManager[Mapping[str, Part]]:
+        """In the block all ranks train the item tower's tables; at its end rank 0 has what was learned.
+
+        It gives which rows this rank holds of the tower's parameters that are cut, by their names.
+        """
         ...
 
     def averaged(self, parameters: list[nn.Parameter]) -> None:
@@ -71,13 +85,17 @@ class Alone:
         """Its own alone."""
         return [value]
 
+    def joined(self, part: Tensor) -> Tensor:
+        """The same."""
+        return part
+
     def summed(self, values: Tensor) -> Tensor:
         """The same."""
         return values
 
-    def spread(self, items: Any) -> AbstractContextManager[None]:  # noqa: ARG002
+    def spread(self, items: Any) -> AbstractContextManager[Mapping[str, Part]]:  # noqa: ARG002
         """They stay."""
-        return nullcontext()
+        return nullcontext({})
 
     def averaged(self, parameters: list[nn.Parameter]) -> None:
         """They are."""

@@ -1,4 +1,4 @@
-"""Several processes fit what one fits: gloo on this machine's CPU, TorchRec's tables whole on every rank."""
+"""Several processes fit what one fits: gloo on this machine's CPU, TorchRec's larger tables cut over the ranks."""
 
 import json
 import os
@@ -14,10 +14,13 @@ import torch
 
 from infra.ports import listen, port_of
 from models.distributed import launched
-from tests.models.small_fit import STEPS, options_of, small_fit
+from models.item_features import PRICE_BINS
+from tests.models.shops import SIDE
+from tests.models.small_fit import STEPS, WIDTH, options_of, small_fit
 
 CHILD = "tests.models.fit_together"
 PATIENCE_S = 60
+TABLES = ("id", "category", "brand", "price")
 LOSS_TOLERANCE = 1e-5
 WEIGHT_TOLERANCE = 1e-5
 
@@ -65,6 +68,27 @@ def test_the_same_batches_teach_several_processes_what_they_teach_one(tmp_path: 
     assert found["items"].keys() == alone.items.state_dict().keys()
     for name, value in alone.items.state_dict().items():
         assert torch.tensor(found["items"][name]) == pytest.approx(value, abs=WEIGHT_TOLERANCE), name
+    _each_held_its_rows(tmp_path, ranks)
+
+
+def _each_held_its_rows(folder: Path, ranks: int) -> None:
+    """A part of what is cut, all of the rest; the plain tables are kept by rank 0 alone."""
+    told = [json.loads((folder / f"held-{rank}.json").read_text()) for rank in range(ranks)]
+    rows = {name: [one["trained"][f"embedding_bags.{name}.weight"] for one in told] for name in TABLES}
+    assert rows["id"] == {1: [SIDE], 2: [SIDE // 2, SIDE // 2]}[ranks]
+    assert rows["price"] == {1: [PRICE_BINS + 1], 2: [9, 8]}[ranks]
+    assert (rows["category"], rows["brand"]) == ([3] * ranks, [4] * ranks)
+    assert [sum(one["plain"].values()) > 0 for one in told] == [True, False][:ranks]
+
+
+def _is_whole(checkpoint: Path) -> None:
+    """All rows of every table, and what the optimizer knows of them, in one file."""
+    state = torch.load(checkpoint, weights_only=True)
+    tables = {name: state["items"][f"tables.embedding_bags.{name}.weight"] for name in TABLES}
+    shapes = [tuple(table.shape) for table in tables.values()]
+    assert shapes == [(SIDE, WIDTH), (3, WIDTH), (4, WIDTH), (PRICE_BINS + 1, WIDTH)]
+    known = state["optimizer"]["state"]
+    assert [tuple(known[place]["exp_avg"].shape) for place in range(len(TABLES))] == shapes
 
 
 @pytest.mark.parametrize("dead", [0, 1])
@@ -74,6 +98,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_next_training_goes_on(tmp
     assert processes[dead].returncode == -signal.SIGKILL
     assert processes[1 - dead].returncode == 1
     assert "RankLost: a process of this training has ended" in said[1 - dead]
+    _is_whole(max((tmp_path / "kept").glob("*/*.checkpoint")))
     again = torchrun(tmp_path, 2, "some", "1", "nobody")
     assert again["began"] == 6
     (tmp_path / "other").mkdir()
