@@ -27,10 +27,11 @@ def enrich(
     out: Annotated[Path | None, typer.Option("--out", help="Write the enriched items, as JSON lines.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make typed attributes, search phrases and neutral descriptions of items, in Chinese and English.
+    """Make attributes, search phrases and descriptions of items.
 
-    By the language model that DAOGOU_LLM_URL and DAOGOU_LLM_MODEL name; without one, by rules. What is done is kept in
-    the data folder by the items' texts: interrupted, the same command goes on. Training reads it.
+    In Chinese and English; attributes are typed, descriptions neutral. By the language model that DAOGOU_LLM_URL and
+    DAOGOU_LLM_MODEL name; without one, by rules. What is done is kept in the data folder by the items' texts:
+    interrupted, the same command goes on. Training reads it.
     """
     import asyncio
 

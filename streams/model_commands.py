@@ -77,7 +77,10 @@ def evaluate(
     json_file: JsonFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Test an artifact again, beside all baselines, on the weeks after those it was fitted on."""
+    """Test an artifact again, beside all baselines.
+
+    On the weeks after those it was fitted on.
+    """
     quiet_threads()
     from streams.evaluating import evaluate as run
     from streams.evaluating import figures_of, write_page

@@ -36,7 +36,10 @@ def release(
 
 
 def rollback(data_dir: DataDir = None) -> None:
-    """Put the release before into service again; once more: the one before that."""
+    """Put the release before into service again.
+
+    Once more: the one before that.
+    """
     from models.release import rollback as swap
 
     settings = settings_from(data_dir=data_dir)
@@ -69,7 +72,10 @@ def list_models(data_dir: DataDir = None) -> None:
 
 @models_app.command(epilog="Example: daogou models show 20261124-053400")
 def show(version: Version = None, data_dir: DataDir = None) -> None:
-    """What one artifact was made from, how it did, and its releases; its files are checked."""
+    """What one artifact was made from, how it did, its releases.
+
+    Its files are checked.
+    """
     from rich.console import Console
 
     from models.release import candidate, pointer
@@ -90,7 +96,10 @@ def compare(
     other: Annotated[str | None, typer.Argument(help="Another; without it the one in service.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Two artifacts side by side, on the weeks that the first was not fitted on; nothing is released."""
+    """Two artifacts side by side; nothing is released.
+
+    On the weeks that the first was not fitted on.
+    """
     from rich.console import Console
 
     from streams.model_commands import quiet_threads
@@ -114,10 +123,10 @@ def shadow(
     off: Annotated[bool, typer.Option("--off", help="Try nothing any more.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Try a candidate beside the model in service on live traffic: it makes lists that nobody sees.
+    """Try a candidate on live traffic: it makes lists nobody sees.
 
-    Compared are both first 20 items, their processor time, and how often the item that a shopper turns to next was
-    among them.
+    It runs beside the model in service. Compared are both first 20 items, their processor time, and how often the item
+    that a shopper turns to next was among them.
     """
     from rich.console import Console
 

@@ -29,7 +29,10 @@ def similar(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Tell how near two texts are (cosine) by the configured encoder, and what is near in this catalogue."""
+    """Tell how near two texts are, by the configured encoder.
+
+    Their cosine, and what is near in this catalogue.
+    """
     from infra.embedded.outside import Outside
     from streams.model_commands import quiet_threads
 
@@ -57,7 +60,7 @@ def text_tune(
     anyway: Anyway = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Tune the configured text encoder on pairs of texts that belong together.
+    """Tune the text encoder on pairs of texts that belong together.
 
     A tenth of the pairs is held out and ranked before and after. DAOGOU_TEXT_ENCODER takes the folder.
     """
@@ -90,10 +93,10 @@ def text_tune_copy(
     seed: Seed = 1,
     anyway: Anyway = False,
 ) -> None:
-    """Tune a causal model on the shop's own copy or answers, by low-rank adapters (LoRA).
+    """Tune a causal model on the shop's own copy or answers.
 
-    A tenth of the examples is held out: perplexity, BLEU, and the share of outputs whose numbers are all among the
-    facts, before and after. DAOGOU_LLM_MODEL takes the folder.
+    By low-rank adapters (LoRA). A tenth of the examples is held out: perplexity, BLEU, and the share of outputs whose
+    numbers are all among the facts, before and after. DAOGOU_LLM_MODEL takes the folder.
     """
     from streams.model_commands import quiet_threads
 
@@ -119,7 +122,10 @@ def text_export(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write the configured text encoder as ONNX, which is read without torch, and measure it beside the original."""
+    """Write the text encoder as ONNX, and measure it.
+
+    It is the configured one; what is written is read without torch, and measured beside the original.
+    """
     from infra.embedded.outside import Outside
     from streams.model_commands import quiet_threads
 

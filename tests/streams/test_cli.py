@@ -277,15 +277,6 @@ def test_each_command_for_dead_letters_has_an_example(command: str) -> None:
     assert f"daogou dead-letters {command}" in example
 
 
-GROUPS = ("topics", "streams", "archive", "dead-letters", "replay", "identity", "items", "catalogue", "features")
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_no_commands_line_is_cut_on_eighty_columns(group: str) -> None:
-    told = daogou(group, "--help", COLUMNS="80", TERMINAL_WIDTH="80")
-    assert [line for line in told.stdout.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
-
-
 def test_a_mapping_without_a_source_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "items.csv"
     file.write_text("id,name\n1,tea\n")
