@@ -151,7 +151,7 @@ class _Order:
 def _act(order: _Order, data_dir: Path | None) -> None:
     from streams.letters.census import take
     from streams.letters.choice import chosen, refuse_unknown
-    from streams.letters.lateness import warning
+    from streams.letters.lateness import warnings
     from streams.letters.letter import Wanted
     from streams.letters.sending import requeue_of, sender
     from streams.letters.told import census_lines, write_report
@@ -160,13 +160,14 @@ def _act(order: _Order, data_dir: Path | None) -> None:
     if not wanted.anything:
         raise BadInput(f"say which letters to {what}: their ids, or --reason and the like", path="ID")
     settings, box = _opened(data_dir)
-    marks, done = box.marks(), None
+    marks, done, old = box.marks(), None, _old(settings, what)
     with _read(box, wanted) as letters:
-        choice = chosen(what, letters, wanted, marks, _old(settings, what))
+        choice = chosen(what, letters, wanted, marks, old)
     if wanted.reasons - choice.reasons:
         refuse_unknown(wanted.reasons, (one.reason for one in box.letters(Wanted())))
-    if choice.old:
-        say(warning(choice.old, settings.lateness_h))
+    if what == "requeue":
+        for line in warnings(choice.old, choice.news, settings.lateness_h):
+            say(line)
     if order.dry_run:
         with _read(box, choice.wanted(), again=True) as letters:
             for line in census_lines(take(letters if choice.ids else iter(()), marks, 20)):
@@ -175,7 +176,7 @@ def _act(order: _Order, data_dir: Path | None) -> None:
     elif choice.ids:
         _confirm(what, len(choice.ids), yes=order.yes)
         with sender(settings) as send, _read(box, choice.wanted(), again=True) as letters:
-            done = _do(what, requeue_of(settings, box, send, who(order.by)), letters, marks, len(choice.ids))
+            done = _do(what, requeue_of(settings, box, send, who(order.by), old), letters, marks, len(choice.ids))
     _say_left_out(choice.left_out)
     if not order.dry_run and not choice.ids:
         say(f"nothing to {what}")

@@ -9,6 +9,7 @@ from infra.errors import BadInput, KafkaAway
 from infra.kafka import Follower, Record, end_offsets, start_offsets
 from infra.kafka_admin import offsets_at
 from infra.topics import COMMANDS, DEAD_LETTERS
+from streams.letters.joining import Joining
 from streams.letters.letter import Letter, Wanted, read_letter
 from streams.letters.marks import Mark, read_mark, stands
 
@@ -46,13 +47,15 @@ class LetterBox:
     def letters(
         self, wanted: Wanted, advance: Advance = lambda _: None, skipped: Skipped | None = None
     ) -> Generator[Letter]:
-        """Each wanted letter once, though the outbox may have written it twice; in order within a partition.
+        """Each wanted letter once, though the outbox may have written it twice; in order within a partition. The
+        pieces of an effect are one letter, named by the first.
 
         Raises:
             KafkaAway, NotFound, Refused: the topic cannot be read to its end.
         """
         skipped = skipped or Skipped()
         seen: set[int] = set()  # of hashes: some bytes for each letter
+        joining = Joining()
         for record in self.records(DEAD_LETTERS, self._span_of(wanted)):
             advance(1)
             try:
@@ -65,8 +68,8 @@ class LetterBox:
                 skipped.repeated += 1
                 continue
             seen.add(mark)
-            if wanted.takes(letter):
-                yield letter
+            yield from filter(wanted.takes, joining.add(letter))
+        yield from filter(wanted.takes, joining.left())
 
     def marks(self) -> dict[str, Mark]:
         """What holds of each letter that anything was said about.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from infra.errors import BadInput
 from infra.topics import CATALOG
 from streams.letters.census import LeftOut
-from streams.letters.lateness import Old, never
+from streams.letters.lateness import Old, is_news, never
 from streams.letters.letter import Letter, Wanted
 from streams.letters.marks import Mark, told
 from streams.letters.requeue import refusal
@@ -15,11 +15,12 @@ from streams.letters.words import HOPELESS, KNOWN
 
 @dataclass(slots=True)
 class Choice:
-    """The ids of the letters to work on, how many of them are old, those that there were (ids and places), their
-    reasons, why others were left out."""
+    """The ids of the letters to work on, how many of them are old and how many tell of changes of items, those that
+    there were (ids and places), their reasons, why others were left out."""
 
     ids: set[str] = field(default_factory=set)
     old: int = 0
+    news: int = 0
     found: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -39,6 +40,7 @@ def chosen(what: str, letters: Iterable[Letter], wanted: Wanted, marks: Mapping[
         if why is None:
             choice.ids.add(letter.id)
             choice.old += old(letter)
+            choice.news += is_news(letter)
         else:
             choice.left_out.add(letter, why)
     return choice

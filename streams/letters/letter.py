@@ -16,6 +16,7 @@ from streams.dead_letters import (
     MESSAGE,
     OFFSET,
     PARTITION,
+    PIECE,
     REASON,
     SHA256,
     TOPIC,
@@ -27,7 +28,8 @@ class Letter:
     """What could not be processed: `topic`, `partition` and `offset` say where it was, `id` of which log.
 
     `at_ms` is when the letter was written, `cut_from` how many bytes there were where the letter holds only
-    the first of them, `first` the letter of a record that failed before and was requeued.
+    some of them, `piece` which piece of how many these are (else they are the first), `first` the letter of a record
+    that failed before and was requeued.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Letter:
     cut_from: int | None = None
     sha256: str = ""
     first: str = ""
+    piece: tuple[int, int] | None = None
 
     @property
     def place(self) -> str:
@@ -129,7 +132,15 @@ def read_letter(record: Record) -> Letter:
             cut_from=int(headers[CUT_FROM]) if CUT_FROM in headers else None,
             sha256=headers.get(SHA256, b"").decode(),
             first=headers.get(FIRST, b"").decode(),
+            piece=_piece(headers.get(PIECE)),
         )
     except (KeyError, ValueError) as error:
         where = f"{record.topic} partition {record.partition} offset {record.offset}"
         raise BadInput(f"{where} is no dead letter: {error}", code="not_a_letter") from None
+
+
+def _piece(said: bytes | None) -> tuple[int, int] | None:
+    if said is None:
+        return None
+    number, _, many = said.decode().partition("/")
+    return int(number), int(many)

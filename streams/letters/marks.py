@@ -23,6 +23,7 @@ HELD: Final = timedelta(seconds=60)
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`requeuing` is written before the record is put back on the log, at or after `from_offset` of partition
     `to_partition`; so whoever goes on after a crash can look whether it is there. `claim` is another in each run.
+    `old`: the event had happened longer before than the allowed lateness, and may have changed nothing.
     """
 
     letter_id: str
@@ -35,6 +36,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     to_partition: int | None = None
     from_offset: int | None = None
     claim: str = ""
+    old: bool = False
 
     def holds_at(self, now: datetime) -> bool:
         """Whether somebody may just be requeuing it."""
@@ -68,7 +70,8 @@ def stands(before: Mark | None, new: Mark) -> Mark:
 
 def told(mark: Mark) -> str:
     """What became of a letter, in words."""
-    return f"{mark.state} by {mark.by} at {mark.at:%Y-%m-%d %H:%M}"
+    late = ", older than the lateness: late, where its shopper had come since" if mark.old else ""
+    return f"{mark.state} by {mark.by} at {mark.at:%Y-%m-%d %H:%M}{late}"
 
 
 def outgoing(mark: Mark, partitions: int) -> Outgoing:

@@ -20,6 +20,7 @@ from infra.topics import CATALOG, EVENTS
 from streams.dead_letters import FIRST, REQUEUED_FROM
 from streams.letters.box import Advance, LetterBox
 from streams.letters.census import LeftOut
+from streams.letters.lateness import Old, never
 from streams.letters.letter import Letter
 from streams.letters.marks import HELD, Mark, State, outgoing, told
 
@@ -67,6 +68,9 @@ def refusal(letter: Letter, mark: Mark | None) -> str | None:
     """Why a letter is not requeued; None: it may be."""
     if mark is not None and mark.state == "requeued":
         return told(mark)
+    if letter.piece is not None:
+        number, many = letter.piece
+        return f"is piece {number} of {many} of an effect of {letter.cut_from:,} bytes, and not all of them are here"
     if not letter.whole:
         return f"holds only the first of its {letter.cut_from:,} bytes: send it again from where it was made"
     if letter.topic not in (EVENTS, CATALOG):
@@ -77,11 +81,12 @@ def refusal(letter: Letter, mark: Mark | None) -> str | None:
 class Requeue:
     """Requeues and discards on one Kafka."""
 
-    def __init__(self, box: LetterBox, send: Send, partitions: int, operator: Operator) -> None:
+    def __init__(self, box: LetterBox, send: Send, partitions: int, operator: Operator, old: Old = never) -> None:
         self._box = box
         self._send = send
         self._partitions = partitions
         self._operator = operator
+        self._old = old
 
     def requeue(self, letters: Iterable[Letter], marks: dict[str, Mark], advance: Advance) -> Done:
         """Put letters back, some at a time; `marks` is kept up to date.
@@ -198,6 +203,7 @@ class Requeue:
             to_partition=to[0] if to else None,
             from_offset=to[1] if to else None,
             claim=self._operator.claim if to else "",
+            old=state == "requeued" and self._old(letter),
         )
 
     def _tell(self, marks: dict[str, Mark], new: Iterable[Mark]) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from infra.kafka import Producer
 from infra.settings import Settings
 from streams.letters.box import LetterBox
+from streams.letters.lateness import Old
 from streams.letters.requeue import Operator, Requeue, Send
 
 _TIMEOUT_MS: Final = 30_000
@@ -27,7 +28,7 @@ def sender(settings: Settings) -> Iterator[Send]:
             producer.close()
 
 
-def requeue_of(settings: Settings, box: LetterBox, send: Send, by: str) -> Requeue:
-    """One run of a command."""
+def requeue_of(settings: Settings, box: LetterBox, send: Send, by: str, old: Old) -> Requeue:
+    """One run of a command; `old`: which letters are marked so."""
     operator = Operator(by, lambda: datetime.now(UTC), uuid4().hex)
-    return Requeue(box, send, settings.partition_count, operator)
+    return Requeue(box, send, settings.partition_count, operator, old)

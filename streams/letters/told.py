@@ -10,7 +10,7 @@ import msgspec
 from streams.letters.census import Census
 from streams.letters.choice import Choice
 from streams.letters.letter import Letter
-from streams.letters.marks import Mark
+from streams.letters.marks import Mark, told
 from streams.letters.requeue import Done
 from streams.letters.words import SHOWN, one_line, readable, to_do
 
@@ -53,10 +53,11 @@ def letter_lines(letter: Letter, mark: Mark | None, *, whole: bool) -> Iterator[
     if letter.first:
         yield f"first      {letter.first}: it was requeued, and failed again"
     if mark is not None:
-        yield f"state      {mark.state} by {one_line(mark.by)} at {mark.at:%Y-%m-%d %H:%M:%S}"
+        yield f"state      {one_line(told(mark))}"
     yield f"to do      {to_do(letter)}"
     if not letter.whole:
-        yield f"cut        the record had {letter.cut_from:,} bytes, sha256 {letter.sha256}; these are the first"
+        which = "the first" if letter.piece is None else "piece {} of {}".format(*letter.piece)
+        yield f"cut        the record had {letter.cut_from:,} bytes, sha256 {letter.sha256}; these are {which}"
     if letter.value is None:
         yield "bytes      (none: a tombstone)"
         return
@@ -71,6 +72,7 @@ def write_report(file: Path, what: str, choice: Choice, done: Done | None) -> No
         "what": what,
         "chosen": len(choice.ids),
         "older_than_lateness": choice.old,
+        "changes_of_items": choice.news,
         "requeued": became.requeued,
         "on_the_log_already": became.found,
         "discarded": became.discarded,

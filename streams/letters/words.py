@@ -14,7 +14,7 @@ _TO_DO: Final = {
     "not_json": "fix the producer, then discard: no version can read it, and requeued by name it fails again",
     "empty": "an event has a value: fix the producer, then discard",
     "too_large": "fix the producer: an event is at most 1 MiB; then discard",
-    "effect_too_large": "raise max.message.bytes of its topic, then requeue what is here as a whole",
+    "effect_too_large": "raise max.message.bytes of its topic, then requeue",
     "wrong_shape": "upgrade the workers or fix the producer: it is not what its schema_version says",
     "row_unreadable": "the shopper's row in Redis cannot be read: replay it, then requeue",
     "not_foldable": "a defect of Daogou: report reason and message, requeue after the upgrade",

@@ -89,6 +89,9 @@ def test_what_may_come_too_late_is_said_before_and_in_the_report(run: Run, tmp_p
     assert (report["chosen"], report["older_than_lateness"], report["requeued"]) == (1, 1, 0)
     run("requeue", "--reason", "unknown_version", "--json", str(file))
     assert json.loads(file.read_bytes())["requeued"] == 1
+    assert re.search(
+        r"state +requeued by .+, older than the lateness: late, where", run("show", f"{LOG}/{HOME}/7").stdout
+    )
     assert "happened more than" not in run("discard", "--reason", "not_json").stdout
 
 

@@ -18,10 +18,11 @@ from infra.topics import CATALOG, COMMANDS, DEAD_LETTERS, EVENTS, TRIGGERS
 from streams.dead_letters import FIRST, REQUEUED_FROM
 from streams.letters.census import take
 from streams.letters.choice import chosen
-from streams.letters.lateness import older_than
+from streams.letters.lateness import older_than, warnings
 from streams.letters.letter import Wanted
 from streams.letters.marks import Mark, stands
 from streams.letters.requeue import Done, Operator, Requeue, Send, destination, refusal
+from tests.features.test_items_changed import EVENT as CATALOGUE_NEWS
 from tests.streams.letters.made import ANN, HOME, NOW, box_of, letter, on_log, outgoing_letter, requeue_of, sender
 from tests.streams.shop import LOG, PARTITIONS, event
 
@@ -198,6 +199,15 @@ def test_letters_whose_event_is_older_than_the_lateness_are_counted() -> None:
     assert [one.id for one in letters if older_than(24 * 3_600_000, now_ms)(one)] == ["25", "300"]
     choice = chosen("requeue", letters, ALL, {}, older_than(24 * 3_600_000, now_ms))
     assert (len(choice.ids), choice.old) == (5, 2)
+
+
+def test_letters_of_changes_of_items_are_counted_by_themselves_and_are_never_old() -> None:
+    news = letter(id="news", value=encode(CATALOGUE_NEWS), key=record_key_of(CATALOGUE_NEWS).encode())
+    a_year_on = round(NOW.timestamp() * 1000) + 365 * 86_400_000
+    choice = chosen("requeue", [letter(), news], ALL, {}, older_than(0, a_year_on))
+    assert (len(choice.ids), choice.old, choice.news) == (2, 1, 1)
+    assert ["are late" in line for line in warnings(1, 1, 24)] == [True, False]
+    assert list(warnings(0, 0, 24)) == []
 
 
 def test_what_became_of_letters_is_on_the_commands_topic(broker: str, send: Send) -> None:
