@@ -150,6 +150,12 @@ PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
 )
 ITEMS_SHOWN: Final = Metric("daogou_items_shown_total", "counter", "items in answers", ("source",))
+DECISIONS_RECORDED: Final = Metric(
+    "daogou_decisions_recorded_total",
+    "counter",
+    "records of lists: taken by the buffer, refused because it was full, lost because Kafka did not take them in time",
+    ("outcome",),
+)
 
 METRICS: Final[tuple[Metric, ...]] = (
     EVENTS_TAKEN,
@@ -196,6 +202,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
+    DECISIONS_RECORDED,
 )
 # What each kind of process sets; the others would stand there as 0 for ever.
 OF_API: Final[tuple[Metric, ...]] = (
@@ -209,6 +216,7 @@ OF_API: Final[tuple[Metric, ...]] = (
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
+    DECISIONS_RECORDED,
 )
 _OF_API_ALONE: Final = (
     EVENTS_TAKEN,
@@ -218,6 +226,7 @@ _OF_API_ALONE: Final = (
     HTTP_SECONDS,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
+    DECISIONS_RECORDED,
 )
 OF_WORKER: Final[tuple[Metric, ...]] = tuple(one for one in METRICS if one not in _OF_API_ALONE)
 

@@ -18,6 +18,7 @@ from infra import kafka_admin, topics
 from infra.clock import clock_from
 from infra.errors import DaogouError, SettingWrong
 from infra.kafka import Producer
+from infra.kafka_posting import Poster
 from infra.logs import configure, logger
 from infra.metrics import OF_API, Metrics
 from infra.ports import is_loopback
@@ -32,6 +33,7 @@ from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
 from serving.cors import Origins, Preflight
+from serving.decision_log import DecisionLog, count_lost
 from serving.events import Collector, EventLog
 from serving.health import Health
 from serving.items import CatalogueLog, ItemWriter
@@ -42,6 +44,7 @@ from serving.operations import Endpoint, Operation
 from serving.policies import Policies
 from serving.problems import Refusal, send_problem
 from serving.recommendations import Recommender, Stock
+from serving.recording import Recorder
 from serving.routes import Services, operations
 from serving.shopper_reader import ShopperReader
 from serving.statistics_reader import ItemKnowledge, StatisticsReader
@@ -91,6 +94,7 @@ class Api:
         self._running: contextlib.AsyncExitStack | None = None
         self._direct: dict[tuple[str, str], Endpoint] = {}
         self._router = Router()
+        self.services: Services
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
@@ -137,7 +141,7 @@ class Api:
         """
         async with contextlib.AsyncExitStack() as stack:
             wiring = _Wiring(self._settings, stack)
-            services = await wiring.services()
+            self.services = services = await wiring.services()
             table = [*operations(services)]
             table += pages.operations(openapi.document(table, version("daogou")))
             self._mount(table, services.metrics)
@@ -195,6 +199,7 @@ class _Wiring:
         triggers = TriggerLog(triggers_topic, settings.tenant)
         await triggers.start()
         self._in_background("triggers", triggers.run())
+        decisions = await self._decisions()
         place = Place(settings.tenant, settings.partition_count, frozenset(settings.repeat_scenarios))
         return Services(
             tenant=settings.tenant,
@@ -213,6 +218,7 @@ class _Wiring:
                 Stock(reader, catalogue, model, knowledge),
                 Looking(place, reader, model, waiting, self._clock),
                 Policies(place.repeat_scenarios),
+                Recorder(decisions, place, knowledge, version("daogou")),
                 clock=self._clock,
                 new_id=_new_id,
             ),
@@ -226,6 +232,7 @@ class _Wiring:
             knowledge=knowledge,
             reader=reader,
             triggers=triggers,
+            decisions=decisions,
             health=Health(
                 lane, follower, model, statistics, triggers, self._ask_kafka, self._ended, archived(settings)
             ),
@@ -258,6 +265,14 @@ class _Wiring:
         self._writer = producer
         self._stack.push_async_callback(asyncio.to_thread, producer.close)
         return producer
+
+    async def _decisions(self) -> DecisionLog:
+        settings, metrics = self._settings, self._metrics
+        topic = await asyncio.to_thread(open_topic, settings.brokers, topics.DECISIONS, settings.embedded_log)
+        poster = Poster(settings.brokers, lambda: count_lost(metrics), embedded=topic.embedded)
+        poster.start()
+        self._stack.push_async_callback(asyncio.to_thread, poster.close)
+        return DecisionLog(poster, topic, settings.tenant, settings.partition_count, metrics)
 
     async def _model(self) -> ModelInService:
         model = ModelInService(lambda: released(self._settings.models_dir), Artifact.open, self._metrics)

@@ -17,15 +17,12 @@ _CART: Final = 50
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the list was made by. `catalogue` is the offset after the newest catalogue record of each partition that
-    this process had applied.
-    """
+    """What the list was made by. What the catalogue said of the candidates is in the inputs."""
 
     code: str
     model: str
     policy: str
     statistics: str
-    catalogue: dict[int, int] = {}
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,6 +121,6 @@ def latest(interactions: list[Interaction]) -> list[Interaction]:
     return interactions[-_INTERACTIONS:]
 
 
-def some_of(cart: "list[str]") -> list[str]:
+def some_of(cart: list[str]) -> list[str]:
     """As much of a cart as a record keeps."""
     return cart[:_CART]

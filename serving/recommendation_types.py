@@ -97,8 +97,8 @@ class Experiment(msgspec.Struct, frozen=True):
 
 
 class Recommendations(msgspec.Struct, frozen=True):
-    """The answer. `recorded`: whether a decision record is on the log; `missing_ids`: context items not
-    known.
+    """The answer. `recorded`: whether its decision record was taken, to be put on the log; `missing_ids`: items of the
+    request that are not known, and pins that are not shown.
     """
 
     recommendation_id: str

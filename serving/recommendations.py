@@ -18,6 +18,7 @@ from serving.policies import Policies, Policy
 from serving.ranking import Inputs, Pin, Placed, decide
 from serving.reasons import Explainer, language_of
 from serving.recommendation_types import Fallback, PinWish, RecommendationRequest, Recommendations, RecommendedItem
+from serving.recording import Made, Recorder
 from serving.shopper_reader import ShopperReader
 from serving.sources import Facts, Shop
 from serving.statistics_reader import ItemKnowledge
@@ -42,6 +43,7 @@ class Recommender:
         stock: Stock,
         looking: Looking,
         policies: Policies,
+        recorder: Recorder,
         *,
         clock: Clock,
         new_id: Callable[[], str],
@@ -50,6 +52,7 @@ class Recommender:
         self._stock = stock
         self._looking = looking
         self._policies = policies
+        self._recorder = recorder
         self._clock = clock
         self._new_id = new_id
 
@@ -74,16 +77,21 @@ class Recommender:
         fresh = self._new_id()
         inputs = gather(self._wish(asked, policy, pins, int(fresh, 16)), facts, seen.candidates, shop)
         placed = [] if asked.validate_only else decide(inputs)
+        items = self._items(asked, placed, facts, shop, seen.state.locale, accept_language)
+        fallback, name = _fallback(asked, placed, seen), self._name(seen, now_ms, fresh)
+        told = [(item, one.propensity) for item, one in zip(items, placed, strict=True)]
+        made = Made(name, now_ms, asked, policy, seen, facts, inputs, told, fallback)
+        recorded = not asked.validate_only and self._recorder.record(made)
         return Recommendations(
-            recommendation_id=self._name(seen, now_ms, fresh),
-            items=self._items(asked, placed, facts, shop, seen.state.locale, accept_language),
+            recommendation_id=name,
+            items=items,
             model_version=seen.model_version,
             policy_version=policy.scenario.policy_version,
             experiments=policy.experiments,
-            fallback=_fallback(asked, placed, seen),
+            fallback=fallback,
             freshness=seen.freshness,
             missing_ids=self._missing(asked, inputs),
-            recorded=False,
+            recorded=recorded,
             next_token=None,
             took_ms=round((time.perf_counter() - began) * 1000, 2),
         )

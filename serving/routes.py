@@ -10,7 +10,9 @@ from infra.clock import Clock
 from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
 from serving import bodies
 from serving.catalogue import Catalogue
+from serving.decision_log import DecisionLog
 from serving.events import Accepted, Collector, Identity
+from serving.explaining import Explanation, ExplanationQuery, explain
 from serving.health import Health, Liveness, Readiness
 from serving.items import (
     ItemBody,
@@ -53,6 +55,7 @@ class Services:
     knowledge: ItemKnowledge
     reader: ShopperReader
     triggers: TriggerLog
+    decisions: DecisionLog
     health: Health
     metrics: Metrics
     clock: Clock
@@ -112,6 +115,11 @@ class Handlers:
     async def triggers(self, call: Call) -> Triggers:
         """Messages behind a cursor."""
         return await self._s.triggers.page(query_of(call, TriggersQuery))
+
+    async def explanation(self, call: Call) -> Explanation:
+        """Why a list is as it is."""
+        decision = await self._s.decisions.find(call.path("recommendation_id"))
+        return explain(decision, query_of(call, ExplanationQuery).item_id)
 
     async def live(self, _: Call) -> Liveness:
         """The process answers."""
@@ -214,6 +222,15 @@ def operations(services: Services) -> list[Operation]:
             Triggers,
             query=TriggersQuery,
             refusals=(503,),
+        ),
+        Operation(
+            "GET",
+            "/v1/explanations/{recommendation_id}",
+            "Why a list is as it is and, with item_id, why an item is in it or is not: from its decision record.",
+            do.explanation,
+            Explanation,
+            query=ExplanationQuery,
+            refusals=(404, 503),
         ),
         Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="health"),
         Operation(

@@ -148,6 +148,11 @@ class ItemKnowledge:
         """The model's."""
         return self._model.version
 
+    @property
+    def statistics_version(self) -> str:
+        """The statistics'."""
+        return self._statistics.version
+
     def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         """Items that go with it, best first."""
         return self._model.similar(item_id, k) or self._statistics.similar(item_id, k)

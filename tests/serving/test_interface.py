@@ -213,6 +213,7 @@ async def test_the_document_covers_every_route_and_every_reference_is_there(shop
         ("PUT", "/v1/items/{item_id}"),
         ("PATCH", "/v1/items/{item_id}"),
         ("DELETE", "/v1/items/{item_id}"),
+        ("GET", "/v1/explanations/{recommendation_id}"),
         ("GET", "/v1/triggers"),
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
