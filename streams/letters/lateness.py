@@ -54,8 +54,8 @@ def warnings(old: int, news: int, lateness_h: int) -> Iterator[str]:
     """What it means for so many old letters, and so many that tell of changes of items."""
     if old:
         yield (
-            f"{old:,} of them happened more than {lateness_h} h ago: where their shopper has come since, they are late, are "
-            "counted as such and change no row; their marks say that they were old"
+            f"{old:,} of them happened more than {lateness_h} h ago: where their shopper came since, they are late, "
+            "are counted as such and change no row; their marks say that they were old"
         )
     if news:
         yield (

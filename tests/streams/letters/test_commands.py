@@ -84,7 +84,7 @@ def test_requeue_and_discard_are_told_and_kept(run: Run, broker: str) -> None:
 def test_what_may_come_too_late_is_said_before_and_in_the_report(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     told = run("requeue", "--reason", "unknown_version", "--dry-run", "--json", str(file))
-    assert "1 of them happened more than 24 h ago: where their shopper has come since, they are late" in told.stdout
+    assert "1 of them happened more than 24 h ago: where their shopper came since, they are late" in told.stdout
     report = json.loads(file.read_bytes())
     assert (report["chosen"], report["older_than_lateness"], report["requeued"]) == (1, 1, 0)
     run("requeue", "--reason", "unknown_version", "--json", str(file))
