@@ -1,58 +1,41 @@
 """A language model, asked for JSON of a given schema. Prompts stay with whoever asks.
 
-`LlmClient` speaks to an OpenAI-compatible chat interface. What such servers differ in (how JSON is asked for, how the
-length of an answer is called) is learned from their refusals, once. Retries are bounded; every attempt is held
-against the budget at its worst case before it leaves.
+`LlmClient` speaks to an OpenAI-compatible chat interface. Retries are bounded; every attempt is held against the budget
+at its worst case before it leaves.
 """
 
 import asyncio
-import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import httpx
-import msgspec
 from pydantic import SecretStr
 
 from infra.clock import Clock, SystemClock
 from infra.errors import AnswerUnusable, LlmAway, LlmRefused
+from infra.llm_chat import Dialect, Question, Reply, expected_tokens, read
 from infra.llm_limits import Budget, Rate, Usage
 from infra.logs import logger
+
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "Endpoint",
+    "LanguageModel",
+    "LlmClient",
+    "Question",
+    "Reply",
+    "expected_tokens",
+]
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 _LONGEST_WAIT_S: Final = 60.0
 _FIRST_WAIT_S: Final = 0.5
-_OVERHEAD_TOKENS: Final = 64  # of roles and templates around the messages
 _TOLD: Final = 200
 
 _log = logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked: what the model is to do, what it is to do it with, and the JSON Schema of its answer."""
-
-    system: str
-    user: str
-    schema: Mapping[str, Any]
-    schema_name: str
-    max_tokens: int
-
-    def worst(self) -> Usage:
-        """Tokens at most: no tokenizer makes more tokens than there are bytes."""
-        read = len(self.system.encode()) + len(self.user.encode()) + len(json.dumps(self.schema))
-        return Usage(read + _OVERHEAD_TOKENS, self.max_tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The text that came, and what it cost."""
-
-    text: str
-    usage: Usage
 
 
 class LanguageModel(Protocol):
@@ -87,29 +70,6 @@ class Endpoint:
     attempts: int = 4
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-_completions: Final = msgspec.json.Decoder(_Completion)
-
-
 class LlmClient:
     """A chat interface behind HTTP.
 
@@ -137,7 +97,7 @@ class LlmClient:
         self._endpoint, self._rate = endpoint, rate
         self._draw, self._sleep, self._clock = draw, sleep, clock or SystemClock()
         self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._dialect = _Dialect()
+        self._dialect = Dialect()
         key = endpoint.key.get_secret_value()
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -169,7 +129,7 @@ class LlmClient:
         """One attempt, and one more for each thing that the server has other words for."""
         while True:
             with await self.budget.hold(question.worst()) as hold:
-                await self._rate.take(_expected(question))
+                await self._rate.take(question.expected())
                 spoken = self._dialect.version
                 try:
                     status, headers, body = await self._sent(question)
@@ -178,7 +138,7 @@ class LlmClient:
                     hold.used = hold.used if again.sent else Usage()
                     raise
                 if status == httpx.codes.OK:
-                    return _read(body, hold)
+                    return read(body, hold)
                 hold.used = Usage()  # nobody charges for a refusal
             told = self._scrubbed(body)
             refused = status in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
@@ -241,69 +201,6 @@ class _Again(Exception):
 
     def __init__(self, error: LlmAway, wait_s: float = 0.0, *, sent: bool = True) -> None:
         self.error, self.wait_s, self.sent = error, wait_s, sent
-
-
-class _Dialect:
-    """What this server calls things. Each refusal teaches one thing at most, so it ends."""
-
-    def __init__(self) -> None:
-        self._formats = ["json_schema", "json_object", ""]
-        self._length = "max_tokens"
-        self._temperature = True
-        self.version = 0
-
-    def body(self, model: str, question: Question) -> dict[str, Any]:
-        """The request."""
-        messages = [{"role": "system", "content": question.system}, {"role": "user", "content": question.user}]
-        body: dict[str, Any] = {"model": model, "messages": messages, self._length: question.max_tokens}
-        if self._temperature:
-            body["temperature"] = 0
-        if self._formats[0] == "json_schema":
-            schema = {"name": question.schema_name, "strict": True, "schema": question.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif self._formats[0]:
-            body["response_format"] = {"type": self._formats[0]}
-        return body
-
-    def learns(self, told: str) -> bool:
-        """Whether a refusal says what to call otherwise."""
-        if ("response_format" in told or "json_schema" in told) and self._formats[0]:
-            del self._formats[0]
-        elif "max_completion_tokens" in told and self._length == "max_tokens":
-            self._length = "max_completion_tokens"
-        elif "temperature" in told and self._temperature:
-            self._temperature = False
-        else:
-            return False
-        self.version += 1
-        return True
-
-
-def _expected(question: Question) -> int:
-    """Tokens as they count for a rate: about four letters, or one Chinese character, each, and the answer."""
-    return expected_tokens(question.system) + expected_tokens(question.user) + question.max_tokens
-
-
-def expected_tokens(text: str) -> int:
-    """About how many tokens a text has."""
-    ascii_letters = sum(map(str.isascii, text))
-    return ascii_letters // 4 + len(text) - ascii_letters + 1
-
-
-def _read(body: bytes, hold: Any) -> Reply:
-    """The first choice. Without a word of usage the worst case counts."""
-    try:
-        completion = _completions.decode(body)
-        choice = completion.choices[0]
-    except (msgspec.DecodeError, IndexError, UnicodeDecodeError):
-        raise AnswerUnusable("the server's answer is no chat completion", code="no_completion") from None
-    if completion.usage is not None and completion.usage.prompt_tokens > 0:
-        hold.used = Usage(completion.usage.prompt_tokens, completion.usage.completion_tokens)
-    if choice.finish_reason == "length":
-        raise AnswerUnusable("the answer was cut at its longest length", code="answer_cut")
-    if choice.finish_reason == "content_filter" or choice.message.refusal:
-        raise AnswerUnusable("the model declined to answer", code="answer_declined")
-    return Reply(choice.message.content or "", hold.used)
 
 
 def _retry_after(headers: httpx.Headers, clock: Clock) -> float:

@@ -5,42 +5,23 @@ Only composition roots read them: `serving.app`, `streams.worker` and the comman
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from infra.archive_uri import checked as checked_archive
 from infra.archive_uri import place as archive_place
 from infra.brokers import Brokers, Mechanism, Security
-from infra.errors import SettingWrong
 from infra.places import Place
+from infra.setting_faults import why_of, wrong
 
 _SERVER: Final = re.compile(r"(?:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _PLAIN_URI: Final = re.compile(r"[^@?]*")  # what is misplaced in the others may be a key
 _LLM_URL: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[A-Za-z0-9._~/-]*)?")  # no user, no question
 _MOST_PORT: Final = 65_535
-_ONE_OF: Final = re.compile(r"\^\((?P<words>[A-Za-z|]+)\)\$")
-_BOUNDS: Final = ("ge", "gt", "le")
-_BETWEEN: Final = {
-    frozenset(("ge", "le")): "{ge} to {le}",
-    frozenset(("gt", "le")): "above {gt}, {le} at most",
-    frozenset(("ge",)): "{ge} or more",
-}
-# What pydantic says of these in words of Python.
-_WHY: Final = {
-    "int_parsing": "no whole number",
-    "float_parsing": "no number",
-    "string_pattern_mismatch": "not allowed",
-    "literal_error": "not allowed",
-    "greater_than_equal": "too small",
-    "greater_than": "too small",
-    "less_than_equal": "too large",
-}
 
 
 def _servers(text: str) -> str:
@@ -270,15 +251,15 @@ def read_settings(**given: object) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except SettingsError as error:
         name = str(error).partition('field "')[2].partition('"')[0]
-        raise _wrong(name, "(not shown)", "not a JSON list") from None
+        raise wrong(name, Settings.model_fields[name], "(not shown)", "not a JSON list") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        secret = "SecretStr" in str(Settings.model_fields[name].annotation)
-        why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        field = Settings.model_fields[name]
+        secret = "SecretStr" in str(field.annotation)
         # An archive's URI has been refused because something in it does not belong there: that may be a key.
         hidden = secret or name == "archive" or (name == "llm_url" and not _PLAIN_URI.fullmatch(str(first["input"])))
-        raise _wrong(name, "(secret)" if hidden else repr(first["input"]), why) from None
+        raise wrong(name, field, "(secret)" if hidden else repr(first["input"]), why_of(first)) from None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -295,23 +276,3 @@ def as_text(value: object) -> str:
     if isinstance(value, tuple):
         return json.dumps([as_text(one) for one in value])
     return str(value)
-
-
-def _wrong(name: str, value: str, why: str) -> SettingWrong:
-    field = Settings.model_fields[name]
-    values = ", ".join(_values(field))
-    allowed = f"{values} ({field.description})" if values else field.description
-    return SettingWrong(f"DAOGOU_{name.upper()} = {value}: {why}. Allowed: {allowed}.", path=name)
-
-
-def _values(field: FieldInfo) -> Iterator[str]:
-    """The allowed values as far as types and bounds say them: bounds of a number, or one of a few words."""
-    if field.annotation in (int, float):
-        bounds = {name: getattr(one, name) for one in field.metadata for name in _BOUNDS if hasattr(one, name)}
-        yield _BETWEEN[frozenset(bounds)].format(**bounds)
-    for one in field.metadata:
-        words = _ONE_OF.fullmatch(getattr(one, "pattern", None) or "")
-        if words:
-            yield from words["words"].split("|")
-    if get_args(field.annotation) and all(isinstance(one, str) for one in get_args(field.annotation)):
-        yield from (one or "(empty)" for one in get_args(field.annotation))
