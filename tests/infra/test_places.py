@@ -13,7 +13,7 @@ from infra.errors import ArchiveAway, DaogouError, Refused, SettingWrong
 from infra.places import Folder, Place, Store, place_of
 from infra.settings import Settings, read_settings
 from infra.store_errors import ours
-from tests.stores import KEYS, QUICK, Server
+from tests.stores import KEYS, QUICK, Server, running
 
 NAME = "day=2026-05-01/a%2Fb c@0.1-2@3.4-4.parquet"
 
@@ -89,10 +89,9 @@ def all_of(at: Place) -> Iterator[Callable[[], object]]:
 
 @pytest.fixture
 def own() -> Iterator[Server]:
-    """A server that a test may stop."""
-    server = Server()
-    yield server
-    server.stop()
+    """A server that a test may stop, and the keys for it."""
+    with running() as server:
+        yield server
 
 
 def test_a_bucket_that_is_not_there_is_named(store: Server) -> None:

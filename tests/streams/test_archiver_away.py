@@ -16,7 +16,7 @@ from infra.metrics import Metrics
 from infra.settings import Settings
 from streams.archiver import Archiver, Filing, Following, Source
 from streams.replay.order import note_begun
-from tests.stores import Server
+from tests.stores import Server, running
 from tests.streams.loads import direct, run
 from tests.streams.shop import LOG
 from tests.streams.test_archiver import HOME, Given, ended, offsets, record
@@ -26,10 +26,9 @@ FEW = 20
 
 @pytest.fixture
 def own() -> Iterator[Server]:
-    """A server that a test may stop."""
-    server = Server()
-    yield server
-    server.stop()
+    """A server that a test may stop, and the keys for it: without them nothing that is written can be read."""
+    with running() as server:
+        yield server
 
 
 @dataclass(frozen=True)

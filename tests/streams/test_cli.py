@@ -112,9 +112,10 @@ def test_redis_away_is_one_sentence_with_the_address(command: str, tmp_path: Pat
     assert "kept" not in told.stdout, "nothing had started"
 
 
-# Ctrl-C at the import of typer, the first thing that takes long.
+# Ctrl-C at the import of typer, the first thing that takes long; a shell's background job is born deaf to it.
 _PRESSED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Finger:
     def find_spec(self, name, path=None, target=None):
         if name == "typer":
