@@ -34,7 +34,9 @@ install: .venv/installed ## the packages, into .venv
 demo: .venv/installed ## one shop, one visit, from a click to a message; ARGS="--once --json report.json"
 	@$(RUN) -m streams.cli demo $(ARGS)
 
-test: .venv/installed ## all quick tests; ARGS="tests/features -x"
+# Each of the tests' processes has a core for itself.
+test: export OMP_NUM_THREADS = 1
+test: .venv/installed ## all quick tests, on every core; ARGS="tests/features -x", ARGS="-n 0" in one process
 	@$(RUN) -m pytest $(ARGS)
 
 check: .venv/installed ## format, lint, types, floors, documents, schemas

@@ -1,6 +1,7 @@
-"""The outside of the tests: a real Redis and librdkafka's broker, embedded, once per run."""
+"""The outside of the tests: a real Redis and librdkafka's broker, embedded, once per process that runs tests."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 PARTITIONS = 8
 EMBEDDED_LOG = "embedded-tests"
+MOST_PROCESSES = 8  # each takes about 2 GB: torch, Feast, a broker and a Redis of its own
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process per core where folders are asked for; 0 is this one, for a few files or tests."""
+    if any(not Path(asked.partition("::")[0]).is_dir() for asked in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
 
 @pytest.fixture(autouse=True)
