@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from features.decay import affinity_at, purchase_weight_at
+from features.shopper_recent import looked_at
 from features.shopper_state import (
     AFFINITY_HALF_LIFE_MS,
     AFFINITY_WEIGHTS,
@@ -125,9 +126,13 @@ _step_decoder: Final = msgspec.msgpack.Decoder(Step)
 _steps_decoder: Final = msgspec.msgpack.Decoder(list[Step])
 
 
+_NO_STEPS: Final = msgspec.Raw(_encoder.encode([]))
+_NO_STATE: Final = msgspec.Raw(_encoder.encode(State()))
+
+
 def empty() -> Row:
     """The row of a shopper never heard of."""
-    return Row(State(), 0, msgspec.Raw(_encoder.encode([])), msgspec.Raw(_encoder.encode(State())))
+    return Row(State(), 0, _NO_STEPS, _NO_STATE)
 
 
 def encode(row: Row) -> bytes:
@@ -176,6 +181,9 @@ def fold(row: Row, steps: Sequence[Step], lateness_ms: int) -> Folded:
     A step is a duplicate where a recent one has its source and event id, and late at or below the floor. The
     floor rises to the newest event time less the lateness, and on while more than `MAX_RECENT` are above it.
     """
+    on_top = _fold_on_top(row, steps, lateness_ms)
+    if on_top is not None:
+        return Folded(on_top, len(steps), 0, 0, tuple(steps))
     keys = _keys_decoder.decode(row.recent)
     admitted, floor, duplicates, late = _admit(row, keys, steps, lateness_ms)
     if not admitted:
@@ -194,10 +202,14 @@ def settling_of(times: Sequence[int], floor: int) -> int:
     floor, and all that are as old as one beyond `MAX_RECENT`. How far that is follows from the steps alone, and only
     grows: the batches make no difference.
     """
-    until = floor - floor % SETTLES_MS
+    until = _settles_until(floor)
     if len(times) > MAX_RECENT:
         until = max(until, times[-MAX_RECENT - 1])
     return bisect_right(times, until)
+
+
+def _settles_until(floor: int) -> int:
+    return floor - floor % SETTLES_MS
 
 
 def _order(step: Step | _Key) -> tuple[int, str, str]:
@@ -226,6 +238,44 @@ def _admit(row: Row, keys: list[_Key], steps: Sequence[Step], lateness_ms: int) 
             if len(times) > MAX_RECENT and times[-MAX_RECENT - 1] > floor:
                 floor = times[-MAX_RECENT - 1]
     return admitted, floor, duplicates, len(steps) - len(admitted) - duplicates
+
+
+def _fold_on_top(row: Row, steps: Sequence[Step], lateness_ms: int) -> Row | None:
+    """What `fold` gives where each step is newer than all before and none can be a duplicate, without unpacking what is
+    recent; None where that is not plain.
+    """
+    recent = looked_at(row.recent)
+    if not steps or recent is None or recent.many + len(steps) > MAX_RECENT:
+        return None
+    newest, floor = row.state.newest, row.floor
+    for step in steps:
+        if step.at <= newest or step.at <= floor or recent.may_hold(step.event_id):
+            return None
+        newest = step.at
+        floor = max(floor, newest - lateness_ms)
+    if len(steps) > 1 and len({step.event_id for step in steps}) < len(steps):
+        return None
+    state = copied(row.state)
+    for step in steps:
+        advance(state, step)
+    until = _settles_until(floor)
+    if (recent.first_at or steps[0].at) <= until:
+        return _settled_until(until, Row(state, floor, recent.followed_by(steps), row.settled, row.known))
+    return Row(state, floor, recent.followed_by(steps), row.settled, row.known)
+
+
+def _settled_until(until: int, row: Row) -> Row:
+    """The row with the steps up to a time settled; its state knows of all."""
+    recent, settled = _raws_decoder.decode(row.recent), _state_decoder.decode(row.settled)
+    settling = 0
+    for raw in recent:
+        step = _step_decoder.decode(raw)
+        if step.at > until:
+            break
+        advance(settled, step)
+        settling += 1
+    left = msgspec.Raw(_encoder.encode(recent[settling:]))
+    return Row(row.state, row.floor, left, msgspec.Raw(_encoder.encode(settled)), row.known)
 
 
 def _fold_on(row: Row, keys: list[_Key], steps: list[Step], floor: int) -> Row:
