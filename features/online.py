@@ -7,7 +7,7 @@ is newer. So batches that come again after a crash change nothing, in whatever o
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -59,6 +59,27 @@ class OnlineRow:
     offset: int
 
 
+class PackedRow(NamedTuple):
+    """A row of some view as it goes to Redis: log, offset, time and values."""
+
+    key: str
+    words: Sequence[_Word]
+
+
+class Packer:
+    """Packs rows of one view."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self._encoders = [(name, encoder(kind)) for name, kind in view.fields.items()]
+
+    def packed(self, row: OnlineRow) -> PackedRow:
+        """The row, as `OnlineWriter.put` takes it."""
+        value = row.values.get
+        values = [encode(value(name)) for name, encode in self._encoders]
+        return PackedRow(row.key, (row.log, row.offset, encode_time(row.at_ms), *values))
+
+
 class OnlineWriter:
     """Writes rows into one Feast project (one namespace)."""
 
@@ -76,16 +97,17 @@ class OnlineWriter:
 
         Rows of one entity may come more than once, in any order: the highest offset of a log stays.
         """
-        fields = [_position_field(view), time_field(view.name), *(hash_field(view.name, name) for name in view.fields)]
-        encoders = [(name, encoder(kind)) for name, kind in view.fields.items()]
+        return await self.put(view, map(Packer(view).packed, rows))
 
-        def call_of(some: Sequence[OnlineRow]) -> list[_Word]:
+    async def put(self, view: View, rows: Iterable[PackedRow]) -> int:
+        """The same for rows that are packed."""
+        fields = _fields(view)
+
+        def call_of(some: Sequence[PackedRow]) -> list[_Word]:
             keys = [entity_key(view.entity, row.key, self._project) for row in some]
             call: list[_Word] = [len(keys), *keys, len(fields), *fields]
             for row in some:
-                value = row.values.get
-                call += (row.log, row.offset, encode_time(row.at_ms))
-                call += [encode(value(name)) for name, encode in encoders]
+                call += row.words
             return call
 
         calls = map(call_of, portions(rows, _CALL_ROWS))
@@ -96,7 +118,7 @@ class OnlineWriter:
 
     async def remove(self, view: View, keys: Iterable[str]) -> None:
         """Forget the values of these entities in a view; what other views say of them stays."""
-        fields = [_position_field(view), time_field(view.name), *(hash_field(view.name, name) for name in view.fields)]
+        fields = _fields(view)
         for part in portions(keys, _CALL_ROWS * _PIPELINE_CALLS):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in part:
@@ -123,5 +145,5 @@ class OnlineWriter:
             return await pipe.execute(raise_on_error=False)
 
 
-def _position_field(view: View) -> bytes:
-    return f"_log:{view.name}".encode()
+def _fields(view: View) -> list[bytes]:
+    return [f"_log:{view.name}".encode(), time_field(view.name), *(hash_field(view.name, name) for name in view.fields)]

@@ -13,6 +13,7 @@ from features.identity import Entry, fold_entries, linked_now
 from features.item_changes import Review, review_of
 from features.items_changed import ITEMS_CHANGED
 from features.links import Whose, entry_of
+from features.online import PackedRow
 from features.shoppers import Row, Step
 from infra.errors import BadInput, TooLarge, Undecodable
 from infra.kafka import Outgoing
@@ -54,8 +55,9 @@ class PartitionBatch:
 class Visit:
     """One shopper within a batch.
 
-    The entries in the order of the log, their records, the row after them and the same packed; `reviews` are by
-    offset, `received` is when its first live event came to the door, ms.
+    The entries in the order of the log, their records, the row after them packed, and unpacked as long as that is
+    kept, and its values for Feast; `reviews` are by offset, `received` is when its first live event came to the door,
+    ms.
     """
 
     ref: RowRef
@@ -63,9 +65,15 @@ class Visit:
     records: list[LogRecord] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     reviews: dict[int, Review] = field(default_factory=dict)
-    row: Row = field(default_factory=shoppers.empty)
+    unpacked: Row | None = None
     packed: bytes = b""
+    online: PackedRow | None = None
     received: int | None = None
+
+    @property
+    def row(self) -> Row:
+        """The row after the entries."""
+        return self.unpacked if self.unpacked is not None else _row(self.packed or None)
 
     @property
     def live(self) -> bool:
@@ -147,25 +155,26 @@ def gather(batch: PartitionBatch, fence: int, partitions: int, counts: Applied) 
     return share
 
 
-def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, counts: Applied) -> None:
+def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, counts: Applied) -> bool:
     """Fold one shopper's entries onto the row as it was read; note what becomes of the timer, and what goes to other
-    partitions.
+    partitions. Whether the row is another now.
     """
     try:
         row = _row(raw)
     except Exception as error:  # nothing of this shopper can be applied
         for record in visit.records:
             share.bury(record, "row_unreadable", _said(error), counts)
-        return
+        return False
     before = timers.cart_due(row.state, rules.cart_abandoned_ms)
     heard = _Heard()
     try:
-        visit.row = _fold(row, visit, visit.entries, rules, heard)
-        visit.packed = shoppers.encode(visit.row)
+        after = _fold(row, visit, visit.entries, rules, heard)
+        visit.packed = shoppers.encode(after)
     except Exception:  # whichever entry it was goes to the dead letters, by itself
         heard = _Heard()
         visit.packed = _fold_one_by_one(share, visit, raw, rules, heard) or b""
-        visit.row = _row(visit.packed or None)
+        after = _row(visit.packed or None)
+    visit.unpacked = after
     counts.add(heard.tally)
     share.letters += heard.effects
     try:
@@ -173,7 +182,7 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
     except Exception:  # the row is right, and what was counted before is: they go on
         counts.failed["statistics"] = counts.failed.get("statistics", 0) + 1
     if not heard.tally.applied or visit.packed == raw:  # a straggler of an id that was linked changes nothing here
-        return
+        return False
     share.changed.append(visit)
     newest = max((entry.at for entry in visit.entries if isinstance(entry, Step) and entry.live), default=0)
     if newest > counts.newest.get(share.batch.partition, 0):
@@ -181,11 +190,12 @@ def fold_visit(share: Share, visit: Visit, raw: bytes | None, rules: Rules, coun
     if any(entry.name in watching.WATCHING or not isinstance(entry, Step) for entry in visit.entries):
         ref = visit.ref
         share.watchers += [
-            Watcher(ref.tenant, ref.shopper_id, *change) for change in watching.moved(row.state, visit.row.state)
+            Watcher(ref.tenant, ref.shopper_id, *change) for change in watching.moved(row.state, after.state)
         ]
-    after = timers.cart_due(visit.row.state, rules.cart_abandoned_ms)
-    if after != before:
-        share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = after
+    due = timers.cart_due(after.state, rules.cart_abandoned_ms)
+    if due != before:
+        share.timers[timers.member(visit.ref.tenant, timers.CART_ABANDONED, visit.ref.shopper_id)] = due
+    return True
 
 
 @dataclass(slots=True)

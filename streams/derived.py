@@ -2,16 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from redis.exceptions import RedisError
-
-from features.aggregates import SHOPPER_BEHAVIOUR, shopper_values
-from features.online import OnlineRow, OnlineWriter
+from features.aggregates import SHOPPER_BEHAVIOUR, Value, shopper_values
+from features.online import OnlineRow, OnlineWriter, PackedRow, Packer
 from features.shoppers import State
-from infra.errors import DaogouError
 from infra.keys import LIVE, feast_project
 from infra.logs import logger, said
 from infra.redis import told_as_away
@@ -52,45 +49,34 @@ class Derived:
         self.scorer: Scoring | None = None
         self.spent = Spent()
         self._online = online
+        self._packer = Packer(SHOPPER_BEHAVIOUR)
         self._shelf_size = shelf_size
         self._where = where
 
-    async def write_features(self, rows: Sequence[tuple[str, State, str, int]], namespace: str = LIVE) -> int:
-        """Write the values of shoppers: (record key, state, log, offset) of each, into the namespace's project.
+    def values(self, state: State) -> Mapping[str, Value]:
+        """The values of a shopper in `shopper_behaviour`."""
+        return shopper_values(state)
 
-        Repeats are harmless.
+    def packed(self, key: str, state: State, log: str, offset: int) -> PackedRow | None:
+        """The values of the shopper with this record key, who is at this place of the log, ready to be written.
 
-        Returns of how many shoppers none could be made; they keep those that they had.
+        None: they could not be made, and the shopper keeps those that were written before; that stops nobody else.
+        """
+        try:
+            return self._packer.packed(OnlineRow(key, state.newest, self.values(state), log, offset))
+        except Exception as error:
+            _log.error("the values of a shopper could not be made", log=log, offset=offset, why=said(error))
+            return None
+
+    async def write_features(self, rows: Iterable[PackedRow], namespace: str = LIVE) -> None:
+        """Write the values of shoppers into the namespace's project. Repeats are harmless.
 
         Raises:
             RedisAway.
         """
-        if not rows:
-            return 0
         online = self._online.into(feast_project(namespace))
-        try:
-            await self._write(online, rows)
-        except (DaogouError, RedisError):
-            raise
-        except Exception as error:  # whoever it was: one shopper must not stop the others
-            _log.error("values could not be made; one shopper at a time", shoppers=len(rows), why=said(error))
-            return sum([await self._failed_alone(online, row) for row in rows])
-        return 0
-
-    async def _write(self, online: OnlineWriter, rows: Sequence[tuple[str, State, str, int]]) -> None:
-        made = (OnlineRow(key, state.newest, shopper_values(state), log, offset) for key, state, log, offset in rows)
         with told_as_away(self._where):
-            await online.write(SHOPPER_BEHAVIOUR, made)
-
-    async def _failed_alone(self, online: OnlineWriter, row: tuple[str, State, str, int]) -> bool:
-        try:
-            await self._write(online, [row])
-        except (DaogouError, RedisError):
-            raise
-        except Exception as error:
-            _log.error("the values of a shopper could not be made", log=row[2], offset=row[3], why=said(error))
-            return True
-        return False
+            await online.put(SHOPPER_BEHAVIOUR, rows)
 
     async def shelves(
         self, states: Sequence[State], log: str, offsets: Sequence[int], rows: Sequence[bytes]

@@ -1,4 +1,4 @@
-"""The story of one micro-batch: decode, one read, pure folds, features, one scoring call, one Lua call a
+"""The story of one micro-batch: decode, one read, pure folds and features, one scoring call, one Lua call a
 partition.
 
 The worker and the direct load run it alike; it knows neither Kafka nor Faust. Everything that it writes
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from features import shoppers
-from features.online import OnlineWriter
+from features.online import OnlineWriter, PackedRow
 from infra.clock import HOUR_MS
 from infra.keys import LIVE, feast_project
 from infra.redis import address
@@ -21,7 +20,7 @@ from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.applied import Applied, Stages
 from streams.bad_stop import BadStop
-from streams.batch import PartitionBatch, Rules, Share, fold_visit, gather
+from streams.batch import PartitionBatch, Rules, Share, Visit, fold_visit, gather
 from streams.commit import PartitionStore
 from streams.derived import Derived
 from streams.hearing import Hearing
@@ -123,13 +122,14 @@ class Pipeline:
         await self._hearing.hear([share for share in shares if share.news], counts)
         stage.ended("read")
         for (share, visit), raw in zip(visits, rows, strict=True):
-            fold_visit(share, visit, raw, self.rules, counts)
+            if fold_visit(share, visit, raw, self.rules, counts):
+                self._derive(share, visit, counts)
         stage.ended("fold")
         partials = await self._count(shares, known)
         stage.ended("count")
         if self.bad_stop is not None:
             await self.bad_stop.judge(EVENTS, self.log, counts.taken, counts.reasons)
-        await self._write_features(shares, counts)
+        await self._write_features(shares)
         stage.ended("features")
         shelves = await shelves_of(shares, self.derived, self.log, counts, self.shadow)
         stage.ended("score")
@@ -157,16 +157,24 @@ class Pipeline:
                 changed[share.batch.partition] = self.statistics.applied(before, share.counted)
         return changed
 
-    async def _write_features(self, shares: Sequence[Share], counts: Applied) -> None:
-        rows: dict[str, list[tuple[str, shoppers.State, str, int]]] = {}
+    def _derive(self, share: Share, visit: Visit, counts: Applied) -> None:
+        """Make the values while the row lies unpacked in the processor's caches, and let go of it: a batch of unpacked
+        rows has hundreds of thousands of objects, which are slow to come back to. Scoring needs them all the same.
+        """
+        visit.online = self.derived.packed(visit.key, visit.row.state, share.batch.log, visit.offset)
+        if visit.online is None:
+            counts.failed["features"] = counts.failed.get("features", 0) + 1
+        if self.derived.scorer is None:
+            visit.unpacked = None
+
+    async def _write_features(self, shares: Sequence[Share]) -> None:
+        rows: dict[str, list[PackedRow]] = {}
         for share in shares:
-            of_it = rows.setdefault(self.store.namespace(share.batch.partition), [])
-            of_it += [(visit.key, visit.row.state, share.batch.log, visit.offset) for visit in share.changed]
-        failed = 0
+            made = [visit.online for visit in share.changed if visit.online is not None]
+            if made:
+                rows.setdefault(self.store.namespace(share.batch.partition), []).extend(made)
         for namespace, changed in rows.items():
-            failed += await self.derived.write_features(changed, namespace)
-        if failed:
-            counts.failed["features"] = failed
+            await self.derived.write_features(changed, namespace)
 
     async def settle(self) -> None:
         """For whoever holds the lock: what no answer came for is written, so that `owned` says how far Redis is.

@@ -1,6 +1,6 @@
 """The pipeline on a real Redis: what becomes of records, whatever the batches and the crashes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -13,10 +13,10 @@ from msgspec.structs import replace as replace_struct
 from redis.asyncio import Redis
 
 from features import shoppers
-from features.aggregates import SHOPPER_BEHAVIOUR, View
+from features.aggregates import SHOPPER_BEHAVIOUR, Value
 from features.archive import archive_row
 from features.events import encode, record_key_of, to_ms
-from features.online import OnlineRow, OnlineWriter
+from features.online import OnlineWriter
 from features.shoppers import State
 from infra.errors import Fenced, RedisAway, WentBack
 from infra.keys import LIVE, ShardKeys, feast_project
@@ -303,14 +303,13 @@ class Picky(Popular):
         return super().score(states, k, at_ms)
 
 
-class PickyWriter(OnlineWriter):
-    """Cannot pack the values of whoever met this item."""
+class PickyDerived(Derived):
+    """Cannot make the values of whoever met this item."""
 
-    async def write(self, view: View, rows: Iterable[OnlineRow]) -> int:
-        given = [*rows]
-        if any("poison" in str(row.values["recent_items"]) for row in given):
+    def values(self, state: State) -> Mapping[str, Value]:
+        if any(one.item_id == "poison" for one in state.interactions):
             raise OverflowError("what a shopper met")
-        return await super().write(view, given)
+        return super().values(state)
 
 
 @pytest.mark.parametrize("shoppers_beside", [1, 8])
@@ -318,8 +317,7 @@ async def test_a_shopper_whose_values_or_list_cannot_be_made_stops_nobody(
     settings: Settings, redis: Redis, capsys: pytest.CaptureFixture[str], shoppers_beside: int
 ) -> None:
     pipeline, log = await pipeline_of(settings, redis), Log()
-    writer = PickyWriter(redis, feast_project(LIVE))
-    pipeline.derived = Derived(writer, settings.shelf_size)
+    pipeline.derived = PickyDerived(OnlineWriter(redis, feast_project(LIVE)), settings.shelf_size)
     pipeline.derived.scorer = Picky("v1")
     log.append(event("ann", "view_item", "poison"))
     log.append(*(event(f"bob-{n}", "view_item", "tea") for n in range(shoppers_beside)))

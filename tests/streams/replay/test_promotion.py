@@ -1,17 +1,17 @@
 """Another namespace is served while events keep coming: none is lost, none comes twice, and back again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from features.aggregates import SHOPPER_BEHAVIOUR
+from features.aggregates import SHOPPER_BEHAVIOUR, Value
 from features.shoppers import State, decode_state
 from infra.errors import Fenced, Refused
 from infra.kafka_admin import start_offsets
-from infra.keys import LIVE, ReplayKeys, ShardKeys, feast_project, record_key
+from infra.keys import ReplayKeys, ShardKeys, feast_project, record_key
 from infra.settings import Settings
 from infra.topics import EVENTS
 from streams.derived import Derived
@@ -77,9 +77,8 @@ async def test_promoted_and_rolled_back_while_events_come(
 class Doubled(Derived):
     """The next version of the code: a feature is defined anew."""
 
-    async def write_features(self, rows: Sequence[tuple[str, State, str, int]], namespace: str = LIVE) -> int:
-        doubled = [(key, msgspec.structs.replace(state, views=2 * state.views), *at) for key, state, *at in rows]
-        return await super().write_features([(key, state, log, at) for key, state, log, at in doubled], namespace)
+    def values(self, state: State) -> Mapping[str, Value]:
+        return super().values(msgspec.structs.replace(state, views=2 * state.views))
 
 
 async def test_a_changed_feature_is_backfilled_while_events_come(settings: Settings, redis: Redis, broker: str) -> None:
