@@ -24,6 +24,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | outbox    | list   | for good | effects not yet acknowledged by Kafka               | streams.outbox           |
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | sent      | string | for good | how far `told` knows the topic of messages (offset)  | streams.commit           |
+| shown     | string | a week   | what a shopper was shown lately → when (msgpack)    | serving.shown            |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_news    |
@@ -86,6 +87,10 @@ class ShardKeys:
     def link(self, tenant: str, shopper_id: str) -> str:
         """To whom an anonymous id is linked; empty or missing: to nobody."""
         return self._of(tenant, "link", shopper_id)
+
+    def shown(self, tenant: str, shopper_id: str) -> str:
+        """What was shown lately; of no namespace: a replay shows nothing."""
+        return f"daogou:{{p{self.partition}}}:{_NONE}:{escape(tenant)}:shown:{escape(shopper_id)}"
 
     def watchers(self, tenant: str, interest: str, item_id: str) -> str:
         """Who watches an item because of one interest (`features.watching`)."""

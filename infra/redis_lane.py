@@ -70,6 +70,11 @@ class RedisLane:
         except ConnectionError as error:
             raise self._away(str(error)) from None
 
+    def tell(self, commands: Sequence[tuple[Word, ...]]) -> None:
+        """Send commands whose answers nobody waits for; while the connection is lost they are dropped."""
+        if self._line is not None:
+            self._line.send(commands).add_done_callback(_heard)
+
     async def close(self) -> None:
         """End the connection and do not make another."""
         self._closed = True
@@ -211,6 +216,12 @@ class _Line(asyncio.Protocol):
                 self.end("no answer in time")
             else:
                 self._watch = self.loop.call_later(left_s, self._look_at_the_clock)
+
+
+def _heard(answers: "asyncio.Future[list[Any]]") -> None:
+    """An error that nobody waits for is looked at here: asyncio would complain of it."""
+    if not answers.cancelled():
+        answers.exception()
 
 
 class _Waiter:

@@ -47,6 +47,7 @@ from serving.recommendations import Recommender, Stock
 from serving.recording import Recorder
 from serving.routes import Services, operations
 from serving.shopper_reader import ShopperReader
+from serving.shown import ShownLately
 from serving.statistics_reader import ItemKnowledge, StatisticsReader
 from serving.tokens import Acknowledged
 from serving.topic import Topic, open_topic
@@ -192,6 +193,7 @@ class _Wiring:
         knowledge = ItemKnowledge(model, statistics)
         follower = await self._catalogue(catalogue, catalog_topic)
         reader = ShopperReader(lane, settings.partition_count, events.log)
+        shown = ShownLately(lane)
         acknowledged = Acknowledged(settings.partition_count)
         waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged)
         producer = await self._producer()
@@ -216,8 +218,9 @@ class _Wiring:
             recommender=Recommender(
                 place,
                 Stock(reader, catalogue, model, knowledge),
-                Looking(place, reader, model, waiting, self._clock),
+                Looking(place, reader, shown, model, waiting, self._clock),
                 Policies(place.repeat_scenarios),
+                shown,
                 Recorder(decisions, place, knowledge, version("daogou")),
                 clock=self._clock,
                 new_id=_new_id,

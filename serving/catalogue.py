@@ -9,6 +9,7 @@ import msgspec
 
 from features import catalog
 from features.catalog import FacetRecord, Item
+from serving.expressions import item_facts
 from serving.ranking import WhyNot
 
 Property = Literal[
@@ -33,7 +34,7 @@ _NO_PROPERTIES: Final = msgspec.Raw(b"{}")
 class _Entry:
     """An item, and what every page view asks of it, made once."""
 
-    __slots__ = ("_asked", "_joined", "_rendered", "category", "item", "name", "shown")
+    __slots__ = ("_asked", "_facts", "_joined", "_rendered", "category", "item", "name", "shown")
 
     def __init__(self, item: Item) -> None:
         content = item.content
@@ -42,8 +43,16 @@ class _Entry:
         self.name = content.name if content else item.item_id
         self.category = content.category if content else None
         self._rendered: dict[str, bytes] | None = None  # made when the item is first shown
+        self._facts: dict[str, Any] | None = None  # made when an expression first reads the item
         self._asked: Sequence[str] = ()
         self._joined = _NO_PROPERTIES
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What expressions read of it."""
+        if self._facts is None:
+            self._facts = item_facts(self.item)
+        return self._facts
 
     def properties(self, names: Sequence[str]) -> msgspec.Raw:
         """A JSON object of those properties that are known; most pages ask for the same ones."""
@@ -128,6 +137,11 @@ class Catalogue:
         theirs = other.content.attributes
         told = (text for key, text in one.content.attributes.items() if text and text != theirs.get(key))
         return next(told, item_id)
+
+    def facts(self, item_id: str) -> Mapping[str, Any]:
+        """What expressions read of an item."""
+        entry = self._entries.get(item_id)
+        return entry.facts if entry else {}
 
     def in_category(self, category: str) -> Iterable[str]:
         """Items of a category that may be shown."""

@@ -2,7 +2,7 @@
 depends on. Nothing here reads or waits: state, catalogue and rules come in as arguments.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from models.candidates import Candidate
+from serving.expressions import Booster, Filter
 from serving.ranking import (
     Choice,
     Dropped,
@@ -30,9 +31,6 @@ from serving.sources import Facts, Shop, Sources
 _LOOK_MOST: Final = 20_000  # candidates of one source that are looked at for one list
 _TOLD_MOST: Final = 40  # dropped candidates of one source that are told by name
 _SAME_CATEGORY: Final = 0.5  # likeness of two items of which no vectors are known
-
-Filter = Callable[[str], bool]
-Booster = Callable[[str], float]
 
 
 class Wish(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """What is known of a shopper when a page is asked for: row and shelf in one round trip, and how new they are."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from serving import tokens
 from serving.model import NO_MODEL, ModelInService
 from serving.recommendation_types import Freshness, RecommendationRequest, Why
 from serving.shopper_reader import Known, ShopperReader, ShopperRef
+from serving.shown import ShownAt, ShownLately
 from serving.waiting import Waiting
 
 _EMPTY: Final = State()
@@ -43,22 +45,30 @@ class Seen(msgspec.Struct):
     model_version: str
     freshness: Freshness
     why: Why | None
+    shown: ShownAt = {}  # what was shown lately, where the list asks for it
 
 
 class Looking:
     """Reads shoppers. `waiting` knows how far the logs are applied."""
 
     def __init__(
-        self, place: Place, reader: ShopperReader, model: ModelInService, waiting: Waiting, clock: Clock
+        self,
+        place: Place,
+        reader: ShopperReader,
+        shown: ShownLately,
+        model: ModelInService,
+        waiting: Waiting,
+        clock: Clock,
     ) -> None:
         self._place = place
         self._reader = reader
+        self._shown = shown
         self._model = model
         self._waiting = waiting
         self._clock = clock
 
-    async def look(self, asked: RecommendationRequest, *, follow_links: bool) -> Seen:
-        """What is known of whoever asks, once the events behind the token are applied.
+    async def look(self, asked: RecommendationRequest, *, follow_links: bool, rotates: bool = False) -> Seen:
+        """What is known of whoever asks, once the events behind the token are applied; `rotates`: what was shown, too.
 
         Raises:
             BadInput: the token is none of ours.
@@ -70,13 +80,22 @@ class Looking:
             why: Why | None = None if asked.personalization == "none" else "no_shopper"
             return self._unseen(None, why, Freshness(None, 0, stale=not reached))
         try:
-            known = await self._reader.read(ref)
+            known, shown = await self._read(ref, rotates)
             if known.link is not None and follow_links:
                 ref = self._place.ref(f"u-{known.link.user_id}")
-                known = await self._reader.read(ref)
+                known, shown = await self._read(ref, rotates)
         except RedisAway:
             return self._unseen(ref, "state_unavailable", Freshness(None, 0, stale=True))
-        return self._seen(asked, ref, known, reached)
+        seen = self._seen(asked, ref, known, reached)
+        seen.shown = shown
+        return seen
+
+    async def _read(self, ref: ShopperRef, rotates: bool) -> tuple[Known, ShownAt]:
+        """In one round trip: the lane sends together what is asked in one turn of the event loop."""
+        if not rotates:
+            return await self._reader.read(ref), {}
+        known, shown = await asyncio.gather(self._reader.read(ref), self._shown.read(ref))
+        return known, shown
 
     async def state_of(self, shopper_id: str) -> State | None:
         """What is known of a shopper.

@@ -9,7 +9,7 @@ from serving.recommendation_types import Experiment, RecommendationRequest
 from serving.scenarios import SCENARIOS, Scenario
 
 # What a request may set for its own list.
-_OF_REQUEST: Final = ("diversity",)
+_OF_REQUEST: Final = ("filter", "booster", "diversity", "rotation_rate", "rotation_time_s")
 
 
 class Policy(msgspec.Struct, frozen=True):

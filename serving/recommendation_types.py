@@ -12,7 +12,7 @@ from features.events import Id
 from serving.catalogue import Property
 from serving.facts import Personalization
 from serving.reasons import Reason
-from serving.scenarios import ScenarioName, Share
+from serving.scenarios import Expression, RotationSeconds, ScenarioName, Share
 
 MAX_COUNT: Final = 100
 MAX_CONTEXT: Final = 20
@@ -32,7 +32,7 @@ class PinWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A list of items for a shopper. Without user_id and anonymous_id the list is not personal.
 
-    What is not given of diversity is as the scenario says.
+    What is not given of filter, booster, diversity and rotation is as the scenario says.
     """
 
     user_id: Id | None = None
@@ -45,7 +45,11 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
     personalization: Personalization = "full"
     explain: Literal["codes", "none"] = "codes"
+    filter: Expression | None = None
+    booster: Expression | None = None
     diversity: Share | None = None
+    rotation_rate: Share | None = None
+    rotation_time_s: RotationSeconds | None = None
     pins: Annotated[tuple[PinWish, ...], Meta(max_length=MAX_PINS)] = ()
     strict_filtering: bool = False
     min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None

@@ -8,10 +8,10 @@ from features.shoppers import State
 from infra.clock import Clock
 from infra.errors import BadInput
 from infra.keys import partition_of
-from serving import decisions
+from serving import decisions, expressions
 from serving.catalogue import Catalogue
 from serving.facts import NOBODY, facts_of
-from serving.gathering import Wish, gather
+from serving.gathering import NO_RULES, Rules, Wish, gather
 from serving.looking import Looking, Place, Seen
 from serving.model import ModelInService
 from serving.policies import Policies, Policy
@@ -19,7 +19,9 @@ from serving.ranking import Inputs, Pin, Placed, decide
 from serving.reasons import Explainer, language_of
 from serving.recommendation_types import Fallback, PinWish, RecommendationRequest, Recommendations, RecommendedItem
 from serving.recording import Made, Recorder
+from serving.scenarios import Scenario
 from serving.shopper_reader import ShopperReader
+from serving.shown import ShownLately
 from serving.sources import Facts, Shop
 from serving.statistics_reader import ItemKnowledge
 
@@ -43,6 +45,7 @@ class Recommender:
         stock: Stock,
         looking: Looking,
         policies: Policies,
+        shown: ShownLately,
         recorder: Recorder,
         *,
         clock: Clock,
@@ -52,6 +55,7 @@ class Recommender:
         self._stock = stock
         self._looking = looking
         self._policies = policies
+        self._shown = shown
         self._recorder = recorder
         self._clock = clock
         self._new_id = new_id
@@ -62,12 +66,14 @@ class Recommender:
         """The list. `follow_links`: an anonymous id that was linked stands for its user.
 
         Raises:
-            BadInput: the token is none of ours, or two pins want one slot.
+            BadInput: the token is none of ours, an expression is wrong, or two pins want one slot.
         """
         began = time.perf_counter()
         pins = _pins(asked.pins)
         policy = self._policies.of(asked)
-        seen = await self._looking.look(asked, follow_links=follow_links)
+        scenario = policy.scenario
+        expressions.check(scenario.filter, scenario.booster)
+        seen = await self._looking.look(asked, follow_links=follow_links, rotates=scenario.rotation_rate > 0)
         now_ms = self._clock.now_ms()
         facts = NOBODY if seen.ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
@@ -75,18 +81,21 @@ class Recommender:
         # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
         shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
         fresh = self._new_id()
-        inputs = gather(self._wish(asked, policy, pins, int(fresh, 16)), facts, seen.candidates, shop)
+        rules = self._rules(scenario, seen, facts, now_ms)
+        inputs = gather(self._wish(asked, policy, pins, int(fresh, 16)), facts, seen.candidates, shop, rules)
         placed = [] if asked.validate_only else decide(inputs)
         items = self._items(asked, placed, facts, shop, seen.state.locale, accept_language)
         fallback, name = _fallback(asked, placed, seen), self._name(seen, now_ms, fresh)
         told = [(item, one.propensity) for item, one in zip(items, placed, strict=True)]
         made = Made(name, now_ms, asked, policy, seen, facts, inputs, told, fallback)
         recorded = not asked.validate_only and self._recorder.record(made)
+        if seen.ref is not None and scenario.rotation_rate > 0 and placed:
+            self._shown.note(seen.ref, seen.shown, (one.choice.item_id for one in placed), now_ms)
         return Recommendations(
             recommendation_id=name,
             items=items,
             model_version=seen.model_version,
-            policy_version=policy.scenario.policy_version,
+            policy_version=scenario.policy_version,
             experiments=policy.experiments,
             fallback=fallback,
             freshness=seen.freshness,
@@ -115,6 +124,17 @@ class Recommender:
             pins=pins,
             filled_up=not asked.strict_filtering,
             seed=seed & 0xFFFF_FFFF_FFFF_FFFF,
+        )
+
+    def _rules(self, scenario: Scenario, seen: Seen, facts: Facts, now_ms: int) -> Rules:
+        if scenario.filter is None and scenario.booster is None:
+            return Rules(shown_at=seen.shown, now_ms=now_ms) if seen.shown else NO_RULES
+        shopper, items = expressions.shopper_facts(seen.state, facts), self._stock.catalogue.facts
+        return Rules(
+            filter=None if scenario.filter is None else expressions.filter_of(scenario.filter, items, shopper),
+            booster=None if scenario.booster is None else expressions.booster_of(scenario.booster, items, shopper),
+            shown_at=seen.shown,
+            now_ms=now_ms,
         )
 
     def _items(

@@ -1,0 +1,63 @@
+"""What a request may ask of its list: filter, booster, diversity, rotation, pins."""
+
+from typing import Any
+
+from infra.keys import ShardKeys
+from models.candidates import Candidate
+from tests.serving.shop import AShop, ids
+
+SHELF = tuple(Candidate(i, 0.9 - n / 10, 0.9, "tower") for n, i in enumerate(("oolong", "jasmine", "tart", "scone")))
+
+
+async def for_ann(shop: AShop, **asked: Any) -> dict[str, Any]:
+    await shop.met("ann", ("view_item", "green"))
+    await shop.shelved("ann", *SHELF)
+    return await shop.list_for(user_id="ann", **asked)
+
+
+async def test_nothing_outside_of_the_filter_is_shown_whatever_fills_the_list(shop: AShop) -> None:
+    answer = await for_ann(shop, count=7, filter='item.category == "cake" && item.price < 20.0')
+    assert sorted(ids(answer)) == ["brownie", "scone", "tart"]
+    assert answer["fallback"] == {"used": True, "why": "too_few_candidates"}
+    strict = await for_ann(shop, count=7, filter='item.category == "cake"', strict_filtering=True)
+    assert ids(strict) == ["tart", "scone"]
+
+
+async def test_a_filter_reads_the_shopper(shop: AShop) -> None:
+    answer = await for_ann(shop, count=3, filter="!(item.category in shopper.categories)")
+    assert {shop.api.services.catalogue.category(item) for item in ids(answer)} == {"cake"}
+
+
+async def test_a_booster_brings_up_what_it_likes(shop: AShop) -> None:
+    answer = await for_ann(shop, count=2, booster='item.category == "cake" ? 10.0 : 1.0')
+    assert ids(answer) == ["tart", "scone"]
+    assert answer["items"][0]["score"] == 7.0
+
+
+async def test_a_pin_has_its_slot_and_one_that_may_not_be_shown_is_missing(shop: AShop) -> None:
+    pins = [
+        {"item_id": "brownie", "position": 2},
+        {"item_id": "black", "position": 1},
+        {"item_id": "no", "position": 3},
+    ]
+    answer = await for_ann(shop, count=3, pins=pins)
+    assert ids(answer) == ["oolong", "brownie", "jasmine"]
+    assert answer["items"][1]["pinned"] is True
+    assert answer["missing_ids"] == ["black", "no"]
+
+
+async def test_what_was_shown_sinks_for_a_while(shop: AShop) -> None:
+    first = await for_ann(shop, count=2, rotation_rate=1.0, rotation_time_s=600)
+    assert ids(first) == ["oolong", "jasmine"]
+    second = await shop.list_for(user_id="ann", count=2, rotation_rate=1.0, rotation_time_s=600)
+    assert ids(second) == ["tart", "scone"]
+    key = ShardKeys(shop.partition("u-ann")).shown(shop.settings.tenant, "u-ann")
+    assert 0 < await shop.redis.ttl(key) <= 7 * 86_400
+    assert ids(await shop.list_for(user_id="ann", count=2)) == ["oolong", "jasmine"]
+
+
+async def test_a_wrong_expression_is_refused_at_the_door(shop: AShop) -> None:
+    for name in ("filter", "booster"):
+        answer = await shop.client.post("/v1/recommendations", json={name: "item.price <"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "expression_wrong")
+        assert answer.json()["errors"][0]["path"] == name
