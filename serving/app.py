@@ -28,7 +28,7 @@ from infra.redis_lane import RedisLane
 from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
-from serving import openapi, pages
+from serving import openapi, pages, settings_routes
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -46,6 +46,9 @@ from serving.problems import Refusal, send_problem
 from serving.recommendations import Recommender, Stock
 from serving.recording import Recorder
 from serving.routes import Services, operations
+from serving.scenarios import SCENARIOS
+from serving.setting_kinds import scenario_kind
+from serving.settings_log import ShopSettings
 from serving.shopper_reader import ShopperReader
 from serving.shown import ShownLately
 from serving.statistics_reader import ItemKnowledge, StatisticsReader
@@ -84,7 +87,7 @@ class Api:
         """
         self._settings = settings
         self._when_ready = when_ready
-        self._keys = Keys(settings.publishable_keys, settings.secret_keys)
+        self._keys = Keys(settings.publishable_keys, settings.secret_keys, settings.operator_keys)
         if not self._keys.configured and not is_loopback(settings.host):
             raise SettingWrong(
                 f"DAOGOU_HOST = {settings.host!r}: beyond loopback only with keys. "
@@ -143,7 +146,7 @@ class Api:
         async with contextlib.AsyncExitStack() as stack:
             wiring = _Wiring(self._settings, stack)
             self.services = services = await wiring.services()
-            table = [*operations(services)]
+            table = [*operations(services), *settings_routes.operations(services.settings)]
             table += pages.operations(openapi.document(table, version("daogou")))
             self._mount(table, services.metrics)
             self._running = stack.pop_all()
@@ -193,7 +196,7 @@ class _Wiring:
         knowledge = ItemKnowledge(model, statistics)
         follower = await self._catalogue(catalogue, catalog_topic)
         reader = ShopperReader(lane, settings.partition_count, events.log)
-        shown = ShownLately(lane)
+        shown, policies = ShownLately(lane), Policies(frozenset(settings.repeat_scenarios))
         acknowledged = Acknowledged(settings.partition_count)
         waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged)
         producer = await self._producer()
@@ -219,7 +222,7 @@ class _Wiring:
                 place,
                 Stock(reader, catalogue, model, knowledge),
                 Looking(place, reader, shown, model, waiting, self._clock),
-                Policies(place.repeat_scenarios),
+                policies,
                 shown,
                 Recorder(decisions, place, knowledge, version("daogou")),
                 clock=self._clock,
@@ -236,6 +239,7 @@ class _Wiring:
             reader=reader,
             triggers=triggers,
             decisions=decisions,
+            settings=await self._shop_settings(producer, policies),
             health=Health(
                 lane, follower, model, statistics, triggers, self._ask_kafka, self._ended, archived(settings)
             ),
@@ -268,6 +272,22 @@ class _Wiring:
         self._writer = producer
         self._stack.push_async_callback(asyncio.to_thread, producer.close)
         return producer
+
+    async def _shop_settings(self, producer: Producer, policies: Policies) -> ShopSettings:
+        settings = self._settings
+        topic = await asyncio.to_thread(open_topic, settings.brokers, topics.SETTINGS, settings.embedded_log)
+        found = ShopSettings(
+            topic,
+            producer,
+            settings.tenant,
+            settings.partition_count,
+            {"scenario": scenario_kind(SCENARIOS)},
+            {"scenario": policies.take_scenario},
+            clock=self._clock,
+        )
+        await found.load()
+        self._in_background("settings", found.run())
+        return found
 
     async def _decisions(self) -> DecisionLog:
         settings, metrics = self._settings, self._metrics

@@ -20,7 +20,7 @@ from infra.errors import SettingWrong
 from serving.bodies import Headers
 from serving.problems import Refusal
 
-Caller = Literal["secret", "publishable"]
+Caller = Literal["operator", "secret", "publishable"]
 
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -28,7 +28,9 @@ _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 class Keys:
     """The configured keys, held as hashes and compared in constant time."""
 
-    def __init__(self, publishable: Iterable[SecretStr], secret: Iterable[SecretStr]) -> None:
+    def __init__(
+        self, publishable: Iterable[SecretStr], secret: Iterable[SecretStr], operator: Iterable[SecretStr] = ()
+    ) -> None:
         """Takes the configured keys.
 
         Raises:
@@ -36,11 +38,12 @@ class Keys:
         """
         self._publishable = [_digest(key, "publishable_keys") for key in publishable]
         self._secret = [_digest(key, "secret_keys") for key in secret]
+        self._operator = [_digest(key, "operator_keys") for key in operator]
 
     @property
     def configured(self) -> bool:
         """Whether there are any; without, callers on loopback may do everything."""
-        return bool(self._publishable or self._secret)
+        return bool(self._publishable or self._secret or self._operator)
 
     def caller(self, scope: Mapping[str, Any], headers: Headers) -> Caller:
         """Who makes this request.
@@ -50,10 +53,12 @@ class Keys:
         """
         if not self.configured:
             self.check_local(scope, headers)
-            return "secret"
+            return "operator"
         given = headers.get(b"x-api-key", b"")
         if given:
             found = _digest_bytes(given)
+            if _among(found, self._operator):
+                return "operator"
             if _among(found, self._secret):
                 return "secret"
         else:
@@ -87,8 +92,18 @@ def demand_secret(caller: Caller) -> None:
     Raises:
         Refusal: 403.
     """
-    if caller != "secret":
+    if caller == "publishable":
         raise Refusal(403, "secret_key_required", "This needs a secret key; a publishable one may not.")
+
+
+def demand_operator(caller: Caller) -> None:
+    """Refuse callers that hold no operator key.
+
+    Raises:
+        Refusal: 403.
+    """
+    if caller != "operator":
+        raise Refusal(403, "operator_key_required", "This needs an operator key (DAOGOU_OPERATOR_KEYS).")
 
 
 def token_required() -> Refusal:

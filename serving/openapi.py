@@ -66,7 +66,7 @@ def _operation(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         "parameters": _parameters(operation),
         "responses": _responses(operation, of_type),
     }
-    if operation.access in ("publishable", "secret"):
+    if operation.access in ("publishable", "secret", "operator"):
         said["security"] = [{"key": []}]
     if operation.body is not None:
         schema = _bounded(of_type[repr(operation.body)])
@@ -110,7 +110,7 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
     else:
         content = {"application/json": {"schema": of_type[repr(operation.answers)]}}
     found = {str(int(operation.status)): {"description": operation.summary, "content": content}}
-    refused = dict(_COMMON) if operation.access in ("publishable", "secret") else {}
+    refused = dict(_COMMON) if operation.access in ("publishable", "secret", "operator") else {}
     if operation.body is not None:
         refused |= _WITH_BODY
     if operation.body is not None or operation.query is not None or "{" in operation.path:

@@ -16,11 +16,11 @@ from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
 from serving.bodies import ClientGoneError, Headers, read_body
 from serving.cors import Origins
-from serving.keys import Caller, Keys, demand_secret
+from serving.keys import Caller, Keys, demand_operator, demand_secret
 from serving.problems import send_problem, unexpected
 
 # health: everybody, from everywhere. open: everybody, but only this machine while no keys are configured.
-Access = Literal["health", "open", "publishable", "secret"]
+Access = Literal["health", "open", "publishable", "secret", "operator"]
 
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
@@ -120,6 +120,8 @@ class Endpoint:
         caller = self._keys.caller(scope, headers)
         if access == "secret":
             demand_secret(caller)
+        if access == "operator":
+            demand_operator(caller)
         if caller == "publishable":
             self._origins.check(headers)
         return caller

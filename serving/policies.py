@@ -27,13 +27,9 @@ class Policies:
         self._repeats = repeat_scenarios
         self._scenarios = dict(scenarios)
 
-    def scenario(self, name: str) -> Scenario:
-        """The one in force."""
-        return self._scenarios[name]
-
-    def put(self, scenario: Scenario) -> None:
+    def take_scenario(self, name: str, scenario: Scenario, version: int) -> None:
         """Have a scenario take effect with the next list."""
-        self._scenarios[scenario.name] = scenario
+        self._scenarios[name] = msgspec.structs.replace(scenario, version=version)
 
     def of(self, asked: RecommendationRequest) -> Policy:
         """What a request's list is made by."""

@@ -30,6 +30,7 @@ from serving.operations import Call, Operation, Page, query_of
 from serving.page_facts import ShopFacts, ShopperFacts, ShopperQuery, shopper_facts
 from serving.recommendation_types import RecommendationRequest, Recommendations
 from serving.recommendations import Recommender
+from serving.settings_log import ShopSettings
 from serving.shopper_reader import ShopperReader
 from serving.statistics_reader import ItemKnowledge
 from serving.triggers import TriggerLog, Triggers, TriggersQuery
@@ -56,6 +57,7 @@ class Services:
     reader: ShopperReader
     triggers: TriggerLog
     decisions: DecisionLog
+    settings: ShopSettings
     health: Health
     metrics: Metrics
     clock: Clock
