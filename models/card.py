@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from models.artifact import Manifest
 from models.comparison import LED_BY, Comparison, SegmentTable, TaskTable
 from models.evaluation import METRICS
+from models.fusion import SOURCES
 from models.plots import best_beside
 from models.report import RANKED, SPLITS, TITLES
 
@@ -38,7 +37,7 @@ def card_of(manifest: Manifest, comparison: Comparison) -> str:
 
 def _made(manifest: Manifest, comparison: Comparison) -> str:
     weights = "; ".join(
-        f"{task}: " + ", ".join(f"{name} {value:g}" for name, value in msgspec.structs.asdict(line).items())
+        f"{task}: " + ", ".join(f"{name} {getattr(line, name):g}" for name in SOURCES)
         for task, line in manifest.weights.items()
     )
     return _listed(

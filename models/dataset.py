@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import exp2
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from features.aggregates import SHOPPER_BEHAVIOUR
 from features.archive import EventArchive
 from features.events import Event, event_time_ms, record_key_of
 from features.offline import StoreAt
-from features.shoppers import Decayed, Interaction, Purchased, State
+from features.shoppers import PURCHASE_HALF_LIFE_MS, Decayed, Interaction, Purchased, State
 from features.training_frames import training_frame
 from infra.errors import BadInput
 from infra.places import Place
@@ -138,14 +139,18 @@ def _state(values: dict[str, Any]) -> State:
     known = mean is not None and not pd.isna(mean)
     return State(
         interactions=[Interaction(str(item), str(kind), int(at)) for item, kind, at in met],
-        # The weight is as of the newest event; what happened since is the same for both.
-        purchased={str(item): Purchased(1, int(at), now, float(weight)) for item, weight, at in bought},
+        purchased={str(item): _purchased(float(weight), int(at), now) for item, weight, at in bought},
         orders=int(values["orders"]),
         views=int(values["views"]),
         log_price_sum=Decayed(float(mean) if known else 0.0, now),
         log_price_weight=Decayed(1.0 if known else 0.0, now),
         newest=now,
     )
+
+
+def _purchased(weight: float, last_at: int, now: int) -> Purchased:
+    """Of a weight as of `now`; how many orders it sums up is not in the row of the feature store, nor is the first."""
+    return Purchased(1, last_at, last_at, weight * exp2((now - last_at) / PURCHASE_HALF_LIFE_MS))
 
 
 def day_of(at_ms: int) -> datetime:

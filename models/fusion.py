@@ -7,17 +7,23 @@ import msgspec
 import numpy as np
 
 from models.interactions import Floats
+from models.own import Repeats
 
 _ROUNDING: Final = 1e-6  # what a mean of equal numbers may miss them by
 
 
+SOURCES: Final = ("tower", "item_to_item", "popular", "repeat")
+"""What is fused, in the order in which their weights are learned."""
+
+
 class Weights(msgspec.Struct, frozen=True):
-    """How much each source counts."""
+    """How much each source counts, and how own repeats are counted."""
 
     tower: float = 1.0
     item_to_item: float = 0.0
     popular: float = 0.0
     repeat: float = 0.0
+    repeats: Repeats = Repeats()
 
 
 def normalised(scores: Floats) -> Floats:
@@ -37,11 +43,10 @@ def scale_of(mean: float, spread: float) -> float:
 
 def weighted(shares: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:
     """What each source, `normalised`, adds to the fused score: [shoppers, items] each."""
-    counts = msgspec.structs.asdict(weights)
-    return {name: np.float32(counts[name]) * share for name, share in shares.items()}
+    return {name: np.float32(getattr(weights, name)) * share for name, share in shares.items()}
 
 
 def fuse(parts: Mapping[str, Floats], weights: Weights) -> Floats:
-    """The fused score of raw parts: [shoppers, items]."""
-    shares = {name: normalised(part) for name, part in parts.items()}
+    """The fused score of raw parts, of which others than `SOURCES` are passed over: [shoppers, items]."""
+    shares = {name: normalised(parts[name]) for name in SOURCES}
     return np.asarray(sum(weighted(shares, weights).values()), np.float32)

@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 import torch
 
-from features.shoppers import State, purchase_weight_at
+from features.shoppers import State
 from models.artifact import Artifact
 from models.candidates import Candidates
 from models.choosing import PARTS, Chooser, Speech
 from models.fusion import Weights
 from models.interactions import Floats, Ints
 from models.item_to_item import RECENCY, ItemToItem
+from models.own import FORMS, Repeats, form_name, left_of
 from models.user_tower import FACTS, KINDS, Histories, UserTower, pack
 
 # Shoppers scored together: the scores of more of them fall out of the processor's caches.
@@ -106,6 +107,10 @@ class Scorer:
         self._item_to_item = ItemToItem(
             artifact.neighbours, artifact.neighbour_scores, place, len(rows), artifact.recency
         )
+        self._repeats = artifact.weights["all"].repeats
+        # Where own repeats count nothing yet, how they are to be counted is still to be learned.
+        undecided = not any(one.repeat for one in artifact.weights.values())
+        self._tried = {form_name(form): form for form in FORMS} if undecided else {}
         weights = [msgspec.structs.asdict(artifact.weights[task]) for task in ("new", "all")]
         counts = np.array([[weight[name] for name in PARTS] for weight in weights])
         self._chooser = Chooser([*self._place_of], self._popularity, counts)
@@ -142,15 +147,22 @@ class Scorer:
         return [found[row] for row in range(len(states))]
 
     def parts(self, states: Sequence[State], at_ms: int) -> dict[str, Floats]:
-        """The scores of each source: [shoppers, candidates]."""
+        """The scores of each source: [shoppers, candidates].
+
+        Of a model whose own repeats count nothing yet, also those of each of `FORMS`, as `form_name`.
+        """
         shape = (len(states), len(self.candidate_rows))
-        parts: dict[str, Floats] = {name: np.zeros(shape, np.float32) for name in PARTS}
+        parts: dict[str, Floats] = {name: np.zeros(shape, np.float32) for name in (*PARTS, *self._tried)}
         parts["popular"][:] = self._popularity
         with self._alone:
             for row, speech in enumerate(self._speeches(states, at_ms)):
                 parts["tower"][row] = speech.tower
                 parts["repeat"][row, speech.owned] = speech.weights
                 parts["item_to_item"][row] = speech.said.summed(shape[1])
+        for name, form in self._tried.items():
+            for row, state in enumerate(states):
+                places, weights = self._owned(state, form, at_ms)
+                parts[name][row, places] = weights
         return parts
 
     def vectors(self, states: Sequence[State]) -> Floats:
@@ -169,7 +181,7 @@ class Scorer:
             bounds = pairwise([0, *np.cumsum(columns.lengths).tolist()])
             for state, line, mean, spread, (first, end) in zip(some, scores, means, spreads, bounds, strict=True):
                 said = self._item_to_item.said(columns.items[first:end][::-1])
-                yield Speech(line, mean, spread, *self._owned(state, at_ms), said)
+                yield Speech(line, mean, spread, *self._owned(state, self._repeats, at_ms), said)
 
     def _read(self, columns: "_Columns", states: Sequence[State]) -> Floats:
         shoppers = _packed(columns, states)
@@ -177,14 +189,14 @@ class Scorer:
             out = self._tower(self._vectors[torch.from_numpy(shoppers.items)], shoppers)
         return np.asarray(out.numpy(), np.float32)
 
-    def _owned(self, state: State, at_ms: int) -> tuple[Ints, Floats]:
-        """What a shopper bought of the candidates, and how much of that is left."""
+    def _owned(self, state: State, repeats: Repeats, at_ms: int) -> tuple[Ints, Floats]:
+        """Which of the candidates are a shopper's own, and how much of that is left."""
         places, weights = [], []
-        for item_id, bought in state.purchased.items():
+        for item_id, left in left_of(state, repeats, at_ms).items():
             place = self._place_of.get(item_id)
             if place is not None:
                 places.append(place)
-                weights.append(purchase_weight_at(bought, max(at_ms, bought.last_at)))
+                weights.append(left)
         return np.array(places, np.int64), np.array(weights, np.float32)
 
 

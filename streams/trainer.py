@@ -30,7 +30,7 @@ from models.dataset import Sources, day_of, happened, purchases
 from models.enrichment_text import texts_of
 from models.evaluation import TASKS, Evaluation, table
 from models.fitting import Options
-from models.fusion import Weights
+from models.fusion import SOURCES, Weights
 from models.gate import MODEL
 from models.interactions import Interactions
 from models.item_features import ItemFeatures, features_of, odd_prices
@@ -230,10 +230,10 @@ def _write(
 def _weights_table(weights: Mapping[str, Weights]) -> Table:
     shown = Table(title="fusion weights, learned on the weeks before the test", title_justify="left", title_style="")
     shown.add_column("task")
-    for name in Weights.__struct_fields__:
+    for name in SOURCES:
         shown.add_column(name, justify="right")
     for task, line in weights.items():
-        shown.add_row(task, *(f"{value:g}" for value in msgspec.structs.astuple(line)))
+        shown.add_row(task, *(f"{getattr(line, name):g}" for name in SOURCES))
     return shown
 
 

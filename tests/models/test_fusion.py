@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.evaluation import Truth
-from models.fusion import Weights, fuse, normalised, weighted
+from models.fusion import SOURCES, Weights, fuse, normalised, weighted
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
+from models.own import FORMS, form_name
 from tests.models.shops import bought
 
 SHOPPERS, ITEMS = 40, 300
-NAMES = Weights.__struct_fields__
+NAMES = SOURCES
 
 tables = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(2, 8)), elements=st.integers(-1000, 1000))
 
@@ -90,6 +91,28 @@ def test_for_new_items_own_repeats_count_nothing_even_where_they_are_the_truth()
     parts = sources(truth, "repeat", 8)
     assert learn(parts, truth, "new", seed=9).repeat == 0
     assert learn(parts, truth, "all", seed=9).repeat > 0
+
+
+def test_the_form_of_own_repeats_that_is_the_truth_is_chosen_in_lists_with_repeats() -> None:
+    """Two forms are offered; views and all are the truth, and purchases alone are noise."""
+    truth, rng = Truth(after(12), bought([], SHOPPERS, ITEMS)), np.random.default_rng(14)
+    offered, usual, right = sources(truth, "repeat", 13), FORMS[0], FORMS[-1]
+    noise = rng.normal(size=(SHOPPERS, ITEMS)).astype(np.float32)
+
+    def parts_of(shoppers: Ints) -> Mapping[str, Floats]:
+        parts = dict(offered(shoppers))
+        return parts | {"repeat": noise[shoppers], form_name(usual): noise[shoppers], form_name(right): parts["repeat"]}
+
+    learned = learn(parts_of, truth, "all", seed=3)
+    assert learned.repeat > 0
+    assert learned.repeats == right
+    assert learn(parts_of, truth, "new", seed=3).repeats == usual, "it makes no difference there"
+
+
+def test_what_is_no_source_is_passed_over_when_parts_are_fused() -> None:
+    rng = np.random.default_rng(2)
+    parts = {name: rng.normal(size=(3, 7)).astype(np.float32) for name in NAMES}
+    assert (fuse(parts | {"other": parts["tower"]}, Weights(1, 1, 1, 1)) == fuse(parts, Weights(1, 1, 1, 1))).all()
 
 
 def test_nobody_to_learn_from_leaves_the_tower_alone() -> None:
