@@ -8,7 +8,7 @@ import msgspec
 from models.als import CONFIDENCE, FACTORS, als
 from models.als import REGULARISATION as ALS_REGULARISATION
 from models.baselines import RECENCY, Ranker, decayed_popularity, own_repeats, popularity, recency_item_knn
-from models.ease import REGULARISATION, recency_ease
+from models.ease import MAX_ITEMS, REGULARISATION, recency_ease
 from models.interactions import Interactions
 from models.sessions import v_sknn
 
@@ -24,6 +24,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         knn_recency: what a purchase weighs of the next newer one, in item-kNN.
         ease_recency: the same, in EASE's score.
         ease_regularisation: λ.
+        ease_items: at most so many take part in EASE, whose time grows with their third power.
         als_factors: of ALS.
         als_regularisation: of ALS.
         als_confidence: α.
@@ -35,6 +36,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     knn_recency: float = RECENCY
     ease_recency: float = RECENCY
     ease_regularisation: float = REGULARISATION
+    ease_items: int = MAX_ITEMS
     als_factors: int = FACTORS
     als_regularisation: float = ALS_REGULARISATION
     als_confidence: float = CONFIDENCE
@@ -74,7 +76,7 @@ def baselines(
         lambda: decayed_popularity(before, at_ms, chosen.popular_half_life_days),
         lambda: own_repeats(before, at_ms, chosen.repeat_half_life_days),
         lambda: recency_item_knn(before, chosen.knn_recency),
-        lambda: recency_ease(before, chosen.ease_recency, chosen.ease_regularisation),
+        lambda: recency_ease(before, chosen.ease_recency, chosen.ease_regularisation, chosen.ease_items),
         lambda: of_seeds(before, [seed], chosen)[0],
         lambda: v_sknn(before, chosen.session_gap_ms),
     ]

@@ -126,7 +126,10 @@ def taobao(folder: Path = SHARED) -> DataSet:
     file = folder / "taobao-userbehavior" / "users815_9days.csv.gz"
     days = [_ms(2017, 12, 1, 16), _ms(2017, 12, 2, 16), _ms(2017, 12, 3, 16)]  # midnights in Shanghai
     found = mapped("taobao", file, "taobao", days, ("view_item", "add_to_cart", "add_to_wishlist", "purchase"))
-    return replace(found, tuning=Tuning(popular_half_life_days=1, repeat_half_life_days=3))
+    tuning = Tuning(
+        popular_half_life_days=1, repeat_half_life_days=3, ease_items=10_000, session_gap_ms=3_600_000, knn_recency=0.9
+    )
+    return replace(found, tuning=tuning)
 
 
 DATA: Final = {"beauty": beauty, "toys": toys, "online-retail": online_retail, "taobao": taobao}
