@@ -41,7 +41,8 @@ _CHUNK: Final = 1 << 20
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What the artifact is and what it was made from. Metrics are by model, then `task/metric`.
 
-    `recency` is how loud an interaction is, of the next newer one, in the sum of item-to-item scores.
+    `recency` is how loud an interaction is, of the next newer one, in the sum of item-to-item scores; `options` is how
+    it was fitted, empty where an older version did not say.
     """
 
     version: str
@@ -57,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     recency: float = 0.97
     metrics: dict[str, dict[str, float]]
     shape: dict[str, int]
+    options: dict[str, int | float] = {}
     checksums: dict[str, str]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from infra.errors import BadInput, DaogouError, NotFound
+from infra.errors import BadInput, NotFound
 from infra.settings import Settings
 from models.artifact import Artifact
 from models.baselines import Ranker
@@ -15,17 +15,17 @@ from models.beside import COUNT, baselines, of_seeds
 from models.comparison import Comparison, compare
 from models.evaluation import Evaluation
 from models.gate import MODEL
-from models.release import artifacts, candidate, pointer
+from models.release import candidate, pointer
 from models.report import report_of
 from models.rivals import over, usable
 from models.splits import LEAVE_ONE_OUT, TEMPORAL, Split, last_of_each, temporal
 from models.training import table_of
 from models.traits_told import traits_told
 from streams.progress import Phases
+from streams.seeds import others
 from streams.trainer import Report, bought_in, ms_of, sources_of, write_report
 
 SPLITS: Final = (TEMPORAL, LEAVE_ONE_OUT)
-_SAME: Final = ("fitted_before", "tested_until", "code", "text_encoder", "shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def evaluate(
 ) -> Evaluated:
     """An artifact, by default the released one, on the weeks after those it was fitted on.
 
-    Other seeds of the model are artifacts that differ from it in nothing else; `daogou train --seed N` makes them.
+    Other seeds of the model are artifacts that differ from it in nothing else.
 
     Args:
         settings: name the archive, the offline features and the models.
@@ -57,10 +57,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise BadInput(f"--split {split}: there are {' and '.join(SPLITS)}", path="split", code="unknown_split")
-    name = chosen or pointer(settings.models_dir).live
-    if name is None:
-        raise NotFound("no model is released: daogou train --release makes one", path="version")
-    artifact = candidate(settings.models_dir, name)
+    artifact = chosen_artifact(settings, chosen)
     usable(artifact)
     manifest = artifact.manifest
     weeks = (ms_of(manifest.fitted_before), ms_of(manifest.tested_until))
@@ -70,7 +67,7 @@ def evaluate(
         beside = baselines(part.before, part.at_ms, manifest.seed, progress=advance)
         beside += of_seeds(part.before, range(manifest.seed + 1, manifest.seed + seeds))
     runs: dict[str, list[Evaluation]] = {}
-    for one in [artifact, *_siblings(settings, artifact, seeds - 1, phases)]:
+    for one in [artifact, *others(settings, artifact, seeds - 1, phases)]:
         for row in _tested(settings, one, bought, weeks, part, [] if runs else beside, phases):
             runs.setdefault(row.name, []).append(row)
     with phases.phase("categories and countries read", 0, "events") as advance:
@@ -79,25 +76,17 @@ def evaluate(
     return Evaluated(Report(manifest, [ones[0] for ones in runs.values()]), comparison)
 
 
-def _siblings(settings: Settings, artifact: Artifact, most: int, phases: Phases) -> list[Artifact]:
-    """Artifacts that differ from one in their seed alone, the newest of each seed; what cannot be used is said."""
-    found: dict[int, Artifact] = {}
-    for name in reversed(artifacts(settings.models_dir) if most else []):
-        try:
-            other = Artifact.open(settings.models_dir / name, verify=False)
-            alike = all(getattr(other.manifest, field) == getattr(artifact.manifest, field) for field in _SAME)
-            if len(found) == most or not alike or other.manifest.seed in {artifact.manifest.seed, *found}:
-                continue
-            usable(candidate(settings.models_dir, name))
-        except DaogouError as error:
-            phases.say(f"{name} is passed over as another seed: {error.message}")
-            continue
-        found[other.manifest.seed] = other
-    if len(found) < most:
-        phases.say(
-            f"{len(found) + 1} of {most + 1} seeds of the model: daogou train --seed N makes another on the same weeks"
-        )
-    return list(found.values())
+def chosen_artifact(settings: Settings, chosen: str | None) -> Artifact:
+    """An artifact by its version, by default the released one.
+
+    Raises:
+        NotFound: there is no such artifact, or none is released.
+        ArtifactBroken: a file of it is missing or altered.
+    """
+    name = chosen or pointer(settings.models_dir).live
+    if name is None:
+        raise NotFound("no model is released: daogou train --release makes one", path="version")
+    return candidate(settings.models_dir, name)
 
 
 def _tested(

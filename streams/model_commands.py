@@ -71,6 +71,9 @@ def evaluate(
         str, typer.Option(help="temporal: every purchase after the fit; loo: of each shopper only the last of them.")
     ] = "temporal",
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Of each model that draws in its fit.")] = 1,
+    train_seeds: Annotated[
+        bool, typer.Option("--train-seeds", help="Train the seeds of the model that are missing, on the same weeks.")
+    ] = False,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write the report with plots, one HTML file.")
     ] = None,
@@ -82,14 +85,21 @@ def evaluate(
     On the weeks after those it was fitted on.
     """
     quiet_threads()
+    from streams.evaluating import chosen_artifact, figures_of, write_page
     from streams.evaluating import evaluate as run
-    from streams.evaluating import figures_of, write_page
     from streams.progress import Phases
+    from streams.seeds import train_missing
 
     _writable(json_file)
     _writable(html_file, "html")
+    settings = settings_from(data_dir=data_dir)
     with Phases() as phases:
-        evaluated = run(settings_from(data_dir=data_dir), version, phases, split, seeds)
+        if train_seeds:
+            from infra.embedded.outside import Outside
+
+            with Outside(settings) as outside:
+                train_missing(outside, chosen_artifact(settings, version), seeds - 1, phases, now_in(settings))
+        evaluated = run(settings, version, phases, split, seeds)
     _tell(evaluated.report, None)
     if json_file is not None:
         json_file.write_bytes(figures_of(evaluated))

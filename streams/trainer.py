@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -56,8 +56,20 @@ class Report:
     evaluations: Sequence[Evaluation]
 
 
+class Again(NamedTuple):
+    """A training once more: what happened from a moment on is left out, and the artifact goes into a folder."""
+
+    until: datetime
+    into: Path
+
+
 def train(
-    settings: Settings, options: Options, phases: Phases, made_at: datetime, means: Means | None = None
+    settings: Settings,
+    options: Options,
+    phases: Phases,
+    made_at: datetime,
+    means: Means | None = None,
+    again: Again | None = None,
 ) -> Report:
     """Towers, table, artifact, from the offline features as they are; nothing is released.
 
@@ -67,6 +79,7 @@ def train(
         phases: who hears how far it is.
         made_at: gives the version its name.
         means: where to keep how far it is, to go on from there, and the processes that fit.
+        again: on what, and where to; None: on all that happened, beside the other models.
 
     Raises:
         BadInput: there is no catalogue, no purchase, or too little history.
@@ -80,6 +93,8 @@ def train(
         steps = happened(
             sources, sorted(catalogue), advance, partial(_say_repeats, phases), strange=partial(_say_strange, phases)
         )
+    if again is not None:
+        steps = steps.before(ms_of(again.until))
     bought = steps.of_kinds({"purchase"})
     _say_odd_prices(phases, odd_prices(items))
     texts = texts_of(items, settings.enriched_dir)
@@ -94,7 +109,8 @@ def train(
     encoder = encoder_name(chosen(settings.text_encoder, texts).setting)
     manifest = _manifest(encoder, options, trained, made_at)
     files = _files_of_new_items(trained, whitening, features, text_encoder)
-    written = _write(settings, trained, manifest, _texts(trained, manifest, bought, means), files)
+    folder = again.into if again else settings.models_dir
+    written = _write(folder, trained, manifest, _texts(trained, manifest, bought, means), files)
     if means is not None and means.saved is not None:
         means.saved.begin_anew()
     return Report(msgspec.structs.replace(manifest, version=written.name), trained.evaluations)
@@ -171,6 +187,7 @@ def _manifest(encoder: str, options: Options, trained: Trained, made_at: datetim
         recency=trained.fitted.recency,
         metrics={one.name: one.means() for one in trained.evaluations},
         shape={"items": len(trained.fitted.item_ids), "width": options.width},
+        options=asdict(options),
         checksums={},
     )
 
@@ -210,7 +227,7 @@ def _files_of_new_items(
 
 
 def _write(
-    settings: Settings,
+    folder: Path,
     trained: Trained,
     manifest: Manifest,
     texts: Mapping[str, str],
@@ -224,7 +241,7 @@ def _write(
         "neighbour_scores": fitted.neighbour_scores,
         "candidates": fitted.candidates,
     }
-    return write(settings.models_dir, manifest, arrays, fitted.tower, fitted.item_ids, texts, files)
+    return write(folder, manifest, arrays, fitted.tower, fitted.item_ids, texts, files)
 
 
 def _weights_table(weights: Mapping[str, Weights]) -> Table:

@@ -81,7 +81,7 @@ def test_artifacts_that_differ_in_the_seed_alone_are_its_seeds(shop: Settings, v
         found = evaluate(shop, version, phases, seeds=3)
     told = console.export_text()
     assert f"{broken} is passed over as another seed" in told
-    assert "2 of 3 seeds of the model: daogou train --seed N makes another" in told
+    assert "2 of 3 seeds of the model: with --train-seeds the others are trained" in told
     rows = {row.model: row for row in found.comparison.tables[0].rows}
     assert rows["fused"].seeds == [4, 7]
     assert rows["ALS"].seeds == [4, 5, 6]
