@@ -5,9 +5,9 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
+import faust
 from redis.asyncio import Redis
 
 from infra.clock import clock_from
@@ -20,8 +20,6 @@ from infra.metrics import Metrics
 from infra.redis import address
 from infra.settings import Settings
 from infra.topics import CATALOG, EVENTS
-from models.release import released
-from models.shadow import shadowed
 from streams.applied import Applied
 from streams.applying import Applying, Around, Pace
 from streams.archive_turns import HOLD as ARCHIVE_HOLD
@@ -29,15 +27,12 @@ from streams.archiver import Source, archiver_at
 from streams.bad_share import BadShare
 from streams.bad_stop import BadStop
 from streams.batch import PartitionBatch
-from streams.derived import Scoring
 from streams.draining import Drainer
 from streams.holds import Hold
-from streams.in_service import ReleaseFollower, Releases
 from streams.inbox import Inbox
 from streams.marketing.firing import Firing
 from streams.marketing.sent import Sent, sent_log
 from streams.new_item_vectors import ArtifactVectors, Sources
-from streams.new_items import NewItems
 from streams.outbox import Outbox
 from streams.patience import patiently
 from streams.pausing import Gate, Pauses
@@ -45,9 +40,6 @@ from streams.pipeline import build_pipeline
 from streams.replay.order import note_begun
 from streams.replay.promotion import Followed, Promotion
 from streams.replay.running import replay_pipeline
-from streams.rescoring import Rescoring
-from streams.shadow_counts import ShadowCounts
-from streams.shadowing import ShadowFollower, Trials
 from streams.statistics_job import HOLD as STATISTICS_HOLD
 from streams.statistics_job import StatisticsJob
 from streams.statistics_merging import reached
@@ -57,6 +49,7 @@ from streams.worker.beginning import Beginning
 from streams.worker.catalogue_side import READ_AHEAD, CatalogueSide
 from streams.worker.ends import Ends
 from streams.worker.health import Health
+from streams.worker.model_side import ModelSide
 from streams.worker.positions import Logs, next_kept, next_on_log, next_or_end
 from streams.worker.progress import Progress
 from streams.worker.transport import Positions, Reading
@@ -79,58 +72,53 @@ class Parts:
         self, settings: Settings, redis: Redis, producer: Producer, logs: Logs, measured: Metrics, token: str
     ) -> None:
         where = address(settings.redis)
-        clock = clock_from(settings.clock_shift_file)
-        self._items = CatalogueSide(settings, redis, producer, logs, measured, token)
+        self._settings, self._redis, self._logs, self._metrics = settings, redis, logs, measured
+        self._token = token
+        self._clock = clock_from(settings.clock_shift_file)
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.begun = asyncio.Event()
         self.pipeline = build_pipeline(settings, redis)
         self.hold = Hold(redis, LIVE, token, alone=False, where=where)
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._logs = logs
-        self._metrics = measured
+        self._items = CatalogueSide(settings, redis, producer, logs, measured, token)
         self._inboxes = {EVENTS: Inbox(READ_AHEAD * settings.batch_events), CATALOG: self._items.inbox}
+        self.app = self._made_app()
+        self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
+        self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
+        vectors = ArtifactVectors(
+            Sources(settings.models_dir, settings.enriched_dir, settings.text_encoder, os.environ)
+        )
+        self._models = ModelSide(
+            settings, self.pipeline, redis, self._items.store, vectors, measured, self._gate.beside
+        )
+        self._archiver = archiver_at(
+            settings.archive_at,
+            Source(logs.bootstrap, logs.events, logs.embedded),
+            self._hold_alone(ARCHIVE_HOLD),
+            measured,
+        )
+        self._ends = EndOffsets(logs.bootstrap, EVENTS)
+        self._firing = self._made_firing()
+        self._promotion = self._made_promotion()
+        self._statistics = self._made_statistics()
+        self._progress = Progress(self._clock, measured)
+        self.health = Health(time.monotonic, settings.stuck_s)
+        self._watching = self._made_watching()
+        self._applying = self._made_applying()
+        self._beginning = self._made_beginning()
+
+    def _made_app(self) -> faust.App:
+        logs, folder = self._logs, self._settings.data_dir / "faust"
         reading = Reading(
             positions=self._begin,
             revoked=self.pipeline.let_go,
             fetch_wait_ms=_EMBEDDED_FETCH_WAIT_MS if logs.embedded else _FETCH_WAIT_MS,
             inboxes=self._inboxes,
         )
-        folder = settings.data_dir / "faust"
         folder.mkdir(parents=True, exist_ok=True)
-        self.app = create(settings.brokers, settings.group, folder, reading, settings.batch_events)
-        self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
-        self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
-        self._rescoring = Rescoring(self.pipeline, measured, beside=self._gate.beside)
-        self._releases = ReleaseFollower(
-            self.pipeline.derived,
-            Releases(lambda: released(settings.models_dir), _load),
-            self._rescoring.sweep,
-            measured,
-        )
-        vectors = ArtifactVectors(
-            Sources(settings.models_dir, settings.enriched_dir, settings.text_encoder, os.environ)
-        )
-        self._new_items = NewItems(
-            self.pipeline.derived,
-            self._items.store,
-            vectors,
-            settings.tenant,
-            settings.partition_count,
-            measured,
-            where=where,
-        )
-        self._shadowing = ShadowFollower(
-            self.pipeline,
-            Trials(lambda: shadowed(settings.models_dir), lambda version: _load(settings.models_dir / version)),
-            ShadowCounts(redis, where),
-            measured,
-        )
-        self._archiver = archiver_at(
-            settings.archive_at,
-            Source(logs.bootstrap, logs.events, logs.embedded),
-            Hold(redis, ARCHIVE_HOLD, token, alone=True, where=where),
-            measured,
-        )
-        self._ends = EndOffsets(logs.bootstrap, EVENTS)
+        return create(self._settings.brokers, self._settings.group, folder, reading, self._settings.batch_events)
+
+    def _made_firing(self) -> Firing:
+        logs = self._logs
         ends = Ends(
             lambda partitions: asyncio.to_thread(self._ends.of, partitions),
             self._read_from,
@@ -139,65 +127,68 @@ class Parts:
         )
         sent = Sent(self.pipeline.store, sent_log(logs.bootstrap, logs.embedded))
         items = self._items
-        self._firing = Firing(
-            self.pipeline, items.store, self._drainer, clock, ends.of, self._gate.closed, items.stock, sent
+        return Firing(
+            self.pipeline, items.store, self._drainer, self._clock, ends.of, self._gate.closed, items.stock, sent
         )
-        self._promotion = Promotion(
+
+    def _made_promotion(self) -> Promotion:
+        return Promotion(
             self.pipeline,
-            redis,
-            Followed(logs.bootstrap, logs.events, logs.embedded),
-            partial(replay_pipeline, settings, redis),
-            self._rescoring.sweep,
-            measured,
-            clock,
+            self._redis,
+            Followed(self._logs.bootstrap, self._logs.events, self._logs.embedded),
+            partial(replay_pipeline, self._settings, self._redis),
+            self._models.rescoring.sweep,
+            self._metrics,
+            self._clock,
             self._gate.beside,
         )
-        self._statistics = StatisticsJob(
-            Hold(redis, STATISTICS_HOLD, token, alone=True, where=where),
+
+    def _made_statistics(self) -> StatisticsJob:
+        settings = self._settings
+        return StatisticsJob(
+            self._hold_alone(STATISTICS_HOLD),
             MergingProcess(settings, os.environ),
-            partial(reached, redis, settings.partition_count, where),
-            measured,
+            partial(reached, self._redis, settings.partition_count, address(settings.redis)),
+            self._metrics,
             every_s=settings.statistics_s,
             beside=self._gate.beside,
         )
-        bad_stop = BadStop(redis, BadShare(settings.bad_share_window, settings.bad_share_max), where)
-        self.pipeline.bad_stop = bad_stop
-        items.judged_by(bad_stop)
-        self._progress = Progress(clock, measured)
-        self.health = Health(time.monotonic, settings.stuck_s)
-        self._watching = Watching(
+
+    def _made_watching(self) -> Watching:
+        return Watching(
             self.pipeline,
             self._gate,
             self.health,
             self._progress,
-            Log(EVENTS, self._ends, self._read_from, partial(next_on_log, logs, EVENTS)),
-            settings.stuck_s,
+            Log(EVENTS, self._ends, self._read_from, partial(next_on_log, self._logs, EVENTS)),
+            self._settings.stuck_s,
             self._drainer.blocked,
-            items.watched,
+            self._items.watched,
         )
+
+    def _made_applying(self) -> Applying:
+        settings = self._settings
         around = Around(
-            next_on_log=partial(next_kept, logs, EVENTS, measured),
+            next_on_log=partial(next_kept, self._logs, EVENTS, self._metrics),
             before_batch=self._before_batch,
             applied=self._applied,
-            metrics=measured,
-            clock=clock,
+            metrics=self._metrics,
+            clock=self._clock,
         )
-        self._applying = Applying(
-            self.pipeline,
-            self._inboxes[EVENTS],
-            self._drainer,
-            Pace(settings.batch_events, settings.batch_ms),
-            around,
-        )
-        self._beginning = Beginning(
-            self.pipeline,
-            self._applying,
-            self._drainer,
-            bad_stop,
-            partial(note_begun, settings, redis, logs.events),
-            logs,
-            measured,
-        )
+        pace = Pace(settings.batch_events, settings.batch_ms)
+        return Applying(self.pipeline, self._inboxes[EVENTS], self._drainer, pace, around)
+
+    def _made_beginning(self) -> Beginning:
+        settings, logs = self._settings, self._logs
+        share = BadShare(settings.bad_share_window, settings.bad_share_max)
+        bad_stop = BadStop(self._redis, share, address(settings.redis))
+        self.pipeline.bad_stop = bad_stop
+        self._items.judged_by(bad_stop)
+        begun = partial(note_begun, settings, self._redis, logs.events)
+        return Beginning(self.pipeline, self._applying, self._drainer, bad_stop, begun, logs, self._metrics)
+
+    def _hold_alone(self, name: str) -> Hold:
+        return Hold(self._redis, name, self._token, alone=True, where=address(self._settings.redis))
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs side by side until the worker ends; each ends only by failing."""
@@ -207,10 +198,7 @@ class Parts:
             self._drainer.run(),
             *self._items.loops(),
             self._firing.run(self._metrics),
-            self._releases.run(),
-            self._shadowing.run(),
-            self._new_items.run(),
-            self._rescoring.run(),
+            *self._models.loops(),
             self._statistics.run(time.monotonic),
             self._promotion.run(),
             self._archiver.run(),
@@ -222,8 +210,8 @@ class Parts:
         )
 
     async def load_model(self) -> None:
-        """Before anything is read: events that are applied without the model would leave lists older than rows."""
-        await self._releases.look()
+        """Before anything is read."""
+        await self._models.load()
 
     async def look_for_pause(self) -> None:
         """Before anything is read, too: a pause survives the workers."""
@@ -245,7 +233,7 @@ class Parts:
             if not self._failed.done():
                 self._failed.set_exception(error)
             raise
-        self._rescoring.sweep()
+        self._models.rescoring.sweep()
         self.begun.set()
         self.health.begun = True
         return positions
@@ -261,7 +249,7 @@ class Parts:
     def _applied(self, fences: Mapping[int, int], counts: Applied) -> None:
         for partition, fence in fences.items():
             note_applied(self.app, EVENTS, partition, fence)
-        self._rescoring.add(counts.unscored)
+        self._models.rescoring.add(counts.unscored)
         self._progress.applied(counts)
 
     async def _watch(self) -> None:
@@ -280,18 +268,6 @@ class Parts:
         await self.app.wait_until_stopped()
         reason = self.app.crash_reason
         raise reason if isinstance(reason, DaogouError) else DaogouError(f"Faust ended: {reason!r}")
-
-
-def _load(artifact: Path) -> Scoring:
-    # torch takes seconds to import: a worker that scores nothing yet does without it.
-    import torch
-
-    from models.artifact import Artifact
-    from models.scorer import Scorer, opened
-
-    torch.set_num_threads(1)  # a worker is for one core; threads that wait for each other take what others need
-    scorer: Scoring = Scorer(opened(Artifact.open(artifact)))
-    return scorer
 
 
 async def _every(seconds: float, call: Callable[[], Awaitable[None]], what: str) -> None:
