@@ -19,9 +19,9 @@ DAY: Final = 10  # events of the last day in a row
 _MILLION: Final = 1_000_000
 _GIB: Final = 2**30
 _SAMPLE: Final = 300
-_LEARNT: Final = 1_000  # rows that a dictionary is made of; others are packed with it
+_LEARNT: Final = 1_000  # values that a dictionary is made of; others are packed with it
 _DICTIONARY: Final = 32_768
-_FAMILIES: Final = {"rows": "daogou:*:row:*", "shelves": "daogou:*:shelf:*", "Feast's rows": "*daogou_live*"}
+_FAMILIES: Final = {"rows": "daogou:*:row:*", "shelves": "daogou:*:shelf:*", "Feast's rows": "*shopper*daogou_live*"}
 
 
 class _Packing(NamedTuple):
@@ -44,16 +44,22 @@ def memory(ground: Ground) -> Found:
         with on.worker() as worker:
             on.until_applied(worker, total)
         gib = (_used(on) - before) / many * _MILLION / _GIB
-        print(f"{'memory':<10} {many:,} shoppers: {gib:.2f} GiB a million", end="")
+        print(f"{'memory':<10} {many:,} shoppers: {gib:.2f} GiB a million with all that is there once", end="")
+        alone = 0.0
         for family, pattern in _FAMILIES.items():
             count, size = _weighed(on, pattern)
+            alone += size
             print(f"; {family} {size:,.0f} bytes", end="")
             if count != many:
                 missed.append(f"memory: {count:,} of {many:,} {family}")
-        print()
-        for line in _packings(on.rows(2 * _LEARNT)):
-            print(f"{'':<10} {line}", flush=True)
-    return Found(f"{gib:.2f} GiB per million shoppers", missed)
+        alone *= _MILLION / _GIB
+        print(f"; these keys alone {alone:.2f} GiB a million")
+        rows = on.rows(2 * _LEARNT)
+        print(f"{'':<10} {_parts(rows)}")
+        for what, values in (("a row", rows), ("a list", _values(on, _FAMILIES["shelves"], 2 * _LEARNT))):
+            for line in _packings(what, values):
+                print(f"{'':<10} {line}", flush=True)
+    return Found(f"{alone:.2f} GiB per million shoppers by their keys", missed)
 
 
 def _used(on: Stage) -> int:
@@ -73,25 +79,35 @@ def _weighed(on: Stage, pattern: str) -> tuple[int, float]:
     return len(keys), sum(sizes) / max(1, len(sizes))
 
 
-def _packings(rows: Sequence[bytes]) -> Iterator[str]:
-    """One line for each way: what is left of the bytes, and the time that a row takes."""
-    learnt, tried = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    size = sum(map(len, tried)) / len(tried)
-    opened = [rows_of.decode(raw) for raw in tried]
+def _values(on: Stage, pattern: str, most: int) -> list[bytes]:
+    keys = list(islice(on.client.scan_iter(match=pattern, count=5_000), most))
+    values: Any = on.client.mget(keys)
+    return [value for value in values if value is not None]
+
+
+def _parts(rows: Sequence[bytes]) -> str:
+    opened = [rows_of.decode(raw) for raw in rows]
+    size = sum(map(len, rows)) / len(rows)
     recent = sum(len(bytes(row.recent)) for row in opened) / len(opened)
     settled = sum(len(bytes(row.settled)) for row in opened) / len(opened)
-    yield f"a row's value: {size:,.0f} bytes, of which recent events {recent:,.0f}, settled state {settled:,.0f}"
+    return f"a row's value: {size:,.0f} bytes, of which recent events {recent:,.0f}, settled state {settled:,.0f}"
+
+
+def _packings(what: str, values: Sequence[bytes]) -> Iterator[str]:
+    """One line for each way: what is left of the bytes, and the processor's time that one takes."""
+    learnt, tried = values[: len(values) // 2], values[len(values) // 2 :]
+    size = sum(map(len, tried)) / len(tried)
     for way in _ways(learnt):
-        begin = time.perf_counter()
+        begin = time.process_time()
         packed = [way.pack(raw) for raw in tried]
-        middle = time.perf_counter()
+        middle = time.process_time()
         back = [way.unpack(raw) for raw in packed]
-        end = time.perf_counter()
+        end = time.process_time()
         if back != list(tried):
             raise SystemExit(f"{way.name} does not give back what it took")
         left = sum(map(len, packed)) / len(packed)
         us = ((middle - begin) / len(tried) * 1e6, (end - middle) / len(tried) * 1e6)
-        yield f"{way.name}: {left:,.0f} bytes ({left / size:.0%}), pack {us[0]:.0f} µs, unpack {us[1]:.0f} µs"
+        yield f"{what}, {way.name}: {left:,.0f} bytes ({left / size:.0%}), pack {us[0]:.0f} µs, unpack {us[1]:.0f} µs"
 
 
 def _ways(learnt: Sequence[bytes]) -> Iterator[_Packing]:
