@@ -37,15 +37,19 @@ def torchrun(folder: Path, ranks: int, *arguments: str) -> dict[str, Any]:
     command = [*launch, "-m", CHILD, str(folder), *arguments, str(PATIENCE_S)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
+    return _found(folder)
+
+
+def _found(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
 
 
-def by_hand(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
-    """Two ranks without `torchrun`, which would end what is left of them itself."""
+def by_hand(folder: Path, *arguments: str, ranks: int = 2) -> list[subprocess.Popen[str]]:
+    """Without `torchrun`, which would end what is left of the ranks itself, and takes seconds to begin."""
     with listen("127.0.0.1", 0) as listener:
         port = str(port_of(listener))
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    together = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
             [sys.executable, "-m", CHILD, str(folder), *arguments],
@@ -53,8 +57,22 @@ def by_hand(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
             text=True,
             env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
-        for rank in range(2)
+        for rank in range(ranks)
     ]
+
+
+def in_peace(folder: Path, ranks: int = 2) -> dict[str, Any]:
+    """What rank 0 found in a training where nobody dies."""
+    processes = by_hand(folder, "some", "1", "nobody", str(PATIENCE_S), ranks=ranks)
+    said = [process.communicate(timeout=4 * PATIENCE_S)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * ranks, said
+    return _found(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a training found that nothing ever disturbed."""
+    return in_peace(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -92,17 +110,17 @@ def _is_whole(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("dead", [0, 1])
-def test_a_rank_that_is_killed_ends_the_others_and_the_next_training_goes_on(tmp_path: Path, dead: int) -> None:
+def test_a_rank_that_is_killed_ends_the_others_and_the_next_training_goes_on(
+    tmp_path: Path, dead: int, undisturbed: dict[str, Any]
+) -> None:
     processes = by_hand(tmp_path, "some", "1", f"{dead}:8:{signal.SIGKILL}", str(PATIENCE_S))
     said = [process.communicate(timeout=4 * PATIENCE_S)[1] for process in processes]
     assert processes[dead].returncode == -signal.SIGKILL
     assert processes[1 - dead].returncode == 1
     assert "RankLost: a process of this training has ended" in said[1 - dead]
     _is_whole(max((tmp_path / "kept").glob("*/*.checkpoint")))
-    again = torchrun(tmp_path, 2, "some", "1", "nobody")
+    again = in_peace(tmp_path)
     assert again["began"] == 6
-    (tmp_path / "other").mkdir()
-    undisturbed = torchrun(tmp_path / "other", 2, "some", "1", "nobody")
     assert again["losses"] == [pytest.approx(undisturbed["losses"][0], abs=LOSS_TOLERANCE)]
     assert len(again["losses"][0]) == STEPS
 
@@ -120,7 +138,7 @@ def test_a_rank_that_hangs_is_waited_for_no_longer_than_told(tmp_path: Path) -> 
 
 
 def test_a_state_of_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    torchrun(tmp_path, 1, "some", "1", "nobody")
+    in_peace(tmp_path, ranks=1)
     processes = by_hand(tmp_path, "some", "1", "nobody", str(PATIENCE_S))
     said = [process.communicate(timeout=4 * PATIENCE_S)[1] for process in processes]
     assert "number of processes (1, now 2)" in said[0]
