@@ -8,6 +8,7 @@ import msgspec
 
 Source = Literal["tower", "item_to_item", "repeat", "popular"]
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
+_KNOWN: Final = bytes(range(len(SOURCES)))
 
 
 class Candidate(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -44,7 +45,7 @@ class Candidates(msgspec.Struct, array_like=True, frozen=True):
             self.because
         ):
             raise ValueError("columns of candidates are of unlike length")
-        if self.sources and max(self.sources) >= len(SOURCES):
+        if self.sources.translate(None, _KNOWN):
             raise ValueError("a candidate has a source that is not known")
 
     @classmethod

@@ -17,6 +17,7 @@ from features.shoppers import State
 from models.artifact import Artifact
 from models.candidates import Candidates
 from models.choosing import PARTS, Chooser, Speech
+from models.dense import Dense, quickened
 from models.fusion import Weights
 from models.interactions import Floats, Ints
 from models.item_to_item import RECENCY, ItemToItem
@@ -97,8 +98,7 @@ class Scorer:
         self._place_of = {ids[row]: place for place, row in enumerate(rows.tolist())}
         self._vectors = torch.from_numpy(np.array(artifact.vectors))
         candidates = np.asarray(artifact.vectors)[rows]
-        self._across = torch.from_numpy(np.ascontiguousarray(candidates.T))
-        self._scores = np.empty((_AT_ONCE, len(rows)), np.float32)
+        self._product = Dense(torch.from_numpy(candidates))
         self._alone = Lock()
         self._moments = _Moments(candidates)
         self._popularity = np.asarray(artifact.popularity, np.float32)[rows]
@@ -116,7 +116,7 @@ class Scorer:
         self._chooser = Chooser([*self._place_of], self._popularity, counts)
         self._tower = UserTower(self._vectors.shape[1] - 1)
         self._tower.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in artifact.tower.items()})
-        self._tower.eval()
+        quickened(self._tower)
 
     def knows(self, item_id: str) -> bool:
         """Whether the item has a vector."""
@@ -175,8 +175,8 @@ class Scorer:
             some = states[begin : begin + _AT_ONCE]
             columns = _columns(some, self._index)
             vectors = self._read(columns, some)
-            scores = self._scores[: len(some)]
-            torch.mm(torch.from_numpy(vectors), self._across, out=torch.from_numpy(scores))
+            with torch.inference_mode():
+                scores = self._product(torch.from_numpy(vectors)).numpy()
             means, spreads = self._moments.of(vectors)
             bounds = pairwise([0, *np.cumsum(columns.lengths).tolist()])
             for state, line, mean, spread, (first, end) in zip(some, scores, means, spreads, bounds, strict=True):

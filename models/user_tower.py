@@ -81,8 +81,10 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, asking: Tensor, heard: Tensor) -> Tensor:
         """Args: x, asking [batch, length, width]; heard [batch or 1, HEADS, length, length], added to what matches."""
         batch, length, width = x.shape
-        query = self.query(self.before(asking)).view(batch, length, HEADS, width // HEADS).transpose(1, 2)
-        key_value = self.key_value(self.before(x)).view(batch, length, 2, HEADS, width // HEADS)
+        normed = self.before(x)
+        query = self.query(normed if asking is x else self.before(asking))
+        query = query.view(batch, length, HEADS, width // HEADS).transpose(1, 2)
+        key_value = self.key_value(normed).view(batch, length, 2, HEADS, width // HEADS)
         key, value = key_value.permute(2, 0, 3, 1, 4)
         bias = (self.far[:, _APART[:length, :length]] + heard).expand(batch, -1, -1, -1)
         told = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
