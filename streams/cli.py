@@ -146,13 +146,16 @@ def demo(
     makes is kept in the data folder, and a second start takes it up.
     """
     quiet_threads()
-    from streams.demo.command import demo_command
+    from streams.one_shop import OneShop
 
     signals = StopSignals()
     signals.install()
     settings = settings_from(port=port, data_dir=data_dir)
     try:
-        demo_command(settings, signals, once=once, json_file=json_file)
+        with OneShop(settings.data_dir) as held:
+            from streams.demo.command import demo_command  # seconds: not before it is known that it will be needed
+
+            demo_command(settings, signals, held, once=once, json_file=json_file)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED if once else 0) from None
 

@@ -24,25 +24,20 @@ _GUEST: Final = "a-visitor-of-your-own"
 
 
 def demo_command(
-    settings: Settings, signals: StopSignals, *, once: bool = False, json_file: Path | None = None
+    settings: Settings, signals: StopSignals, held: OneShop, *, once: bool = False, json_file: Path | None = None
 ) -> None:
     """The whole demo.
 
     Args:
         settings: Kafka and Redis may be empty: embedded ones are started and ended.
         signals: of this process; the shop is told of those that come while it ends.
+        held: the data folder, by this process.
         once: end after the story instead of staying up.
         json_file: where the figures are written.
 
     Raises:
-        AlreadyRuns: another process runs the shop of this data folder.
         StoryBroken: a step of the visit did not turn out as it should; raised at the end, the shop stays up before.
     """
-    with OneShop(settings.data_dir) as held:
-        _demo(settings, signals, held, once=once, json_file=json_file)
-
-
-def _demo(settings: Settings, signals: StopSignals, held: OneShop, *, once: bool, json_file: Path | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     figures = Figures()
     begin = time.monotonic()

@@ -46,12 +46,6 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert not imported & {"confluent_kafka", "numpy", "redis", "torch", "faust", "feast", "pydantic"}
 
 
-@pytest.mark.parametrize("command", ["up", "worker", "api", "doctor", "load", "topics"])
-def test_each_command_has_an_example(command: str) -> None:
-    example = " ".join(daogou(command, "--help").stdout.partition("Example: ")[2].split())
-    assert f"daogou {command}" in example
-
-
 def test_a_wrong_setting_is_one_sentence_and_status_2() -> None:
     told = daogou("up", DAOGOU_PORT="eighty")
     assert told.returncode == 2
@@ -270,12 +264,6 @@ def test_doctor_ends_with_status_1_when_something_is_broken() -> None:
     assert "DAOGOU_PRT" in told.stdout
     sound = daogou("doctor", "--quick")
     assert sound.returncode == 0
-
-
-@pytest.mark.parametrize("command", ["list", "show", "requeue", "discard"])
-def test_each_command_for_dead_letters_has_an_example(command: str) -> None:
-    example = " ".join(daogou("dead-letters", command, "--help").stdout.partition("Example: ")[2].split())
-    assert f"daogou dead-letters {command}" in example
 
 
 def test_a_mapping_without_a_source_is_refused(tmp_path: Path) -> None:

@@ -34,5 +34,17 @@ def test_help_can_be_read_in_full_on_eighty_columns(path: tuple[str, ...], comma
         assert one.hidden or "".join(said.split()) in words, name
 
 
+SAID_BY_THEIR_GROUP = {("topics", "create"), ("topics", "list"), ("models", "list")}
+LEAVES = [path for path, command in ALL if not hasattr(command, "commands") and not command.hidden]
+CALLED = [("topics",), *(path for path in LEAVES if path not in SAID_BY_THEIR_GROUP)]
+
+
+@pytest.mark.parametrize("path", CALLED, ids=" ".join)
+def test_each_command_has_an_example(path: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(app, [*path, "--help"])
+    example = " ".join(told.output.partition("Example: ")[2].split())
+    assert f"daogou {' '.join(path)}" in example
+
+
 def test_all_commands_are_looked_at() -> None:
     assert {("train",), ("models", "shadow"), ("text", "tune-copy"), ("dead-letters", "requeue")} <= dict(ALL).keys()
