@@ -21,6 +21,8 @@ PAGE: Final = {
     **{colour: f"var(--series-{n})" for n, colour in enumerate(SERIES)},
 }
 _LONGEST: Final = 28
+# Lines that lie on each other, or look alike to an eye, are told apart by these.
+_DASHES: Final[Any] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "daogou",
@@ -75,6 +77,7 @@ def beyond(table: TaskTable, reference: str, k: int, name: str) -> str:
                     axes.barh(place, row.figures[metric].mean, 0.62, color=colour)
             axes.set_title(title, loc="left")
             axes.locator_params(axis="x", nbins=4)
+            axes.grid(axis="y", visible=False)
         several[-1].axvline(table.bought_popularity, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         _named(several[0], [row.model for row in rows])
 
@@ -92,7 +95,9 @@ def exposure(table: TaskTable, reference: str, name: str) -> str:
             leads = row.model == reference
             colour = ACCENT if leads else SERIES[place % len(SERIES)]
             line = [100 * share for share in row.lorenz]
-            axes.plot(at, line, color=colour, linewidth=2.4 if leads else 1.3, label=_short(row.model))
+            dashes = "-" if leads else _DASHES[place % len(_DASHES)]
+            width = 2.4 if leads else 1.3
+            axes.plot(at, line, color=colour, linewidth=width, linestyle=dashes, label=_short(row.model))
         axes.set_xlabel("% of the catalogue, the least shown first")
         axes.set_ylabel("% of all places in lists")
         axes.tick_params(axis="y", colors=QUIET)

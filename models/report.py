@@ -97,20 +97,16 @@ def _accuracy_table(table: TaskTable, reference: str, k: int) -> str:
 
 
 def _beyond_table(table: TaskTable, reference: str, k: int) -> str:
+    calibrated = any("miscalibration" in row.figures for row in table.rows)
     lines = []
     for row in table.rows:
         cells = [_figure(row.figures.get("coverage"), 3), _figure(row.figures.get("novelty"), 2)]
         cells.append(_relative(row.figures.get("popularity"), table.bought_popularity))
-        cells += [_figure(row.figures.get("gini"), 3), _figure(row.figures.get("miscalibration"), 3)]
+        cells.append(_figure(row.figures.get("gini"), 3))
+        cells += [_figure(row.figures.get("miscalibration"), 3)] if calibrated else []
         lines.append((_model(row, reference), cells, row.model == reference))
-    heads = [
-        "model",
-        f"coverage@{k}",
-        "novelty, bits",
-        "popularity, × bought",
-        "Gini of exposure",
-        "miscalibration, nats",
-    ]
+    heads = ["model", f"coverage@{k}", "novelty, bits", "popularity, × bought", "Gini of exposure"]
+    heads += ["miscalibration, nats"] if calibrated else []
     return _table(heads, lines)
 
 

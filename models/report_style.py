@@ -33,7 +33,7 @@ td small, th small { display: block; color: var(--quiet); font-size: .76rem; fon
 td small { white-space: nowrap; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 figure { margin: 1.2rem 0 1.4rem; overflow-x: auto; }
-figure svg { display: block; width: 100%; min-width: 34rem; max-width: 50rem; height: auto; }
+figure svg { display: block; width: 100%; min-width: 30rem; max-width: 50rem; height: auto; }
 figcaption { color: var(--quiet); font-size: .82rem; margin-top: .3rem; }
 details { border-bottom: 1px solid var(--line); padding: .45rem 0; } summary { cursor: pointer; }
 @media print { details { break-inside: avoid; } }

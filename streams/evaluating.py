@@ -14,9 +14,10 @@ from models.baselines import Ranker
 from models.beside import COUNT, baselines, of_seeds
 from models.comparison import Comparison, compare
 from models.evaluation import Evaluation
+from models.fusion import Weights
 from models.gate import MODEL
 from models.release import candidate, pointer
-from models.report import report_of
+from models.report import TITLES, report_of
 from models.rivals import over, usable
 from models.splits import LEAVE_ONE_OUT, TEMPORAL, Split, last_of_each, temporal
 from models.training import table_of
@@ -109,7 +110,7 @@ def page_of(evaluated: Evaluated) -> str:
     """The HTML report."""
     manifest = evaluated.report.manifest
     weights = "; ".join(
-        f"{task}: " + ", ".join(f"{name} {value:g}" for name, value in msgspec.structs.asdict(line).items())
+        f"{TITLES[task].lower()}: " + ", ".join(f"{name} {value:g}" for name, value in _by_name(line))
         for task, line in manifest.weights.items()
     )
     about = [
@@ -120,6 +121,10 @@ def page_of(evaluated: Evaluated) -> str:
         ("fusion weights", weights),
     ]
     return report_of(evaluated.comparison, about, f"Evaluation of {manifest.version}")
+
+
+def _by_name(weights: Weights) -> list[tuple[str, float]]:
+    return [(name.replace("_", "-"), value) for name, value in msgspec.structs.asdict(weights).items()]
 
 
 def figures_of(evaluated: Evaluated) -> bytes:

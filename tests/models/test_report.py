@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from models import plots
 from models.artifact import Manifest
 from models.baselines import Ranker
 from models.card import card_of
@@ -109,6 +110,36 @@ def test_light_and_dark_have_each_colour_that_is_used() -> None:
         assert f"{colour}:" in dark.split("</style>")[0]
     drawn = set(re.findall(r"#[0-9a-f]{6}", html.split("</style>")[1]))
     assert drawn <= {"#ffffff"}, "a plot has no colour of its own"
+
+
+def test_bars_stand_on_lines_of_their_numbers_alone() -> None:
+    """Of level lines in the page's grey there is one a panel, its foot; no other crosses the bars."""
+    svg = plots.beyond(compared().tables[0], "half", 2, "b")
+    lines = re.findall(r'd="M ([\d.]+) ([\d.]+) \s*L ([\d.]+) ([\d.]+) \s*"[^>]*stroke: var\(--line\)', svg)
+    level = [line for line in lines if line[1] == line[3]]
+    assert len(lines) > len(level) == 3
+
+
+def test_lines_of_several_models_differ_in_more_than_colour() -> None:
+    svg = plots.exposure(compared().tables[0], "knows", "c")
+    assert len(set(re.findall(r"stroke-dasharray: [^;\"]+", svg))) > 1
+
+
+def test_a_measure_that_no_model_has_takes_no_column() -> None:
+    comparison = compared()
+    assert "miscalibration, nats" in Page(report_of(comparison, [])).shown
+    without = [
+        msgspec.structs.replace(
+            table,
+            rows=[
+                msgspec.structs.replace(row, figures={n: f for n, f in row.figures.items() if n != "miscalibration"})
+                for row in table.rows
+            ],
+        )
+        for table in comparison.tables
+    ]
+    shown = Page(report_of(msgspec.structs.replace(comparison, tables=without), [])).shown
+    assert "miscalibration, nats" not in shown
 
 
 def test_the_same_comparison_is_the_same_page() -> None:
