@@ -55,3 +55,16 @@ STRANGE = msgspec.msgpack.encode(["m", "log", 0, 0, [*COLUMNS[:3], b"\0\4", COLU
 def test_other_bytes_are_no_shelf(raw: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         shelf.opened(raw)
+
+
+def test_the_mark_of_a_row_is_the_same_wherever_it_is_made() -> None:
+    """Another mark would have every list made anew once."""
+    assert shelf.mark_of(b"a row").hex() == "7105f65111ab2739"
+
+
+@given(st.binary(min_size=1, max_size=8000), st.integers(0, 2**32 - 1))
+def test_rows_that_differ_in_one_byte_have_other_marks(row: bytes, at: int) -> None:
+    changed = bytearray(row)
+    changed[at % len(row)] ^= 1 + at % 255
+    assert shelf.mark_of(bytes(changed)) != shelf.mark_of(row)
+    assert len(shelf.mark_of(row)) == 8
