@@ -1,4 +1,5 @@
-"""The vector of an item without a history, in numpy: its category, brand, price and text, as the item tower sees them.
+"""The vector of an item without a history, in numpy: what the items with the likest texts lend it; where there is none,
+its category, brand, price and text, as the item tower sees them.
 
 A worker makes it as soon as the item is in the catalogue; neither TorchRec nor a training is needed.
 """
@@ -12,6 +13,7 @@ import numpy as np
 
 from features.catalog import Item
 from infra.errors import ArtifactBroken
+from models.cold_neighbours import Lenders, Spoken
 from models.interactions import Floats
 from models.item_features import described
 from models.text import Whitening
@@ -24,15 +26,35 @@ class ColdItems:
     """Makes vectors of items that a model does not know."""
 
     def __init__(
-        self, tower: Mapping[str, Any], whitening: Whitening, categories: tuple[str, ...], brands: tuple[str, ...]
+        self,
+        tower: Mapping[str, Any],
+        whitening: Whitening,
+        categories: tuple[str, ...],
+        brands: tuple[str, ...],
+        texts: Any = None,
     ) -> None:
-        """`tower` as `models.two_tower.without_history` gives it; the names in the order of its tables."""
+        """`tower` as `models.two_tower.without_history` gives it; the names in the order of its tables; `texts`: the
+        whitened ones of the model's items, None where an older version made it.
+        """
         self._tower = tower
         self._whitening = whitening
         self._names = categories, brands
+        self._texts = None if texts is None else np.asarray(texts, np.float16)
+
+    def lenders(self, vectors: Any, candidates: Any, neighbours: Any, scores: Any) -> Lenders | None:
+        """The items of the model, given its arrays, for `taken_up`; None: their texts are not known."""
+        return None if self._texts is None else Lenders(self._texts, candidates, vectors, neighbours, scores)
+
+    def taken_up(self, items: Sequence[Item], texts: Floats, lenders: Lenders | None) -> tuple[Floats, Spoken | None]:
+        """Vectors of items, as `vectors` where no other lends, and who speaks for them."""
+        alone = self.vectors(items, texts)
+        if lenders is None:
+            return alone, None
+        found = lenders.lend(self._whitening.whitened(texts))
+        return np.where(found.lent[:, None], found.vectors, alone), Spoken(found.speakers, found.shares)
 
     def vectors(self, items: Sequence[Item], texts: Floats) -> Floats:
-        """Their vectors: [items, width + 1].
+        """Their vectors, of what they are alone: [items, width + 1].
 
         Args:
             items: of which only what they are counts.
@@ -55,6 +77,7 @@ class ColdItems:
             scale=whitening.scale,
             categories=_packed(self._names[0]),
             brands=_packed(self._names[1]),
+            texts=np.zeros((0, 0), np.float16) if self._texts is None else self._texts,
         )
 
     @classmethod
@@ -70,7 +93,8 @@ class ColdItems:
             with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
                 tower = {name: stored[name] for name in _TOWER}
                 whitening = Whitening(stored["mean"], stored["axes"], stored["scale"])
-                return cls(tower, whitening, _names(stored["categories"]), _names(stored["brands"]))
+                texts = stored["texts"] if "texts" in stored.files and stored["texts"].size else None
+                return cls(tower, whitening, _names(stored["categories"]), _names(stored["brands"]), texts)
         except FileNotFoundError:
             raise ArtifactBroken(
                 f"the artifact {artifact.name} says nothing of items without a history: an older version made it. "

@@ -17,6 +17,7 @@ from features.shoppers import State
 from models.artifact import Artifact
 from models.candidates import Candidates
 from models.choosing import PARTS, Chooser, Speech
+from models.cold_neighbours import Spoken, told_of
 from models.dense import Dense, quickened
 from models.fusion import Weights
 from models.interactions import Floats, Ints
@@ -32,6 +33,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     """A fitted model in memory; the arrays are those of `models.artifact`.
 
     `cold` is what the vector of an item without a history is made of (`models.cold`); only a training has it here.
+    `told` and `told_scores` [items, 50 or fewer] are neighbours that came after the training, as `neighbours`.
     """
 
     version: str
@@ -45,6 +47,8 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     recency: float = RECENCY
     tower: Mapping[str, Any]
     cold: Mapping[str, Any] | None = None
+    told: Any = None
+    told_scores: Any = None
 
 
 def opened(artifact: Artifact) -> Fitted:
@@ -63,16 +67,18 @@ def opened(artifact: Artifact) -> Fitted:
     )
 
 
-def extended(fitted: Fitted, item_ids: Sequence[str], vectors: Floats) -> Fitted:
+def extended(fitted: Fitted, item_ids: Sequence[str], vectors: Floats, spoken: Spoken | None = None) -> Fitted:
     """With more items, which are candidates, and which nobody bought yet.
 
     Args:
         fitted: a model that knows none of them.
         item_ids: the items.
         vectors: [items, width + 1].
+        spoken: who speaks for them; None: nobody.
     """
     before, more = len(fitted.item_ids), len(item_ids)
     nobody = np.full((more, np.shape(fitted.neighbours)[1]), -1, np.int32)
+    told, told_scores = told_of((fitted.told, fitted.told_scores), spoken, before, before + more)
     return msgspec.structs.replace(
         fitted,
         item_ids=[*fitted.item_ids, *item_ids],
@@ -81,6 +87,8 @@ def extended(fitted: Fitted, item_ids: Sequence[str], vectors: Floats) -> Fitted
         neighbours=np.concatenate([fitted.neighbours, nobody]),
         neighbour_scores=np.concatenate([fitted.neighbour_scores, np.zeros(nobody.shape, np.float32)]),
         candidates=np.concatenate([fitted.candidates, np.arange(before, before + more, dtype=np.int32)]),
+        told=told,
+        told_scores=told_scores,
     )
 
 
@@ -104,9 +112,11 @@ class Scorer:
         self._popularity = np.asarray(artifact.popularity, np.float32)[rows]
         place = np.full(len(ids), -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        self._item_to_item = ItemToItem(
-            artifact.neighbours, artifact.neighbour_scores, place, len(rows), artifact.recency
-        )
+        neighbours, scores = artifact.neighbours, artifact.neighbour_scores
+        if artifact.told is not None:
+            neighbours = np.concatenate([neighbours, artifact.told], 1)
+            scores = np.concatenate([scores, artifact.told_scores], 1)
+        self._item_to_item = ItemToItem(neighbours, scores, place, len(rows), artifact.recency)
         self._repeats = artifact.weights["all"].repeats
         # Where own repeats count nothing yet, how they are to be counted is still to be learned.
         undecided = not any(one.repeat for one in artifact.weights.values())
@@ -122,11 +132,11 @@ class Scorer:
         """Whether the item has a vector."""
         return item_id in self._index
 
-    def with_items(self, item_ids: Sequence[str], vectors: Floats) -> "Scorer":
+    def with_items(self, item_ids: Sequence[str], vectors: Floats, spoken: Spoken | None = None) -> "Scorer":
         """Another scorer, of this version, that knows more items (`extended`): it takes this one's place in one step,
         and who is scoring now is not disturbed.
         """
-        return Scorer(extended(self.fitted, item_ids, vectors))
+        return Scorer(extended(self.fitted, item_ids, vectors, spoken))
 
     def score(self, states: Sequence[State], k: int, at_ms: int) -> list[Candidates]:
         """Candidates of each shopper, best first: the k best by `score` and the k best by `repeat_score`.

@@ -46,6 +46,10 @@ class Vectors(Protocol):
         """
         ...
 
+    def prepare(self, scorer: Scoring) -> Awaitable[None]:
+        """Have ready what takes items up; raises as `taken_up`."""
+        ...
+
     def close(self) -> None:
         """Let go of what makes them."""
         ...
@@ -80,6 +84,7 @@ class NewItems:
         self._taken = 0
         self._unusable = False
         self._failures = self._left_out = 0
+        self._preparing: set[asyncio.Task[None]] = set()
 
     async def run(self, every_s: float = POLL_S) -> None:
         """Look until cancelled; at once again while items wait."""
@@ -88,6 +93,8 @@ class NewItems:
                 await self.look()
                 await asyncio.sleep(0 if self._waiting and not self._left_out else every_s)
         finally:
+            for task in self._preparing:
+                task.cancel()
             self._vectors.close()
 
     async def look(self) -> None:
@@ -99,6 +106,10 @@ class NewItems:
             return
         if scorer.version != self._version:
             self._begin(scorer.version)
+            # Beside the looks: an encoder takes seconds to start, and the first item is not to wait for all of them.
+            task = asyncio.create_task(self._prepare(scorer))
+            self._preparing.add(task)
+            task.add_done_callback(self._preparing.discard)
         if self._unusable:
             return
         if self._left_out:
@@ -123,6 +134,15 @@ class NewItems:
     def _begin(self, version: str) -> None:
         self._version, self._writes, self._waiting = version, {}, {}
         self._taken, self._unusable, self._failures, self._left_out = 0, False, 0, 0
+
+    async def _prepare(self, scorer: Scoring) -> None:
+        try:
+            await self._vectors.prepare(scorer)
+        except ArtifactBroken:
+            return  # told once an item comes
+        except Exception as error:  # the first item tries again
+            why = error.message if isinstance(error, DaogouError) else said(error)
+            _log.error("what encodes new items did not start", version=scorer.version, why=why)
 
     async def _find(self, scorer: Scoring) -> None:
         """The writes are read first: what comes meanwhile is seen at the next look."""

@@ -1,7 +1,7 @@
 """The process that encodes texts of new items beside a worker, where the encoder is a transformers model.
 
-That takes seconds to import and a gigabyte to hold: a worker whose shop adds no item pays neither, and one whose shop
-does gets the memory back when nothing was asked for a while. It ends with the worker.
+That takes seconds to import and a gigabyte to hold. It is started before the first item comes and kept, unless it is
+told how long it may be idle: then it starts when it is needed, and gives the memory back. It ends with the worker.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from infra.ready import VARIABLE
 from models.interactions import Floats
 
 _WITHIN_S: Final = 60.0
-_IDLE_S: Final = 600.0
 _NICE: Final = 5
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _COMMAND: Final = (sys.executable, "-m", "streams.text_process")
@@ -45,10 +44,16 @@ class Answer(msgspec.Struct):
 class TextProcess:
     """The worker's end: starts the process when it is first needed, and anew after it has ended."""
 
-    def __init__(self, setting: str, inherited: Mapping[str, str], command: Sequence[str] = _COMMAND) -> None:
-        """`setting` names the encoder; `command` is told it, and the number of the socket that it inherits."""
+    def __init__(
+        self, setting: str, inherited: Mapping[str, str], command: Sequence[str] = _COMMAND, idle_s: int = 0
+    ) -> None:
+        """`setting` names the encoder; `command` is told it, the number of the socket that it inherits, and `idle_s`:
+        after so many seconds without a question it ends, 0: never.
+        """
         self.within_s = _WITHIN_S
-        self._setting = setting
+        self.setting = setting
+        self.idle_s = idle_s
+        self._alone = asyncio.Lock()
         self._command = tuple(command)
         self._env = {name: value for name, value in inherited.items() if name != VARIABLE}
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +65,18 @@ class TextProcess:
         Raises:
             Unavailable: it came to nothing, or took longer than `within_s` seconds; the process has ended then.
         """
+        async with self._alone:
+            return await self._encode(texts)
+
+    async def warm_up(self) -> None:
+        """Start it and let it open the encoder; who asks meanwhile waits for the rest of that.
+
+        Raises:
+            Unavailable: as `encode`.
+        """
+        await self.encode(["a"])
+
+    async def _encode(self, texts: Sequence[str]) -> Floats:
         try:
             reader, writer = await self._open()
             async with asyncio.timeout(self.within_s):
@@ -69,6 +86,9 @@ class TextProcess:
                 answer = msgspec.msgpack.decode(await reader.readexactly(size), type=Answer)
         except (OSError, EOFError, msgspec.DecodeError) as error:  # running out of time is an OSError, too
             answer = Answer(trouble=logs.said(error))
+        except asyncio.CancelledError:  # what is asked already would be answered to the next
+            self.forget()
+            raise
         if answer.trouble:
             self.forget()
             raise Unavailable(f"texts of new items could not be encoded: {answer.trouble}", code="encoder_away")
@@ -91,7 +111,7 @@ class TextProcess:
             mine.setblocking(False)
             with its:
                 number = its.fileno()
-                command = (*self._command, self._setting, str(number))
+                command = (*self._command, self.setting, str(number), str(self.idle_s))
                 self._process = start_child(command, env=self._env, keep_open=[number])
             self._streams = await asyncio.open_connection(sock=mine, limit=_MOST_BYTES)
         return self._streams
@@ -101,9 +121,9 @@ def _framed(raw: bytes) -> bytes:
     return len(raw).to_bytes(4) + raw
 
 
-def _serve(setting: str, asked: socket.socket) -> None:
+def _serve(setting: str, asked: socket.socket, idle_s: int) -> None:
     """Encode until nobody asks for a while, or nobody can ask any more."""
-    asked.settimeout(_IDLE_S)
+    asked.settimeout(idle_s or None)
     encoder = None
     with asked.makefile("rwb") as stream:
         while head := stream.read(4):
@@ -122,12 +142,12 @@ def _serve(setting: str, asked: socket.socket) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run as the child of a worker; the arguments are the encoder and the number of the socket that it inherits."""
+    """Run as the child of a worker; the arguments are those that `TextProcess` tells."""
     os.nice(_NICE)
     logs.configure("WARNING", "json")
     with socket.socket(fileno=int(arguments[1])) as asked:
         try:
-            _serve(arguments[0], asked)
+            _serve(arguments[0], asked, int(arguments[2]))
         except (ConnectionError, TimeoutError):
             return  # the worker ended, or has nothing to ask
 

@@ -219,7 +219,7 @@ def _files_of_new_items(
     """What a worker makes vectors of new items with; an encoder that was fitted on this catalogue goes with it."""
     files: dict[str, Callable[[Path], None]] = {}
     if trained.fitted.cold is not None:
-        cold = ColdItems(trained.fitted.cold, whitening, items.category_names, items.brand_names)
+        cold = ColdItems(trained.fitted.cold, whitening, items.category_names, items.brand_names, items.text)
         files[COLD] = cold.save
     if isinstance(encoder, LexicalEncoder):
         files[f"{LEXICAL}.npz"] = encoder.save

@@ -85,7 +85,13 @@ class Parts:
         self._drainer = Drainer(self.pipeline, Outbox(redis, producer, where=where), settings.outbox_max, measured)
         self._gate = Gate(Pauses(redis, where), self.pipeline, self._inboxes.values(), token, measured)
         vectors = ArtifactVectors(
-            Sources(settings.models_dir, settings.enriched_dir, settings.text_encoder, os.environ)
+            Sources(
+                settings.models_dir,
+                settings.enriched_dir,
+                settings.text_encoder,
+                os.environ,
+                settings.text_encoder_idle_s,
+            )
         )
         self._models = ModelSide(
             settings, self.pipeline, redis, self._items.store, vectors, measured, self._gate.beside

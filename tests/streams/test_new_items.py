@@ -1,5 +1,6 @@
 """New items come into the model in service by themselves: found in the catalogue, encoded, candidates."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -7,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -51,6 +54,7 @@ class Taking:
 
     trouble: Exception | None = None
     asked: list[list[str]] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
     meanwhile: object = None
 
     def knows(self, scorer: Scoring, item_id: str) -> bool:
@@ -65,6 +69,11 @@ class Taking:
         if callable(self.meanwhile):
             self.meanwhile()
         return replace(scorer, items=scorer.items | {item.item_id for item in items})
+
+    async def prepare(self, scorer: Scoring) -> None:
+        self.prepared.append(scorer.version)
+        if self.trouble is not None:
+            raise self.trouble
 
     def close(self) -> None: ...
 
@@ -127,6 +136,27 @@ async def test_after_a_start_and_after_a_release_all_are_taken_up_again(shop: Sh
     shop.derived.scorer = Knowing("v2")
     await shop.anew().look()
     assert shop.known == {"tea", "pot"}
+
+
+async def test_what_takes_items_up_is_made_ready_once_for_a_model_before_the_first_item(shop: Shop) -> None:
+    for version in ("v1", "v1", "v2"):
+        shop.derived.scorer = Knowing(version)
+        for _ in range(2):
+            await shop.job.look()
+            await asyncio.sleep(0)
+    assert shop.taking.prepared == ["v1", "v2"]
+    assert shop.taking.asked == []
+
+
+async def test_what_cannot_be_made_ready_stops_no_look(shop: Shop) -> None:
+    shop.taking.trouble = Unavailable("the encoder's process ended")
+    shop.derived.scorer = Knowing("v1")
+    await shop.job.look()
+    await asyncio.sleep(0)
+    shop.taking.trouble = None
+    await shop.add("tea")
+    await shop.job.look()
+    assert shop.known == {"tea"}
 
 
 async def test_an_item_without_content_waits_for_it(shop: Shop) -> None:
@@ -203,7 +233,7 @@ async def test_an_item_that_cannot_be_read_stops_no_other(shop: Shop) -> None:
 NEW = Item(item_id="new", content=Content(name="tea 7", category="tea"), price=Price(price=Decimal(3), currency="EUR"))
 
 
-def vectors_of(settings: Settings, **changed: str) -> ArtifactVectors:
+def vectors_of(settings: Settings, **changed: Any) -> ArtifactVectors:
     sources = Sources(settings.models_dir, settings.enriched_dir, settings.text_encoder, os.environ)
     return ArtifactVectors(replace(sources, **changed))
 
@@ -220,11 +250,45 @@ async def test_a_trained_artifact_takes_up_an_item_by_its_encoders_process(train
     assert isinstance(wider, Scorer)
     assert wider.knows("new")
     texts = TransformerEncoder.open(settings.text_encoder).encode([text_of(NEW)], lambda _: None)
-    vector = ColdItems.open(artifact.path).vectors([NEW], texts)
+    cold = ColdItems.open(artifact.path)
+    lenders = cold.lenders(artifact.vectors, artifact.candidates, artifact.neighbours, artifact.neighbour_scores)
+    vector, spoken = cold.taken_up([NEW], texts, lenders)
+    assert spoken is not None, "an artifact holds its items' texts"
     assert wider.fitted.vectors[-1] == pytest.approx(vector[0], abs=1e-5)
     (listed,) = wider.score([State()], 1000, 0)
     assert "new" in listed.item_ids
     assert wider.version == version
+
+
+async def test_the_encoders_process_is_there_before_the_first_item_and_stays_for_the_next_model(
+    trained_shop: TrainedShop, tmp_path: Path
+) -> None:
+    version = trained_shop.report.manifest.version
+    settings = trained_shop.copied(tmp_path / "data")
+    scorer = Scorer(opened(Artifact.open(settings.models_dir / version)))
+    shutil.copytree(settings.models_dir / version, settings.models_dir / "next")
+    vectors, idle = vectors_of(settings), vectors_of(settings, idle_s=600)
+    try:
+        await vectors.prepare(scorer)
+        process = process_of(vectors)
+        assert process is not None
+        await vectors.taken_up(scorer, [NEW])
+        later = Scorer(msgspec.structs.replace(scorer.fitted, version="next"))
+        await vectors.prepare(later)
+        await vectors.taken_up(later, [NEW])
+        assert process_of(vectors) is process
+        await idle.prepare(scorer)
+        assert process_of(idle) is None, "who wants the memory back gets a process once there is an item"
+    finally:
+        vectors.close()
+        idle.close()
+
+
+def process_of(vectors: ArtifactVectors) -> object:
+    """The encoder's process, if there is one."""
+    encoding = vectors._encoding
+    assert isinstance(encoding, TextProcess)
+    return encoding._process
 
 
 async def test_an_artifact_of_another_encoder_or_an_older_version_takes_nothing_up(
