@@ -8,8 +8,8 @@ shoppers.
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,17 +21,15 @@ import torch
 from models.artifact import FORMAT, Artifact, Manifest, write
 from models.bootstrap import difference
 from models.evaluation import METRICS, Evaluation
-from models.examples import Examples, examples_of
-from models.fusion import Weights
 from models.interactions import Floats
-from models.item_features import ItemFeatures
-from models.scorer import Fitted, opened
-from models.sources import Choice, Tables
+from models.scorer import opened
+from models.sources import Choice
 from models.states import FoldedStates
-from models.training import fitted_on, learned
+from models.training import learned
 from tests.benchmarks.machine import commit
 from tests.benchmarks.models import FIGURES, Said, tested
 from tests.benchmarks.models_data import SHARED, DataSet, beauty
+from tests.benchmarks.models_techniques import TECHNIQUES, Fit, Made, examples_for, refitted
 
 TASK: Final = "new"
 WHOLE: Final = "the whole model"
@@ -50,107 +48,6 @@ class Kept(msgspec.Struct, frozen=True):
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """The whole model, and what was chosen for it."""
-
-    fitted: Fitted
-    choice: Choice
-    weights: dict[str, Weights]
-
-
-Fit = Callable[[DataSet, Made, Said], Fitted]
-
-
-def refitted(change: Callable[[DataSet], DataSet], steps: Callable[[Examples], Examples] = lambda all_: all_) -> Fit:
-    """The towers fitted anew on other data or with other options."""
-
-    def fit(data: DataSet, made: Made, said: Said) -> Fitted:
-        changed = change(data)
-        found = fitted_on(
-            changed.test.before,
-            changed.test.at_ms,
-            changed.features,
-            steps(_examples(changed)),
-            made.choice,
-            changed.options,
-            said,
-            "fitted",
-        )
-        return msgspec.structs.replace(found, weights=made.weights)
-
-    return fit
-
-
-def told(change: Callable[[Made], dict[str, object]]) -> Fit:
-    """The same towers with other sources or weights beside them."""
-    return lambda data, made, said: msgspec.structs.replace(made.fitted, **change(made))
-
-
-def no_source(name: str) -> Fit:
-    """A source that counts nothing."""
-    return told(
-        lambda made: {
-            "weights": {task: msgspec.structs.replace(one, **{name: 0.0}) for task, one in made.weights.items()}
-        }
-    )
-
-
-def other_table(name: str) -> Fit:
-    """Other neighbours."""
-
-    def fit(data: DataSet, made: Made, said: Said) -> Fitted:
-        rows, scores = Tables(data.test.before).packed(name)
-        return msgspec.structs.replace(made.fitted, neighbours=rows, neighbour_scores=scores)
-
-    return fit
-
-
-def without_text(data: DataSet) -> DataSet:
-    """Items of which only their id is known."""
-    items = data.features
-    silent: Floats = np.zeros_like(items.text)
-    return replace(
-        data,
-        features=ItemFeatures(items.category, items.brand, items.price, silent, items.categories, items.brands),
-    )
-
-
-def last_alone(all_: Examples) -> Examples:
-    """Of each history its last step."""
-    last = np.append(np.flatnonzero(np.diff(all_.row)), len(all_.row) - 1)
-    return Examples(
-        all_.known,
-        all_.row[last],
-        all_.back[last],
-        [all_.bought[step] for step in last.tolist()],
-        all_.worth[last],
-        all_.facts[last],
-        all_.at[last],
-    )
-
-
-def with_options(**changed: float) -> Fit:
-    """Other options of the fit."""
-    return refitted(lambda data: replace(data, options=replace(data.options, **changed)))
-
-
-# Those that need no fit come first.
-TECHNIQUES: Final[dict[str, Fit]] = {
-    "the towers": no_source("tower"),
-    "item-to-item scores": no_source("item_to_item"),
-    "popularity as a source": no_source("popular"),
-    "regression (neighbours by nearness instead)": other_table("near"),
-    "recency (0.97 of the next newer one instead)": told(lambda made: {"recency": 0.97}),
-    "the attributes of items": refitted(without_text),
-    "the factorisation that ids begin with": with_options(start_share=0.0),
-    "every step of a history (the last one alone)": refitted(lambda data: data, last_alone),
-    "dropout": with_options(dropout=0.0),
-    "many negatives (128 instead)": with_options(negatives=128),
-    "popular ones among the negatives (all are drawn evenly)": with_options(popular_share=0.0),
-}
-
-
 def whole(data: DataSet, folder: Path, said: Said) -> Made:
     """The whole model: kept in the folder, so that it is fitted once."""
     kept = folder / "whole"
@@ -159,7 +56,7 @@ def whole(data: DataSet, folder: Path, said: Said) -> Made:
         choice = msgspec.json.decode((folder / "choice.json").read_bytes(), type=Choice)
         return Made(opened(artifact), choice, artifact.manifest.weights)
     before = data.validation.before
-    examples = _examples(data, validation=True)
+    examples = examples_for(data, validation=True)
     choice, weights = learned(
         FoldedStates(before), data.validation, data.features, examples, data.options, said, (TASK,)
     )
@@ -193,7 +90,7 @@ def run(data: DataSet, folder: Path, lines: Path, said: Said, techniques: Mappin
     made = whole(data, folder, said)
     base_file = folder / "whole.npy"
     if not base_file.exists() or WHOLE not in done:
-        base = tested(data, made.fitted, [], said)
+        base = tested(data, made.whole, [], said)
         np.save(base_file, _ndcg(base[-1]))
         _append(lines, WHOLE, base, _ndcg(base[-1]), data.options.seed)
     reference = np.load(base_file)
@@ -228,12 +125,6 @@ def _read(lines: Path) -> list[Kept]:
     whole_ = [line for line in lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     lines.write_bytes(b"".join(whole_))
     return [msgspec.json.decode(line, type=Kept) for line in whole_]
-
-
-def _examples(data: DataSet, *, validation: bool = False) -> Examples:
-    before = (data.validation if validation else data.test).before
-    options = data.options
-    return examples_of(FoldedStates(before), before, options.seed, options.repeats_kept, options.examples)
 
 
 def main(words: Sequence[str]) -> int:

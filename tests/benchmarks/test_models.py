@@ -9,7 +9,10 @@ import pytest
 from rich.console import Console
 
 from infra.errors import BadInput
-from tests.benchmarks import models, models_ablations
+from models.fusion import Weights
+from models.scorer import Fitted
+from models.sources import Choice
+from tests.benchmarks import models, models_ablations, models_techniques
 from tests.benchmarks.models_data import DataSet, mapped, sequences
 
 ITEMS = 30
@@ -88,12 +91,37 @@ def test_another_file_is_read_by_a_mapping_of_the_loader(tmp_path: Path) -> None
 
 
 def test_ablations_go_on_behind_a_line_that_was_cut_short(file: Path, tmp_path: Path) -> None:
-    some = {name: models_ablations.TECHNIQUES[name] for name in ("the towers", "dropout")}
+    some = {name: models_techniques.TECHNIQUES[name] for name in ("the towers", "dropout")}
     data, lines = small(sequences("rings", file, {}, {})), tmp_path / "rows.jsonl"
     models_ablations.run(data, tmp_path, lines, models.Said(), some)
     whole = lines.read_bytes()
-    assert [json.loads(line)["without"] for line in whole.splitlines()] == ["the whole model", "the towers", "dropout"]
+    assert [json.loads(line)["without"] for line in whole.splitlines()] == ["the whole model", *some]
     assert json.loads(whole.splitlines()[0])["difference"] == 0
     lines.write_bytes(whole[:-20])
     models_ablations.run(data, tmp_path, lines, models.Said(), some)
     assert lines.read_bytes() == whole
+
+
+def test_what_is_taken_out_of_the_towers_stays_out_of_them(file: Path) -> None:
+    data = small(sequences("rings", file, {}, {}))
+    data = replace(data, options=replace(data.options, epochs=1.0))
+    made = models_techniques.Made(None, Choice(), {"new": Weights(), "all": Weights()})
+
+    def fitted(name: str) -> Fitted:
+        return models_techniques.TECHNIQUES[name](data, made, models.Said())
+
+    usual = models_techniques.refitted(lambda same: same)(data, made, models.Said())
+    out = {
+        "the copy head": {"copy_gate.weight": 0, "copy_gate.bias": -100},
+        "how far back a step is (biases)": {"copy_far": 0, "blocks.0.far": 0, "blocks.1.far": 0},
+        "how long ago a step is (log time gaps)": {"gap.weight": 0, "ago": 0, "copy_ago": 0},
+    }
+    for name, values in out.items():
+        tower = fitted(name).tower
+        for part, value in values.items():
+            assert (tower[part] == value).all()
+            assert (usual.tower[part] != value).any()
+    uncorrected = fitted("logQ, the correction of negatives that are drawn often")
+    assert (uncorrected.vectors != usual.vectors).any()
+    again = models_techniques.refitted(lambda same: same)(data, made, models.Said())
+    assert (again.vectors == usual.vectors).all(), "afterwards all is as before"
