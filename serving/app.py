@@ -28,7 +28,7 @@ from infra.redis_lane import RedisLane
 from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
-from serving import openapi, pages, settings_routes
+from serving import list_routes, openapi, pages, settings_routes
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -146,7 +146,13 @@ class Api:
         async with contextlib.AsyncExitStack() as stack:
             wiring = _Wiring(self._settings, stack)
             self.services = services = await wiring.services()
-            table = [*operations(services), *settings_routes.operations(services.settings)]
+            table = [
+                *operations(services),
+                *list_routes.operations(
+                    services.recommender, services.catalogue, services.knowledge, services.metrics, services.clock
+                ),
+                *settings_routes.operations(services.settings),
+            ]
             table += pages.operations(openapi.document(table, version("daogou")))
             self._mount(table, services.metrics)
             self._running = stack.pop_all()

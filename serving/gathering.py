@@ -43,6 +43,7 @@ class Wish(msgspec.Struct, frozen=True):
     excluded: AbstractSet[str] = frozenset()
     pins: Sequence[Pin] = ()
     filled_up: bool = True
+    given: Sequence[str] = ()  # where it is these that are to be ranked
     seed: int = 0
 
 
@@ -77,7 +78,7 @@ class _Gathering:
         self._facts = facts
         self._shop = shop
         self._rules = rules
-        self._sources = Sources(wish.context, facts, shelf, shop, repeats=wish.repeats)
+        self._sources = Sources(wish.context, facts, shelf, shop, repeats=wish.repeats, given=wish.given)
         self._context = frozenset(wish.context)
         self._ranked = rules.booster is not None or (bool(rules.shown_at) and wish.scenario.rotation_rate > 0)
         self._found: dict[str, None] = {}

@@ -1,24 +1,18 @@
-"""Items over HTTP: what goes with one, and changes, all through `shop.catalog.v1` as whole facets."""
+"""Changes of items over HTTP, all through `shop.catalog.v1` as whole facets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta
 
 from features import catalog
 from features.catalog import Content, FacetRecord, Item, Price, Stock
-from features.events import MAX_ID
 from infra.errors import BadInput, NotFound
 from infra.kafka import Outgoing, Producer
 from infra.keys import partition_of, record_key
 from infra.topics import CATALOG
 from serving import tokens
-from serving.catalogue import Catalogue, Property
-from serving.statistics_reader import ItemKnowledge
-
-MAX_SIMILAR: Final = 100
+from serving.catalogue import Catalogue
 
 
 class ItemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,48 +35,6 @@ class ItemChanged(msgspec.Struct, frozen=True):
 
     item_id: str
     consistency_token: str
-
-
-class SimilarItem(msgspec.Struct, frozen=True):
-    """An item that goes with another."""
-
-    item_id: str
-    position: int
-    score: float
-    properties: msgspec.Raw
-
-
-class SimilarItems(msgspec.Struct, frozen=True):
-    """Items that go with one, best first; none where nothing is known to go with it."""
-
-    item_id: str
-    items: list[SimilarItem]
-    model_version: str
-
-
-class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many, and which properties of each (names with commas between)."""
-
-    count: Annotated[int, Meta(ge=1, le=MAX_SIMILAR)] = 20
-    include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
-
-
-def similar(item_id: str, query: SimilarQuery, catalogue: Catalogue, knowledge: ItemKnowledge) -> SimilarItems:
-    """Items that go with one and may be shown.
-
-    Raises:
-        NotFound: neither the catalogue nor the model knows it.
-    """
-    # Some of them may not be shown: twice as many and some more are asked for.
-    found = knowledge.similar(item_id, 2 * query.count + 50)
-    if not found and catalogue.item(item_id) is None:
-        raise NotFound("There is no such item here; /v1/recommendations names some.", path="item_id")
-    shown = [(i, score) for i, score in found if i != item_id and catalogue.may_be_shown(i)][: query.count]
-    items = [
-        SimilarItem(i, position, round(score, 6), catalogue.properties(i, query.include_properties))
-        for position, (i, score) in enumerate(shown, 1)
-    ]
-    return SimilarItems(item_id, items, knowledge.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +98,3 @@ class ItemWriter:
 
     def _key(self, facet: FacetRecord) -> str:
         return catalog.key_of(facet)
-
-
-def check_item_id(item_id: str) -> str:
-    """An item's id from a path.
-
-    Raises:
-        BadInput: out of bounds.
-    """
-    if not 1 <= len(item_id) <= MAX_ID or not item_id.isprintable():
-        raise BadInput(f"An item id has 1 to {MAX_ID} printable characters.", path="item_id", code="wrong_form")
-    return item_id

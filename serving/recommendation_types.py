@@ -57,6 +57,21 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     validate_only: bool = False
 
 
+class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Items to be put into a shopper's order. What may not be shown now is named in missing_ids."""
+
+    item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_COUNT)]
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    session_id: Id | None = None
+    scenario: ScenarioName = "home"
+    include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
+    personalization: Personalization = "full"
+    explain: Literal["codes", "none"] = "codes"
+    min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
+    max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
+
+
 class RecommendedItem(msgspec.Struct, frozen=True):
     """One item of the list; positions begin at 1."""
 

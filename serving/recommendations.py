@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from features.shoppers import State
 from infra.clock import Clock
@@ -14,16 +17,39 @@ from serving.facts import NOBODY, facts_of
 from serving.gathering import NO_RULES, Rules, Wish, gather
 from serving.looking import Looking, Place, Seen
 from serving.model import ModelInService
+from serving.paging import Continued, token_of
 from serving.policies import Policies, Policy
 from serving.ranking import Inputs, Pin, Placed, decide
 from serving.reasons import Explainer, language_of
-from serving.recommendation_types import Fallback, PinWish, RecommendationRequest, Recommendations, RecommendedItem
+from serving.recommendation_types import (
+    Fallback,
+    PinWish,
+    RankRequest,
+    RecommendationRequest,
+    Recommendations,
+    RecommendedItem,
+)
 from serving.recording import Made, Recorder
-from serving.scenarios import Scenario
+from serving.scenarios import Scenario, SourceName, Turn
 from serving.shopper_reader import ShopperReader
 from serving.shown import ShownLately
 from serving.sources import Facts, Shop
 from serving.statistics_reader import ItemKnowledge
+
+# What a ranking of given items takes over from its request.
+_OF_RANK: Final = (
+    "user_id",
+    "anonymous_id",
+    "session_id",
+    "scenario",
+    "include_properties",
+    "personalization",
+    "explain",
+    "min_token",
+    "max_wait_ms",
+)
+_RANK_BLEND: Final = (Turn("shelf"),)
+_RANK_REST: Final[tuple[SourceName, ...]] = ("neighbours", "given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +60,17 @@ class Stock:
     catalogue: Catalogue
     model: ModelInService
     knowledge: ItemKnowledge
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A request as it is carried out: `shown` are items of pages before, `given` those that are to be ranked."""
+
+    asked: RecommendationRequest
+    policy: Policy
+    pins: Sequence[Pin] = ()
+    shown: Sequence[str] = ()
+    given: Sequence[str] = ()
 
 
 class Recommender:
@@ -61,49 +98,94 @@ class Recommender:
         self._new_id = new_id
 
     async def recommend(
-        self, asked: RecommendationRequest, accept_language: str | None, *, follow_links: bool = True
+        self,
+        asked: RecommendationRequest,
+        accept_language: str | None,
+        *,
+        follow_links: bool = True,
+        before: Continued | None = None,
     ) -> Recommendations:
-        """The list. `follow_links`: an anonymous id that was linked stands for its user.
+        """The list. `follow_links`: an anonymous id that was linked stands for its user; `before`: what of this list
+        was shown already.
 
         Raises:
             BadInput: the token is none of ours, an expression is wrong, or two pins want one slot.
         """
         began = time.perf_counter()
-        pins = _pins(asked.pins)
         policy = self._policies.of(asked)
+        wanted = _Wanted(asked, policy, _pins(asked.pins), shown=() if before is None else before.shown)
         scenario = policy.scenario
         expressions.check(scenario.filter, scenario.booster)
         seen = await self._looking.look(asked, follow_links=follow_links, rotates=scenario.rotation_rate > 0)
-        now_ms = self._clock.now_ms()
+        made = self._made(wanted, seen, accept_language)
+        recorded = not asked.validate_only and self._recorder.record(made)
+        if seen.ref is not None and scenario.rotation_rate > 0 and made.items:
+            self._shown.note(seen.ref, seen.shown, (item.item_id for item, _ in made.items), made.at)
+        return _answer(made, self._missing(asked, made.inputs), recorded, _next(made, before), began)
+
+    async def rank(
+        self, asked: RankRequest, accept_language: str | None, *, follow_links: bool = True
+    ) -> Recommendations:
+        """The given items, those first that suit the shopper best; in the cart or bought are no reasons against them.
+
+        Raises:
+            BadInput: the token is none of ours.
+        """
+        began = time.perf_counter()
+        request = RecommendationRequest(
+            **{name: getattr(asked, name) for name in _OF_RANK},
+            count=len(asked.item_ids),
+        )
+        in_force = self._policies.of(request)
+        order = Scenario(name=asked.scenario, version=in_force.scenario.version, blend=_RANK_BLEND, fallback=_RANK_REST)
+        seen = await self._looking.look(request, follow_links=follow_links)
+        wanted = _Wanted(request, Policy(order, True, in_force.experiments), given=asked.item_ids)
+        made = self._made(wanted, seen, accept_language)
+        shown = {item.item_id for item, _ in made.items}
+        missing = [item_id for item_id in dict.fromkeys(asked.item_ids) if item_id not in shown]
+        return _answer(made, missing, self._recorder.record(made), None, began)
+
+    def _made(self, wanted: _Wanted, seen: Seen, accept_language: str | None) -> Made:
+        """The list from what was seen, without waiting for anything."""
+        asked, now_ms = wanted.asked, self._clock.now_ms()
         facts = NOBODY if seen.ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
             seen.why = seen.why or "no_session"
         # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
         shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
         fresh = self._new_id()
-        rules = self._rules(scenario, seen, facts, now_ms)
-        inputs = gather(self._wish(asked, policy, pins, int(fresh, 16)), facts, seen.candidates, shop, rules)
+        inputs = self._inputs(wanted, seen, facts, shop, int(fresh, 16), now_ms)
         placed = [] if asked.validate_only else decide(inputs)
         items = self._items(asked, placed, facts, shop, seen.state.locale, accept_language)
-        fallback, name = _fallback(asked, placed, seen), self._name(seen, now_ms, fresh)
-        told = [(item, one.propensity) for item, one in zip(items, placed, strict=True)]
-        made = Made(name, now_ms, asked, policy, seen, facts, inputs, told, fallback)
-        recorded = not asked.validate_only and self._recorder.record(made)
-        if seen.ref is not None and scenario.rotation_rate > 0 and placed:
-            self._shown.note(seen.ref, seen.shown, (one.choice.item_id for one in placed), now_ms)
-        return Recommendations(
-            recommendation_id=name,
-            items=items,
-            model_version=seen.model_version,
-            policy_version=scenario.policy_version,
-            experiments=policy.experiments,
-            fallback=fallback,
-            freshness=seen.freshness,
-            missing_ids=self._missing(asked, inputs),
-            recorded=recorded,
-            next_token=None,
-            took_ms=round((time.perf_counter() - began) * 1000, 2),
+        return Made(
+            recommendation_id=self._name(seen, now_ms, fresh),
+            at=now_ms,
+            asked=asked,
+            policy=wanted.policy,
+            seen=seen,
+            facts=facts,
+            inputs=inputs,
+            items=[(item, one.propensity) for item, one in zip(items, placed, strict=True)],
+            fallback=_fallback(asked, placed, seen),
         )
+
+    def _inputs(self, wanted: _Wanted, seen: Seen, facts: Facts, shop: Shop, seed: int, now_ms: int) -> Inputs:
+        asked, policy = wanted.asked, wanted.policy
+        wish = Wish(
+            scenario=policy.scenario,
+            count=asked.count,
+            repeats=policy.repeats,
+            context=asked.item_ids,
+            excluded=frozenset((*asked.exclude_item_ids, *wanted.shown)),
+            pins=wanted.pins,
+            filled_up=not asked.strict_filtering,
+            given=wanted.given,
+            seed=seed & 0xFFFF_FFFF_FFFF_FFFF,
+        )
+        if not wanted.given:
+            return gather(wish, facts, seen.candidates, shop, self._rules(policy.scenario, seen, facts, now_ms))
+        open_to_all = msgspec.structs.replace(facts, in_cart=frozenset(), disliked=frozenset(), owned=())
+        return gather(wish, open_to_all, seen.candidates, shop, Rules(filter=frozenset(wanted.given).__contains__))
 
     async def state_of(self, shopper_id: str) -> State | None:
         """What is known of a shopper.
@@ -112,19 +194,6 @@ class Recommender:
             RedisAway.
         """
         return await self._looking.state_of(shopper_id)
-
-    @staticmethod
-    def _wish(asked: RecommendationRequest, policy: Policy, pins: Sequence[Pin], seed: int) -> Wish:
-        return Wish(
-            scenario=policy.scenario,
-            count=asked.count,
-            repeats=policy.repeats,
-            context=asked.item_ids,
-            excluded=frozenset(asked.exclude_item_ids),
-            pins=pins,
-            filled_up=not asked.strict_filtering,
-            seed=seed & 0xFFFF_FFFF_FFFF_FFFF,
-        )
 
     def _rules(self, scenario: Scenario, seen: Seen, facts: Facts, now_ms: int) -> Rules:
         if scenario.filter is None and scenario.booster is None:
@@ -175,6 +244,33 @@ class Recommender:
         """An id from which partition and time can be read: where its record will lie on the log."""
         partition = seen.ref.partition if seen.ref else partition_of(fresh, self._place.partitions)
         return decisions.name_of(partition, now_ms, fresh)
+
+
+def _answer(made: Made, missing: list[str], recorded: bool, next_token: str | None, began: float) -> Recommendations:
+    return Recommendations(
+        recommendation_id=made.recommendation_id,
+        items=[item for item, _ in made.items],
+        model_version=made.seen.model_version,
+        policy_version=made.policy.scenario.policy_version,
+        experiments=made.policy.experiments,
+        fallback=made.fallback,
+        freshness=made.seen.freshness,
+        missing_ids=missing,
+        recorded=recorded,
+        next_token=next_token,
+        took_ms=round((time.perf_counter() - began) * 1000, 2),
+    )
+
+
+def _next(made: Made, before: Continued | None) -> str | None:
+    """The token of the next page; None where this one was not filled, so that nothing is left."""
+    if len(made.items) < made.asked.count:
+        return None
+    shown = [item.item_id for item, _ in made.items]
+    if before is not None:
+        shown = [*before.shown, *shown]
+    asked = msgspec.structs.replace(made.asked, min_token=None, pins=())
+    return token_of(Continued(made.at if before is None else before.at, asked, shown))
 
 
 def _pins(wanted: Sequence[PinWish]) -> list[Pin]:

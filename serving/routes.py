@@ -7,28 +7,23 @@ import msgspec
 
 from features.events import Event
 from infra.clock import Clock
-from infra.metrics import ITEMS_SHOWN, PAGE_FALLBACKS, Metrics
+from infra.metrics import Metrics
 from serving import bodies
 from serving.catalogue import Catalogue
 from serving.decision_log import DecisionLog
 from serving.events import Accepted, Collector, Identity
 from serving.explaining import Explanation, ExplanationQuery, explain
 from serving.health import Health, Liveness, Readiness
+from serving.item_lists import check_item_id
 from serving.items import (
     ItemBody,
     ItemChange,
     ItemChanged,
     ItemWriter,
-    SimilarItems,
-    SimilarQuery,
-    check_item_id,
-    similar,
 )
-from serving.keys import token_required
 from serving.model import ModelInService
 from serving.operations import Call, Operation, Page, query_of
 from serving.page_facts import ShopFacts, ShopperFacts, ShopperQuery, shopper_facts
-from serving.recommendation_types import RecommendationRequest, Recommendations
 from serving.recommendations import Recommender
 from serving.settings_log import ShopSettings
 from serving.shopper_reader import ShopperReader
@@ -37,7 +32,6 @@ from serving.triggers import TriggerLog, Triggers, TriggersQuery
 
 _SHOPPERS_TO_TRY: Final = 40
 
-_request: Final = msgspec.json.Decoder(RecommendationRequest)
 _identity: Final = msgspec.json.Decoder(Identity)
 _put: Final = msgspec.json.Decoder(ItemBody)
 _patch: Final = msgspec.json.Decoder(ItemChange)
@@ -78,29 +72,6 @@ class Handlers:
         """Take a login; the same Idempotency-Key makes it the same event."""
         who = bodies.decode(_identity, call.raw)
         return await self._s.collector.identify(who, call.caller, call.trace, call.header(b"idempotency-key"))
-
-    async def recommendations(self, call: Call) -> Recommendations:
-        """A list for a shopper."""
-        asked = bodies.decode(_request, call.raw)
-        if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
-            raise token_required()
-        # An anonymous id is known to whoever sits at the device: it alone does not open what is a user's.
-        answer = await self._s.recommender.recommend(
-            asked, call.header(b"accept-language"), follow_links=call.caller != "publishable"
-        )
-        if answer.fallback.why is not None:
-            self._s.metrics.count(PAGE_FALLBACKS, why=answer.fallback.why)
-        shown: dict[str, int] = {}
-        for item in answer.items:
-            shown[item.source] = shown.get(item.source, 0) + 1
-        for source, count in shown.items():
-            self._s.metrics.count(ITEMS_SHOWN, count, source=source)
-        return answer
-
-    async def similar(self, call: Call) -> SimilarItems:
-        """What goes with an item."""
-        query = query_of(call, SimilarQuery)
-        return similar(check_item_id(call.path("item_id")), query, self._s.catalogue, self._s.knowledge)
 
     async def put_item(self, call: Call) -> ItemChanged:
         """Add or replace an item."""
@@ -175,25 +146,6 @@ def operations(services: Services) -> list[Operation]:
             status=202,
             body=Identity,
             refusals=(503,),
-        ),
-        Operation(
-            "POST",
-            "/v1/recommendations",
-            "A list of items for a shopper, each with a reason.",
-            do.recommendations,
-            Recommendations,
-            access="publishable",
-            body=RecommendationRequest,
-        ),
-        Operation(
-            "GET",
-            f"{item}/similar",
-            "Items that go with one.",
-            do.similar,
-            SimilarItems,
-            access="publishable",
-            query=SimilarQuery,
-            refusals=(404,),
         ),
         Operation(
             "PUT",

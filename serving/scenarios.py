@@ -10,7 +10,7 @@ SCENARIO_NAMES: Final[tuple[ScenarioName, ...]] = get_args(ScenarioName)
 # shelf: what the model prepared; context: what goes with the items of the request; bought_together: what is bought
 # with them; cart: what goes with the cart; neighbours: what goes with the latest interactions; category: popular in
 # the categories at hand; trending: rising there, or everywhere; new_arrivals: what hardly anybody has met yet;
-# recently_viewed: what the shopper looked at; popular: of all; catalogue: the whole range.
+# recently_viewed: what the shopper looked at; given: those to be ranked; popular: of all; catalogue: the whole range.
 SourceName = Literal[
     "shelf",
     "context",
@@ -21,6 +21,7 @@ SourceName = Literal[
     "trending",
     "new_arrivals",
     "recently_viewed",
+    "given",
     "popular",
     "catalogue",
 ]

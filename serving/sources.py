@@ -109,12 +109,19 @@ class Shop:
 
 
 class Sources:
-    """The candidates of one list. `context` are the items of the request, `repeats` says that bought items may come
-    again.
+    """The candidates of one list. `context` are the items of the request, `given` those to be ranked; with `repeats`
+    bought items may come again.
     """
 
     def __init__(
-        self, context: Sequence[str], facts: Facts, shelf: Iterable[Candidate], shop: Shop, *, repeats: bool
+        self,
+        context: Sequence[str],
+        facts: Facts,
+        shelf: Iterable[Candidate],
+        shop: Shop,
+        *,
+        repeats: bool,
+        given: Sequence[str] = (),
     ) -> None:
         self._context = context
         self._facts = facts
@@ -122,6 +129,7 @@ class Sources:
         self._view = shop.view
         self._knowledge = shop.knowledge
         self._repeats = repeats
+        self._given = given
 
     def of(self, name: SourceName) -> Iterator[Choice]:
         """Its candidates, best first."""
@@ -143,6 +151,8 @@ class Sources:
             return self._new_arrivals()
         if name == "recently_viewed":
             return self._recently_viewed()
+        if name == "given":
+            return self._as_given()
         if name == "popular":
             return (Choice(i, score, "popular") for i, score in self._knowledge.popular())
         return self._whole_range()
@@ -189,6 +199,11 @@ class Sources:
         for item_id in islice(self._view.newest_first(), _NEWEST):
             if self._knowledge.popularity(item_id) <= 0:
                 yield Choice(item_id, 0.0, "new_arrivals")
+
+    def _as_given(self) -> Iterator[Choice]:
+        """The more popular ones first, then in the order that they were given in."""
+        worth = ((self._knowledge.popularity(item_id), item_id) for item_id in self._given)
+        return (Choice(item_id, score, "popular") for score, item_id in sorted(worth, key=lambda one: -one[0]))
 
     def _whole_range(self) -> Iterator[Choice]:
         """What lies beside the items at hand first: before a model is released, it is all that can be said."""

@@ -98,7 +98,7 @@ def test_without_keys_only_this_machine_is_answered() -> None:
         scope({"host": "[::1]:8000"}, client="::1"),
         scope({}, client=None),
     ):
-        assert caller(keys, good) == "secret"
+        assert caller(keys, good) == "operator"
     for bad in (
         scope({"host": "localhost"}, client="192.0.2.7"),
         scope({"host": "shop.example"}),
