@@ -21,6 +21,7 @@ from infra.ready import tell_ready
 from infra.redis import connect
 from infra.settings import Settings
 from streams.processes import OWNERSHIP_LOST_STATUS
+from streams.worker.closing import ended_within, within
 from streams.worker.health import serve
 from streams.worker.parts import Parts
 from streams.worker.positions import identify
@@ -34,6 +35,7 @@ _START_WITHIN_S: Final = 60.0
 # The end takes ten seconds at most.
 _SETTLE_WITHIN_S: Final = 2.0
 _APP_WITHIN_S: Final = 4.0
+_CLOSE_WITHIN_S: Final = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -43,8 +45,14 @@ def run(settings: Settings) -> int:
     else.
     """
     logs.configure(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings))
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    status = FAILED_STATUS
+    try:
+        status = runner.run(_run(settings))
+    finally:
+        with ended_within(_CLOSE_WITHIN_S, status):
+            runner.close()
+    return status
 
 
 async def _run(settings: Settings) -> int:
@@ -135,10 +143,10 @@ async def _until_ended(parts: Parts, stop: asyncio.Event) -> None:
         for task in (*tasks, app_ended):
             if task.done():
                 task.result()
-        await _within(_SETTLE_WITHIN_S, parts.settle())
+        await within(_SETTLE_WITHIN_S, parts.settle())
     finally:
-        await _within(_SETTLE_WITHIN_S, _cancel(parts, [asked, ready, *tasks]))
-        await _within(_APP_WITHIN_S, parts.app.stop())
+        await within(_SETTLE_WITHIN_S, _cancel(parts, [asked, ready, *tasks]))
+        await within(_APP_WITHIN_S, parts.app.stop())
         app_ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
@@ -179,12 +187,3 @@ async def _release(parts: Parts) -> None:
         await parts.hold.release()
     except RedisAway:
         _log.warning("the namespace stays held for half a minute", why="Redis is away")
-
-
-async def _within(seconds: float, work: Awaitable[None]) -> None:
-    """Wait for a step of the end, but not for long: everything is safe on the log and in Redis already."""
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        _log.warning("a step of the end took too long", after_s=seconds)
