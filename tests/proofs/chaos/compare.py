@@ -16,6 +16,7 @@ from features.archive import EventArchive
 from infra.keys import ShardKeys, split_row_key
 from streams.marketing.timers import CART_ABANDONED, split_member
 from tests.proofs.chaos.compare_catalogue import catalogue
+from tests.proofs.chaos.compare_changes import changes
 from tests.proofs.chaos.compare_feast import feast_items, feast_rows
 from tests.proofs.chaos.compare_rows import differences, excess
 from tests.proofs.chaos.compare_statistics import merged_statistics, partials
@@ -117,6 +118,7 @@ COMPARISONS: Final[tuple[Callable[[Found], None], ...]] = (
     feast_rows,
     feast_items,
     catalogue,
+    changes,
     archive,
 )
 
