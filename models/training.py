@@ -79,6 +79,24 @@ class Data:
     happened: Interactions | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a model is fitted on: the tables of what happened before a moment, the items, what the towers learn from.
+
+    Ages are counted from the moment.
+    """
+
+    tables: Tables
+    at_ms: int
+    items: ItemFeatures
+    examples: Examples
+
+    @classmethod
+    def of(cls, split: Split, items: ItemFeatures, examples: Examples) -> "Prefix":
+        """That of a split; the examples are to be of it, too."""
+        return cls(Tables(split.before), split.at_ms, items, examples)
+
+
 def train(data: Data, options: Options, phases: Phases, means: Means | None = None) -> Trained:
     """The whole training.
 
@@ -110,7 +128,8 @@ def train(data: Data, options: Options, phases: Phases, means: Means | None = No
     early = temporal(bought, validation, test)
     choice, weights = learned(data.sources, early, data.items, earlier, options, phases, means=means)
     split = temporal(bought, test, end)
-    final = fitted_on(split.before, test, data.items, examples, choice, options, phases, "fitted", means=means)
+    prefix = Prefix.of(split, data.items, examples)
+    final = fitted_on(prefix, choice, options, phases, "fitted", means)
     final = msgspec.structs.replace(final, weights=weights)
     evaluations = table_of(data.sources, final, bought, (test, end), phases)
     return Trained(final, evaluations, test, end, len(np.unique(bought.order)))
@@ -138,13 +157,10 @@ def learned(
         tasks: for the others the weights of the first count.
         means: with what.
     """
-    truth = split.truth
+    truth, prefix = split.truth, Prefix.of(split, items, examples)
     with phases.phase("sources chosen", 2, "sources") as advance:
-        tables = Tables(split.before)
-        choice = chosen_on(tables, truth, split, options.seed, tasks, advance)
-    fitted = fitted_on(
-        split.before, split.at_ms, items, examples, choice, options, phases, "fitted for the weights", tables, means
-    )
+        choice = chosen_on(prefix.tables, truth, split, options.seed, tasks, advance)
+    fitted = fitted_on(prefix, choice, options, phases, "fitted for the weights", means)
     weights = {}
     with phases.phase("fusion weights learned", len(tasks), "tasks") as advance:
         parts_of = parts_at(states, Scorer(fitted), split.before, split.at_ms)
@@ -192,37 +208,24 @@ def table_of(
 
 
 def fitted_on(
-    before: Interactions,
-    at_ms: int,
-    items: ItemFeatures,
-    examples: Examples,
-    choice: Choice,
-    options: Options,
-    phases: Phases,
-    name: str,
-    tables: Tables | None = None,
-    means: Means | None = None,
+    prefix: Prefix, choice: Choice, options: Options, phases: Phases, name: str, means: Means | None = None
 ) -> Fitted:
-    """Both towers and the item-to-item scores, from what happened before `at_ms`; the tower alone counts.
+    """Both towers and the item-to-item scores; the tower alone counts.
 
     Args:
-        before: what happened.
-        at_ms: the moment that ages are counted from.
-        items: their features.
-        examples: what the towers learn from.
+        prefix: what it is fitted on.
         choice: how the other sources are made.
         options: how to fit.
         phases: who hears how far it is.
         name: of the phase.
-        tables: of `before`, where they are made already.
         means: with what.
     """
     torch.manual_seed(options.seed)
+    tables, before, at_ms, examples = prefix.tables, prefix.tables.before, prefix.at_ms, prefix.examples
     index = {item_id: row for row, item_id in enumerate(before.items)}
     counts = np.bincount(before.item, minlength=len(before.items))
-    tables = tables or Tables(before)
     popular = tables.popular(at_ms, choice.popular_half_life_days)
-    tower = ItemTower(items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
+    tower = ItemTower(prefix.items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
     tower.start_ids(factorised(before, at_ms, options.width, options.start_share))
     users = UserTower(options.width, options.dropout)
     with phases.phase(name, steps_of(examples, options), "steps") as advance:

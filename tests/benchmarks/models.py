@@ -30,7 +30,7 @@ from models.scorer import Fitted
 from models.sources import Choice
 from models.splits import Split
 from models.states import FoldedStates
-from models.training import fitted_on, learned, table_of
+from models.training import Prefix, fitted_on, learned, table_of
 from tests.benchmarks.machine import ROOT, commit, described
 from tests.benchmarks.models_data import DATA, SHARED, DataSet, mapped, sequences
 
@@ -92,7 +92,8 @@ def model_of(data: DataSet, said: Said) -> tuple[Fitted, Choice, dict[str, Weigh
     choice, weights = _learned(data, said)
     before = data.known_before(data.test)
     examples = _examples(data, before, said)
-    fitted = fitted_on(data.test.before, data.test.at_ms, data.features, examples, choice, data.options, said, "fitted")
+    prefix = Prefix.of(data.test, data.features, examples)
+    fitted = fitted_on(prefix, choice, data.options, said, "fitted")
     return msgspec.structs.replace(fitted, weights=weights), choice, weights
 
 

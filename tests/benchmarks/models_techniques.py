@@ -19,7 +19,7 @@ from models.ranks import Alone
 from models.scorer import Fitted
 from models.sources import Choice, Tables
 from models.states import FoldedStates
-from models.training import Means, fitted_on
+from models.training import Means, Prefix, fitted_on
 from models.user_tower import UserTower
 from tests.benchmarks.models import Said
 from tests.benchmarks.models_data import DataSet
@@ -66,17 +66,8 @@ def refitted(
 
     def fit(data: DataSet, made: Made, said: Said) -> Fitted:
         changed = change(data)
-        found = fitted_on(
-            changed.test.before,
-            changed.test.at_ms,
-            changed.features,
-            steps(examples_for(changed)),
-            made.choice,
-            changed.options,
-            said,
-            "fitted",
-            means=means,
-        )
+        prefix = Prefix.of(changed.test, changed.features, steps(examples_for(changed)))
+        found = fitted_on(prefix, made.choice, changed.options, said, "fitted", means=means)
         return msgspec.structs.replace(found, weights=made.weights)
 
     return fit
