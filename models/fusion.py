@@ -17,13 +17,13 @@ SOURCES: Final = ("tower", "item_to_item", "popular", "repeat")
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """How much each source counts, and how own repeats are counted."""
+    """How much each source counts, and how own repeats are counted; None: not decided, and counted as `Repeats()`."""
 
     tower: float = 1.0
     item_to_item: float = 0.0
     popular: float = 0.0
     repeat: float = 0.0
-    repeats: Repeats = Repeats()
+    repeats: Repeats | None = None
 
 
 def normalised(scores: Floats) -> Floats:

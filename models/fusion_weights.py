@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.evaluation import BATCH, K, Truth
 from models.fusion import SOURCES, Weights, normalised
 from models.interactions import Floats, Ints
-from models.own import FORMS, Repeats, form_name
+from models.own import FORMS, WIDEST, Repeats, form_name
 
 # Sources that say something of few items have peaks of fifty deviations: a twentieth of their score is much.
 TRIED: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -54,8 +54,9 @@ def learn(
     names = [name for name in SOURCES if task == "all" or name != "repeat"]
     forms = _forms(parts_of(asked[:BATCH]), task)
     rows = [*(name for name in names if name != "repeat"), *forms]
+    asking = [row for row in rows if row not in forms or forms[row] in WIDEST]
     discounts = 1 / np.log2(np.arange(k) + 2)
-    pools = list(_pools(parts_of, truth, task, asked, rows, discounts))
+    pools = list(_pools(parts_of, truth, task, asked, rows, asking, discounts))
 
     weights, form = {name: float(name == "tower") for name in names}, next(iter(forms), "")
     best = _quality(pools, _line(weights, form, rows), discounts)
@@ -92,22 +93,19 @@ def _pools(
     task: str,
     shoppers: Ints,
     names: Sequence[str],
+    asking: Sequence[str],
     discounts: Any,
 ) -> Iterator[Pool]:
     for begin in range(0, len(shoppers), BATCH):
         batch = shoppers[begin : begin + BATCH]
         parts = parts_of(batch)
-        shares = [normalised(parts[name]) for name in names]
+        shares = {name: normalised(parts[name]) for name in names}
         for row, shopper in enumerate(batch.tolist()):
-            yield _pool(
-                [share[row] for share in shares], truth.wanted(shopper, task), truth.barred(shopper, task), discounts
-            )
-
-
-def _pool(shares: Sequence[Floats], wanted: Ints, barred: Ints, discounts: Any) -> Pool:
-    left = np.setdiff1d(np.concatenate([_best(share, POOL + len(barred)) for share in shares]), barred)
-    ideal = float(discounts[: len(wanted)].sum())
-    return Pool(np.stack([share[left] for share in shares]), np.isin(left, wanted), ideal)
+            wanted, barred = truth.wanted(shopper, task), truth.barred(shopper, task)
+            best = [_best(shares[name][row], POOL + len(barred)) for name in asking]
+            left = np.setdiff1d(np.concatenate(best), barred)
+            ideal = float(discounts[: len(wanted)].sum())
+            yield Pool(np.stack([share[row, left] for share in shares.values()]), np.isin(left, wanted), ideal)
 
 
 def _quality(pools: Sequence[Pool], line: Floats, discounts: Any) -> float:

@@ -28,10 +28,12 @@ class Repeats(msgspec.Struct, frozen=True):
     looked_at: float = 0.0
 
 
-HALF_LIVES_DAYS: Final = (90.0, 180.0, 365.0, 30.0, 7.0, 2.0)
-STEPS: Final = ((0.0, 0.0), (1.0, 1.0), (1.0, 0.3), (1.0, 0.1))
+HALF_LIVES_DAYS: Final = (90.0, 365.0, 30.0, 7.0)
+STEPS: Final = ((0.0, 0.0), (1.0, 1.0), (1.0, 0.3))
 FORMS: Final = tuple(Repeats(days, *steps) for steps in STEPS for days in HALF_LIVES_DAYS)
 """Those that are tried, the usual one first."""
+WIDEST: Final = FORMS[:: len(HALF_LIVES_DAYS)]
+"""One of each choice of steps: whatever half-life, the same items are a shopper's own."""
 
 
 def form_name(form: Repeats) -> str:

@@ -117,9 +117,8 @@ class Scorer:
             neighbours = np.concatenate([neighbours, artifact.told], 1)
             scores = np.concatenate([scores, artifact.told_scores], 1)
         self._item_to_item = ItemToItem(neighbours, scores, place, len(rows), artifact.recency)
-        self._repeats = artifact.weights["all"].repeats
-        # Where own repeats count nothing yet, how they are to be counted is still to be learned.
-        undecided = not any(one.repeat for one in artifact.weights.values())
+        self._repeats = artifact.weights["all"].repeats or Repeats()
+        undecided = not any(one.repeat or one.repeats for one in artifact.weights.values())
         self._tried = {form_name(form): form for form in FORMS} if undecided else {}
         weights = [msgspec.structs.asdict(artifact.weights[task]) for task in ("new", "all")]
         counts = np.array([[weight[name] for name in PARTS] for weight in weights])
@@ -159,7 +158,7 @@ class Scorer:
     def parts(self, states: Sequence[State], at_ms: int) -> dict[str, Floats]:
         """The scores of each source: [shoppers, candidates].
 
-        Of a model whose own repeats count nothing yet, also those of each of `FORMS`, as `form_name`.
+        Of a model for which nobody decided how own repeats are counted, also those of each of `FORMS`, as `form_name`.
         """
         shape = (len(states), len(self.candidate_rows))
         parts: dict[str, Floats] = {name: np.zeros(shape, np.float32) for name in (*PARTS, *self._tried)}

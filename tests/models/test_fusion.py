@@ -12,7 +12,7 @@ from models.evaluation import Truth
 from models.fusion import SOURCES, Weights, fuse, normalised, weighted
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
-from models.own import FORMS, form_name
+from models.own import FORMS, Repeats, form_name
 from tests.models.shops import bought
 
 SHOPPERS, ITEMS = 40, 300
@@ -83,7 +83,7 @@ def test_the_source_that_is_the_truth_gets_the_weight_and_noise_next_to_none(rig
 
 def test_a_tower_that_is_the_truth_is_left_alone() -> None:
     truth = Truth(after(4), bought([], SHOPPERS, ITEMS))
-    assert learn(sources(truth, "tower", 5), truth, "all", seed=6) == Weights(1.0, 0.0, 0.0, 0.0)
+    assert learn(sources(truth, "tower", 5), truth, "all", seed=6) == Weights(1.0, 0.0, 0.0, 0.0, Repeats())
 
 
 def test_for_new_items_own_repeats_count_nothing_even_where_they_are_the_truth() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from features.shoppers import Interaction, Purchased, State
 from models.fusion import Weights
-from models.own import FORMS, Repeats, form_name, left_of
+from models.own import FORMS, WIDEST, Repeats, form_name, left_of
 from models.scorer import Scorer
 from tests.models.test_scorer import DAY, NOW, fitted
 
@@ -48,8 +48,16 @@ def test_forms_have_names_of_their_own() -> None:
     assert len({form_name(form) for form in FORMS}) == len(FORMS)
 
 
+def test_whatever_half_life_the_same_items_are_own() -> None:
+    widest = {(form.put_aside, form.looked_at): left_of(state(), form, NOW).keys() for form in WIDEST}
+    for form in FORMS:
+        assert left_of(state(), form, NOW).keys() == widest[form.put_aside, form.looked_at]
+
+
 def test_a_model_that_does_not_count_repeats_yet_offers_every_form_and_a_decided_one_its_own() -> None:
     offered = Scorer(fitted({"new": Weights(), "all": Weights()})).parts([state()], NOW)
+    nothing = fitted({"new": Weights(), "all": Weights(repeats=FORMS[0])})
+    assert len(Scorer(nothing).parts([state()], NOW)) == 4, "it is decided that they count nothing"
     for form in FORMS:
         decided = fitted({"new": Weights(), "all": Weights(0, 0, 0, 1, form)})
         parts = Scorer(decided).parts([state()], NOW)
