@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from infra.errors import RankLost
 from models.fitting import fit
 from models.ranks import Part
-from models.sharding import SHARDED_FROM, forget, learned, parts_of, spread_tables
+from models.sharding import SHARDED_FROM, forget, learned, parts_of, quiet_steps, spread_tables
 
 STEP_TIMEOUT: Final = timedelta(minutes=5)
 CALL_TIMEOUT: Final = timedelta(hours=24)
@@ -123,7 +123,8 @@ class Together:
             forget(whole)
         parts = parts_of(spread)
         try:
-            yield {f"tables.{name}": part for name, part in parts.items()}
+            with quiet_steps():
+                yield {f"tables.{name}": part for name, part in parts.items()}
             with self.watched():
                 state = learned(spread, parts, self.joined)
             if self.rank == 0:

@@ -7,7 +7,8 @@ Its planner knows neither dense rows nor rows on a CPU, though both work: the pl
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -28,6 +29,10 @@ with warnings.catch_warnings():  # of other packages, at their import
 
 SHARDED_FROM: Final = 1024
 _DENSE: Final = EmbeddingComputeKernel.DENSE.value
+_SAID_IN_STEPS: Final = (
+    r"`torch\.distributed\.\w+` is deprecated",  # TorchRec still calls it
+    r"fbgemm::dense_embedding_codegen_lookup_function: an autograd kernel was not registered",  # it has its own inside
+)
 
 
 def spread_tables(tables: Any, device: torch.device, sharded_from: int) -> nn.Module:
@@ -41,6 +46,15 @@ def spread_tables(tables: Any, device: torch.device, sharded_from: int) -> nn.Mo
     with warnings.catch_warnings():  # of TorchRec, at what it does itself
         warnings.simplefilter("ignore")
         return _spread(tables, device, sharded_from)
+
+
+@contextmanager
+def quiet_steps() -> Iterator[None]:
+    """In the block TorchRec's steps do not say what is known of them; that gradients are right, tests show."""
+    with warnings.catch_warnings():
+        for said in _SAID_IN_STEPS:
+            warnings.filterwarnings("ignore", message=said)
+        yield
 
 
 def parts_of(spread: nn.Module) -> dict[str, Part]:

@@ -37,6 +37,7 @@ def torchrun(folder: Path, ranks: int, *arguments: str) -> dict[str, Any]:
     command = [*launch, "-m", CHILD, str(folder), *arguments, str(PATIENCE_S)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
+    assert "Warning: " not in done.stderr, "nothing is said that nobody can do anything about"
     return _found(folder)
 
 
