@@ -71,10 +71,13 @@ def check(event: "Event") -> None:
         raise BadInput("One of user_id and anonymous_id is needed.", path="user_id", code="shopper_required")
     if event.event_name in NEEDS_LINK and (event.link is None or event.anonymous_id is None):
         raise BadInput(f"{event.event_name} needs a link and its anonymous_id.", path="link", code="link_required")
-    for name in ("occurred_at", "sent_at", "received_at"):
-        time: datetime | None = getattr(event, name)
-        if time is not None and not EARLIEST <= time <= LATEST:
-            raise time_out_of_range(name)
+    sent_at, received_at = event.sent_at, event.received_at
+    if not EARLIEST <= event.occurred_at <= LATEST:
+        raise time_out_of_range("occurred_at")
+    if sent_at is not None and not EARLIEST <= sent_at <= LATEST:
+        raise time_out_of_range("sent_at")
+    if received_at is not None and not EARLIEST <= received_at <= LATEST:
+        raise time_out_of_range("received_at")
     if event.link is not None and not EARLIEST <= event.link.since <= LATEST:
         raise time_out_of_range("link.since")
     for path, amount in _amounts(event):

@@ -6,7 +6,6 @@ is newer. So batches that come again after a crash change nothing, in whatever o
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -47,8 +46,7 @@ return written
 _Word = bytes | str | int
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineRow:
+class OnlineRow(NamedTuple):
     """The values of one entity in one view. `key` is its record key, `at_ms` event time, `log` and `offset` where
     the values come from. A feature that `values` does not name is written as not known."""
 

@@ -50,20 +50,21 @@ def _since(state: State) -> dict[str, int]:
 
 def _seen(state: State) -> dict[str, int]:
     """The items looked at last, each at its newest interaction; without those bought or disliked since."""
-    found: dict[str, int | None] = {}
-    left, disliked = MAX_SEEN, state.disliked
+    found: dict[str, int] = {}
+    passed: set[str] = set()
+    disliked = state.disliked
     for met in reversed(state.interactions):
         item_id = met.item_id
-        if item_id in found:
+        if item_id in found or item_id in passed:
             continue
-        if met.kind == "purchase" or (disliked and disliked.get(item_id, -1) >= met.at):
-            found[item_id] = None
+        at = met.at
+        if met.kind == "purchase" or (disliked and disliked.get(item_id, -1) >= at):
+            passed.add(item_id)
             continue
-        found[item_id] = met.at
-        left -= 1
-        if not left:
+        found[item_id] = at
+        if len(found) == MAX_SEEN:
             break
-    return {item_id: at for item_id, at in found.items() if at is not None}
+    return found
 
 
 def _differences(interest: Interest, before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[Moved]:

@@ -216,9 +216,11 @@ class _Heard:
 
 def _fold(row: Row, visit: Visit, entries: Sequence[Entry], rules: Rules, heard: _Heard) -> Row:
     out = fold_entries(row, Whose(visit.ref.tenant, visit.ref.shopper_id), entries, rules.lateness_ms)
-    effects = [_effect(event, rules.partitions) for event in out.effects]
-    tally = Applied(applied=out.applied, duplicates=out.duplicates, late=out.late)
-    heard.add(_Heard(tally, effects, [*out.counted]))
+    heard.effects += [_effect(event, rules.partitions) for event in out.effects]
+    heard.tally.applied += out.applied
+    heard.tally.duplicates += out.duplicates
+    heard.tally.late += out.late
+    heard.counted += out.counted
     return out.row
 
 
