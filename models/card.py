@@ -6,6 +6,7 @@ from models.artifact import Manifest
 from models.comparison import LED_BY, Comparison, SegmentTable, TaskTable
 from models.evaluation import METRICS
 from models.fusion import SOURCES
+from models.own import Repeats
 from models.plots import best_beside
 from models.report import RANKED, SPLITS, TITLES
 
@@ -40,9 +41,12 @@ def _made(manifest: Manifest, comparison: Comparison) -> str:
         f"{task}: " + ", ".join(f"{name} {getattr(line, name):g}" for name in SOURCES)
         for task, line in manifest.weights.items()
     )
+    repeats = manifest.weights["all"].repeats or Repeats()
     return _listed(
         [
             f"Two towers fused with item-to-item scores, popularity and own repeats; fusion weights {weights}",
+            f"Own repeats halve in {repeats.half_life_days:g} days; beside a purchase's 1 a step into the cart or onto "
+            f"the wish list counts {repeats.put_aside:g} and a view {repeats.looked_at:g}",
             f"Made at {manifest.made_at:%Y-%m-%d %H:%M} by version {manifest.code}, seed {manifest.seed}",
             f"Fitted on {comparison.interactions:,} interactions of {comparison.shoppers:,} shoppers before "
             f"{manifest.fitted_before:%Y-%m-%d}, tested until {manifest.tested_until:%Y-%m-%d}",

