@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from models.artifact import Manifest
+from models.fusion import SOURCES
 from streams.demo.site import Shopper, Site, places
 
 _LOOKED_AT: Final = 20  # items of a list
@@ -56,7 +57,9 @@ class Figures(msgspec.Struct):
         """Note how the model did, when it was trained."""
         self.model_version = manifest.version
         self.models = manifest.metrics
-        self.fusion_weights = {task: msgspec.structs.asdict(line) for task, line in manifest.weights.items()}
+        self.fusion_weights = {
+            task: {name: getattr(line, name) for name in SOURCES} for task, line in manifest.weights.items()
+        }
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
