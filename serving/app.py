@@ -35,6 +35,7 @@ from serving.catalogue_follower import CatalogueFollower
 from serving.cors import Origins, Preflight
 from serving.decision_log import DecisionLog, count_lost
 from serving.events import Collector, EventLog
+from serving.experiments import experiment_kind
 from serving.health import Health
 from serving.items import CatalogueLog, ItemWriter
 from serving.keys import Keys
@@ -287,8 +288,8 @@ class _Wiring:
             producer,
             settings.tenant,
             settings.partition_count,
-            {"scenario": scenario_kind(SCENARIOS)},
-            {"scenario": policies.take_scenario},
+            {"scenario": scenario_kind(SCENARIOS), "experiment": experiment_kind(SCENARIOS)},
+            {"scenario": policies.take_scenario, "experiment": policies.take_experiment},
             clock=self._clock,
         )
         await found.load()

@@ -17,7 +17,7 @@ from serving.item_lists import (
     TrendingQuery,
     check_item_id,
 )
-from serving.keys import token_required
+from serving.keys import demand_secret, token_required
 from serving.operations import Call, Operation, query_of
 from serving.paging import NextRequest
 from serving.recommendation_types import RankRequest, RecommendationRequest, Recommendations
@@ -96,8 +96,10 @@ def _may_ask(call: Call, asked: Asked) -> bool:
     user's.
 
     Raises:
-        Refusal: with a publishable key, what belongs to a user needs the user's token.
+        Refusal: with a publishable key, what belongs to a user needs the user's token, and nobody chooses variations.
     """
+    if isinstance(asked, RecommendationRequest) and asked.experiment_overrides:
+        demand_secret(call.caller)
     if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
         raise token_required()
     return call.caller != "publishable"

@@ -52,6 +52,7 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     rotation_time_s: RotationSeconds | None = None
     pins: Annotated[tuple[PinWish, ...], Meta(max_length=MAX_PINS)] = ()
     strict_filtering: bool = False
+    experiment_overrides: Annotated[dict[str, str], Meta(max_length=20)] = {}
     min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
     max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
     validate_only: bool = False

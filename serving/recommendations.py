@@ -48,6 +48,7 @@ _OF_RANK: Final = (
     "min_token",
     "max_wait_ms",
 )
+_RANK_VERSION: Final = "rank-1"
 _RANK_BLEND: Final = (Turn("shelf"),)
 _RANK_REST: Final[tuple[SourceName, ...]] = ("neighbours", "given")
 
@@ -136,10 +137,10 @@ class Recommender:
             **{name: getattr(asked, name) for name in _OF_RANK},
             count=len(asked.item_ids),
         )
-        in_force = self._policies.of(request)
-        order = Scenario(name=asked.scenario, version=in_force.scenario.version, blend=_RANK_BLEND, fallback=_RANK_REST)
+        order = Scenario(name=asked.scenario, blend=_RANK_BLEND, fallback=_RANK_REST)
+        policy = Policy(order, repeats=True, experiments=[], version=_RANK_VERSION)
         seen = await self._looking.look(request, follow_links=follow_links)
-        wanted = _Wanted(request, Policy(order, True, in_force.experiments), given=asked.item_ids)
+        wanted = _Wanted(request, policy, given=asked.item_ids)
         made = self._made(wanted, seen, accept_language)
         shown = {item.item_id for item, _ in made.items}
         missing = [item_id for item_id in dict.fromkeys(asked.item_ids) if item_id not in shown]
@@ -151,6 +152,8 @@ class Recommender:
         facts = NOBODY if seen.ref is None else facts_of(seen.state, asked.personalization, asked.session_id, now_ms)
         if asked.personalization == "session" and not facts.interactions:
             seen.why = seen.why or "no_session"
+        if wanted.policy.holdout:
+            facts, seen.candidates = _not_personal(facts), ()
         # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
         shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
         fresh = self._new_id()
@@ -166,7 +169,7 @@ class Recommender:
             facts=facts,
             inputs=inputs,
             items=[(item, one.propensity) for item, one in zip(items, placed, strict=True)],
-            fallback=_fallback(asked, placed, seen),
+            fallback=_fallback(wanted, placed, seen),
         )
 
     def _inputs(self, wanted: _Wanted, seen: Seen, facts: Facts, shop: Shop, seed: int, now_ms: int) -> Inputs:
@@ -251,7 +254,7 @@ def _answer(made: Made, missing: list[str], recorded: bool, next_token: str | No
         recommendation_id=made.recommendation_id,
         items=[item for item, _ in made.items],
         model_version=made.seen.model_version,
-        policy_version=made.policy.scenario.policy_version,
+        policy_version=made.policy.version,
         experiments=made.policy.experiments,
         fallback=made.fallback,
         freshness=made.seen.freshness,
@@ -279,9 +282,14 @@ def _pins(wanted: Sequence[PinWish]) -> list[Pin]:
     return [Pin(pin.item_id, pin.position) for pin in wanted]
 
 
-def _fallback(asked: RecommendationRequest, placed: Sequence[Placed], seen: Seen) -> Fallback:
+def _not_personal(facts: Facts) -> Facts:
+    """What keeps items out, and nothing that they would be chosen by."""
+    return Facts(in_cart=facts.in_cart, disliked=facts.disliked, owned=facts.owned)
+
+
+def _fallback(wanted: _Wanted, placed: Sequence[Placed], seen: Seen) -> Fallback:
     if seen.why is not None:
         return Fallback(used=True, why=seen.why)
-    if asked.personalization != "full" or all(one.planned for one in placed):
+    if wanted.asked.personalization != "full" or wanted.policy.holdout or all(one.planned for one in placed):
         return Fallback(used=False)
     return Fallback(used=True, why="too_few_candidates")

@@ -56,7 +56,7 @@ class Recorder:
                 versions=Versions(
                     code=self._code,
                     model=seen.model_version,
-                    policy=policy.scenario.policy_version,
+                    policy=policy.version,
                     statistics=self._knowledge.statistics_version,
                 ),
                 fallback=made.fallback,

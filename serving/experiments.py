@@ -1,0 +1,154 @@
+"""Experiments: who sees which variation of a scenario. The same shopper always the same one, whichever process answers,
+and one experiment says nothing about another.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import mmh3
+import msgspec
+from msgspec import Meta
+
+from features.refusals import UNREADABLE, refusal
+from infra.errors import BadInput
+from serving import expressions
+from serving.recommendation_types import Experiment as Assigned
+from serving.scenarios import Scenario, ScenarioName
+from serving.setting_kinds import Kind
+
+_BUCKETS: Final = 10_000
+_FIXED: Final = ("name", "version")
+
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[a-z0-9_-]+\Z")]
+
+
+class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """One way of making the list: what it changes of the scenario. `holdout`: a list that is not personal at all, for
+    what personal lists are worth.
+    """
+
+    id: Id
+    weight: Annotated[int, Meta(ge=1, le=100)] = 1
+    changes: dict[str, Any] = {}
+    holdout: bool = False
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Shoppers of a scenario are divided over variations, in the ratio of their weights; `share` of them take part. The
+    first variation is what the others are compared with.
+    """
+
+    scenario: ScenarioName
+    variations: Annotated[tuple[Variation, ...], Meta(min_length=2, max_length=10)]
+    share: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    status: Literal["running", "stopped"] = "running"
+
+
+class Experiments:
+    """The experiments in force."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, dict[str, tuple[Experiment, int]]] = {}  # by scenario, then id
+
+    def take(self, experiment_id: str, experiment: Experiment | None, version: int) -> None:
+        """Have an experiment take effect with the next list; None: it is gone."""
+        for of_scenario in self._running.values():
+            of_scenario.pop(experiment_id, None)
+        if experiment is not None and experiment.status == "running":
+            self._running.setdefault(experiment.scenario, {})[experiment_id] = experiment, version
+
+    def assigned(
+        self, scenario: str, unit: str | None, overrides: Mapping[str, str]
+    ) -> Sequence[tuple[str, Variation, int]]:
+        """Of each running experiment that the shopper `unit` takes part in: its id, variation and version. Whoever is
+        not known takes part in none, but by `overrides` (experiment id to variation id).
+
+        Raises:
+            BadInput: an override names what is not running.
+        """
+        running = self._running.get(scenario)
+        if not running and not overrides:
+            return ()
+        found = []
+        for experiment_id, (experiment, version) in sorted((running or {}).items()):
+            wanted = overrides.get(experiment_id)
+            variation = _named(experiment_id, experiment, wanted) if wanted else _drawn(experiment_id, experiment, unit)
+            if variation is not None:
+                found.append((experiment_id, variation, version))
+        unknown = overrides.keys() - (running or {}).keys()
+        if unknown:
+            raise _no_override(f"no experiment {min(unknown)[:64]!r} is running in {scenario!r}")
+        return found
+
+
+def bucket(experiment_id: str, unit: str) -> int:
+    """Where a shopper lies, 0 to 9,999: evenly spread, and anew for each experiment."""
+    hashed: int = mmh3.hash(f"{experiment_id}\0{unit}", 0, signed=False)
+    return hashed % _BUCKETS
+
+
+def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
+    """The scenario with a variation's changes.
+
+    Raises:
+        BadInput: they do not validate.
+    """
+    if not changes:
+        return scenario
+    try:
+        return msgspec.convert(msgspec.to_builtins(scenario) | dict(changes), Scenario)
+    except UNREADABLE as error:
+        raise refusal(error, Scenario) from None
+
+
+def experiment_assigned(found: Sequence[tuple[str, Variation, int]]) -> list[Assigned]:
+    """As answers and records have it."""
+    return [Assigned(experiment_id, variation.id) for experiment_id, variation, _ in found]
+
+
+def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
+    """Experiments as a kind of setting; nothing runs in the beginning."""
+
+    def check(_: str, value: Experiment) -> None:
+        ids = [one.id for one in value.variations]
+        if len(set(ids)) < len(ids):
+            raise BadInput("Two variations have one id.", path="variations", code="twice")
+        for n, one in enumerate(value.variations):
+            fixed = next((name for name in one.changes if name in _FIXED), None)
+            if fixed is not None:
+                raise BadInput(
+                    f"A variation cannot change {fixed}.", path=f"variations[{n}].changes", code="not_changeable"
+                )
+            try:
+                of = changed(scenarios[value.scenario], one.changes)
+                expressions.check(of.filter, of.booster)
+            except BadInput as error:
+                raise BadInput(error.message, path=f"variations[{n}].changes.{error.path}", code=error.reason) from None
+
+    return Kind("experiment", Experiment, check, {})
+
+
+def _drawn(experiment_id: str, experiment: Experiment, unit: str | None) -> Variation | None:
+    if unit is None:
+        return None
+    at = bucket(experiment_id, unit) / _BUCKETS
+    if at >= experiment.share:
+        return None
+    weights = sum(one.weight for one in experiment.variations)
+    left = at / experiment.share * weights
+    for one in experiment.variations:
+        left -= one.weight
+        if left < 0:
+            return one
+    return experiment.variations[-1]
+
+
+def _named(experiment_id: str, experiment: Experiment, wanted: str) -> Variation:
+    found = next((one for one in experiment.variations if one.id == wanted), None)
+    if found is None:
+        raise _no_override(f"experiment {experiment_id!r} has no variation {wanted[:64]!r}")
+    return found
+
+
+def _no_override(why: str) -> BadInput:
+    return BadInput(f"This cannot be had: {why}.", path="experiment_overrides", code="no_such_variation")

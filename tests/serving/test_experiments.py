@@ -1,0 +1,109 @@
+"""Who sees which variation, and what it changes."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.candidates import Candidate
+from serving.experiments import Experiment, Experiments, Variation, bucket
+from tests.serving.shop import AShop, ids
+
+SHELF = tuple(Candidate(i, 0.9 - n / 10, 0.9, "tower") for n, i in enumerate(("oolong", "jasmine", "tart", "scone")))
+BODY: dict[str, Any] = {
+    "scenario": "home",
+    "variations": [{"id": "as-is"}, {"id": "cake", "changes": {"filter": "item.category == 'cake'"}}],
+}
+
+
+def drawn(experiment: Experiment, many: int, name: str = "e") -> list[str | None]:
+    running = Experiments()
+    running.take(name, experiment, 2)
+    found = [running.assigned("home", f"u-{n}", {}) for n in range(many)]
+    return [one[0][1].id if one else None for one in found]
+
+
+def test_shoppers_are_divided_in_the_ratio_of_the_weights_and_by_the_share() -> None:
+    experiment = Experiment(scenario="home", variations=(Variation(id="a", weight=3), Variation(id="b")), share=0.4)
+    many = 20_000
+    shares = Counter(drawn(experiment, many))
+    for variation, share in ((None, 0.6), ("a", 0.3), ("b", 0.1)):
+        assert abs(shares[variation] / many - share) < 5 * (share * (1 - share) / many) ** 0.5
+
+
+def test_one_experiment_says_nothing_about_another() -> None:
+    experiment = Experiment(scenario="home", variations=(Variation(id="a"), Variation(id="b")))
+    both = Counter(zip(drawn(experiment, 20_000, "one"), drawn(experiment, 20_000, "two"), strict=True))
+    assert all(abs(count / 20_000 - 0.25) < 0.016 for count in both.values())
+
+
+@given(st.text(min_size=1, max_size=20), st.floats(0.01, 0.99))
+def test_a_shopper_keeps_the_variation_when_more_take_part(unit: str, share: float) -> None:
+    """Growing the share moves nobody out; a shopper's bucket does not depend on anything else."""
+    assert bucket("e", unit) == bucket("e", unit)
+    running = Experiments()
+    two = (Variation(id="a"), Variation(id="b"))
+    running.take("e", Experiment(scenario="home", variations=two, share=share), 2)
+    inside = bool(running.assigned("home", unit, {}))
+    running.take("e", Experiment(scenario="home", variations=two, share=1.0), 3)
+    assert running.assigned("home", unit, {})
+    assert inside == (bucket("e", unit) / 10_000 < share)
+
+
+async def test_a_variation_changes_the_list_and_is_told_and_recorded(shop: AShop) -> None:
+    await shop.met("ann", ("view_item", "green"))
+    await shop.shelved("ann", *SHELF)
+    written = (await shop.client.put("/v1/settings/experiment/cakes", json=BODY)).json()
+    override = {"experiment_overrides": {"cakes": "cake"}}
+
+    async def there() -> bool:
+        answer = await shop.client.post("/v1/recommendations", json={"user_id": "ann", **override})
+        return answer.status_code == 200
+
+    async with asyncio.timeout(20):
+        while not await there():
+            await asyncio.sleep(0.01)
+    answer = await shop.list_for(user_id="ann", count=2, **override)
+    assert ids(answer) == ["tart", "scone"]
+    assert answer["experiments"] == [{"experiment_id": "cakes", "variation": "cake"}]
+    assert answer["policy_version"] == f"home-1+cakes-{written['version']}.cake"
+    told = (await shop.client.get(f"/v1/explanations/{answer['recommendation_id']}")).json()
+    assert told["experiments"] == answer["experiments"]
+    assert (await shop.list_for(count=2))["experiments"] == []  # nobody known, nobody assigned
+    assert len((await shop.list_for(user_id="bob"))["experiments"]) == 1
+    for overrides in ({"cakes": "moon"}, {"moons": "a"}):
+        wrong = await shop.client.post("/v1/recommendations", json={"experiment_overrides": overrides})
+        assert (wrong.status_code, wrong.json()["code"]) == (422, "no_such_variation")
+
+
+async def test_the_holdout_sees_nothing_personal_and_still_nothing_that_is_in_its_cart(shop: AShop) -> None:
+    await shop.met("ann", ("view_item", "green"), ("add_to_cart", "scone"))
+    await shop.shelved("ann", *SHELF)
+    body = {"scenario": "home", "variations": [{"id": "all"}, {"id": "none", "holdout": True}]}
+    await shop.client.put("/v1/settings/experiment/personal", json=body)
+    answer = await shop.until(lambda a: bool(a["experiments"]), user_id="ann", count=2)
+    override = {"experiment_overrides": {"personal": "none"}}
+    answer = await shop.list_for(user_id="ann", count=2, **override)
+    assert ids(answer) == ["green", "oolong"]
+    assert {item["source"] for item in answer["items"]} == {"popular"}
+    assert answer["fallback"]["used"] is False
+
+
+async def test_an_experiment_that_would_not_do_is_refused(shop: AShop) -> None:
+    async def refused(**changes: Any) -> tuple[str, str]:
+        answer = await shop.client.put("/v1/settings/experiment/e", json={**BODY, **changes})
+        assert answer.status_code == 422, answer.text
+        return answer.json()["code"], answer.json()["errors"][0]["path"]
+
+    assert await refused(variations=[{"id": "a"}]) == ("empty", "variations")
+    assert await refused(variations=[{"id": "a"}, {"id": "a"}]) == ("twice", "variations")
+    wrong = [{"id": "a"}, {"id": "b", "changes": {"filter": "moon"}}]
+    assert await refused(variations=wrong) == ("expression_wrong", "variations[1].changes.filter")
+    unknown = [{"id": "a"}, {"id": "b", "changes": {"moon": 1}}]
+    assert (await refused(variations=unknown))[1].startswith("variations[1].changes")
+    assert await refused(variations=[{"id": "a"}, {"id": "b", "changes": {"name": "cart"}}]) == (
+        "not_changeable",
+        "variations[1].changes",
+    )
