@@ -23,6 +23,7 @@ class Batch:
     facts: Any
     wanted: Ints
     worth: Any
+    at: Ints
 
     def part(self, rank: int, size: int) -> "Batch":
         """Of so many parts one, by histories."""
@@ -31,7 +32,7 @@ class Batch:
         mine = np.arange(len(self.shoppers.length)) % size == rank
         kept = mine[self.row]
         shoppers = Histories(*(part[mine] for part in self.shoppers))
-        steps = (self.place[kept], self.facts[kept], self.wanted[kept], self.worth[kept])
+        steps = (self.place[kept], self.facts[kept], self.wanted[kept], self.worth[kept], self.at[kept])
         return Batch(shoppers, (np.cumsum(mine) - 1)[self.row[kept]], *steps)
 
 
@@ -95,7 +96,7 @@ def _batch(
     place = np.maximum(length[row] - examples.back[steps], 0)
     wanted = np.stack([_some(examples.bought[step], positives, rng) for step in steps.tolist()])
     shoppers = Histories(items, kinds, ages, length, histories.facts[rows])
-    return Batch(shoppers, row, place, examples.facts[steps], wanted, examples.worth[steps])
+    return Batch(shoppers, row, place, examples.facts[steps], wanted, examples.worth[steps], examples.at[steps])
 
 
 def _some(bought: Ints, most: int, rng: np.random.Generator) -> Ints:

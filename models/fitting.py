@@ -38,10 +38,11 @@ class Options:
     every step is a new item, ten and more pay. `batch` counts steps, `examples` bounds those that are learned from,
     `candidates` the items that lists are made of; `repeats_kept` is the share of what was met before that is learned
     from, `start_share` how long ids are at the start, `popular_share` how many negatives are drawn by popularity.
+    `popular_then`: a step is learned with the popularity of its own day (`models.popular_then`), if times are real.
     """
 
     width: int = 64
-    batch: int = 256
+    batch: int = 128
     negatives: int = 2048
     popular_share: float = 0.5
     positives: int = 8
@@ -54,6 +55,7 @@ class Options:
     examples: int = 40_000
     candidates: int = 20_000
     start_share: float = 0.15
+    popular_then: bool = True
     seed: int = 1
 
 
@@ -201,6 +203,9 @@ def _losses(items: ItemTower, users: UserTower, batch: Batch, negatives: Negativ
     asked = _asked(users, vectors[:first].view(*read.shape, width), batch)
     right = (asked[:, None] * vectors[first:second].view(*wanted.shape, width)).sum(-1)
     wrong = asked @ vectors[second:].T - negatives.log_expected[rows_of(drawn)].to(asked.device)
+    for_right, for_wrong = (items.changed_since(batch.at, rows) for rows in (np.maximum(wanted, 0), drawn))
+    if for_right is not None and for_wrong is not None:
+        right, wrong = right + asked[:, -1:] * for_right, wrong + asked[:, -1:] * for_wrong
     hits = _hits(wanted, len(distinct), places[second:], places[first:second])
     rest = torch.logsumexp(wrong.index_put(hits, torch.tensor(_MASKED)), 1, keepdim=True)
     worth = torch.from_numpy(np.where(wanted >= 0, batch.worth[:, None], 0).astype(np.float32)).to(right.device)

@@ -25,6 +25,7 @@ from models.fusion import Weights, fuse
 from models.fusion_weights import learn
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import ItemFeatures
+from models.popular_then import log_popularity, popular_then
 from models.ranks import Ranks
 from models.scorer import Fitted, Scorer
 from models.sound import check_facts
@@ -225,7 +226,9 @@ def fitted_on(
     index = {item_id: row for row, item_id in enumerate(before.items)}
     counts = np.bincount(before.item, minlength=len(before.items))
     popular = tables.popular(at_ms, choice.popular_half_life_days)
-    tower = ItemTower(prefix.items, _log_popularity(popular), counts > 0, options.width, options.id_dropout)
+    then = popular_then(before, at_ms) if options.popular_then else None
+    logs = then.logs[-1] if then else log_popularity(popular)
+    tower = ItemTower(prefix.items, logs, counts > 0, options.width, options.id_dropout, then)
     tower.start_ids(factorised(before, at_ms, options.width, options.start_share))
     users = UserTower(options.width, options.dropout)
     with phases.phase(name, steps_of(examples, options), "steps") as advance:
@@ -274,13 +277,6 @@ def _spread(part: Floats, rows: Ints, size: int) -> Floats:
     full = np.repeat(part.min(1, keepdims=True), size, axis=1).astype(np.float32)
     full[:, rows] = part
     return full
-
-
-def _log_popularity(popular: Floats) -> Floats:
-    sold = popular[popular > 0]
-    floor = 0.5 * float(np.percentile(sold, 5)) if len(sold) else 1.0
-    logs = np.log(popular + floor)
-    return np.asarray(logs - logs.mean(), np.float32)
 
 
 def _candidates(popular: Floats, counts: Ints, most: int) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from infra.clock import DAY_MS
 from models.interactions import Floats, Interactions, Ints
 from models.item_features import PRICE_BINS, ItemFeatures
+from models.popular_then import Then
 
 with warnings.catch_warnings():  # of other packages, at their import
     warnings.simplefilter("ignore")
@@ -27,9 +28,19 @@ _START = 0.05
 class ItemTower(nn.Module):
     """Items to vectors of width + 1, the last number their log popularity."""
 
-    def __init__(self, items: ItemFeatures, log_popularity: Floats, known: Any, width: int, id_dropout: float) -> None:
-        """`known` [items] tells which items have a history."""
+    def __init__(
+        self,
+        items: ItemFeatures,
+        log_popularity: Floats,
+        known: Any,
+        width: int,
+        id_dropout: float,
+        then: Then | None = None,
+    ) -> None:
+        """`known` [items] tells which items have a history; `then` what a fit takes for `log_popularity`."""
         super().__init__()
+        self._then = then
+        self.register_buffer("then", torch.from_numpy(then.logs) if then else None, persistent=False)
         sizes = (len(items.category), items.categories, items.brands, PRICE_BINS + 1)
         self.tables: Any = EmbeddingBagCollection(
             device=torch.device("cpu"),
@@ -54,6 +65,18 @@ class ItemTower(nn.Module):
         """Begin with the given id vectors [items, width]."""
         with torch.no_grad():
             self.tables.embedding_bags["id"].weight.copy_(torch.from_numpy(vectors))
+
+    def changed_since(self, at: Ints, rows: Ints) -> Tensor | None:
+        """What log popularity was at a time, less what it is: [times, n]; None: it is taken as it is.
+
+        Args:
+            at: ms.
+            rows: of items, [n] or [times, n].
+        """
+        if self._then is None:
+            return None
+        found = self.then[rows_of(self._then.rows(at))[:, None], rows_of(rows)]  # type: ignore[index]
+        return found - self.log_popularity[rows_of(rows)]  # type: ignore[index]
 
     def forward(self, rows: Tensor) -> Tensor:
         """Args: rows [n]. Returns: [n, width + 1]."""

@@ -70,8 +70,11 @@ LOO_OPTIONS: Final = Options(
     dropout=0.2,
     examples=1_000_000,
     candidates=1_000_000,
+    popular_then=False,  # the times are places in a sequence
 )
-TIMED_OPTIONS: Final = Options(batch=256, epochs=6, dropout=0.2, examples=1_000_000, candidates=1_000_000)
+TIMED_OPTIONS: Final = Options(
+    batch=256, epochs=6, dropout=0.2, examples=1_000_000, candidates=1_000_000, popular_then=False
+)
 LOO_TUNING: Final = Tuning(knn_recency=0.6, ease_recency=0.6)
 
 

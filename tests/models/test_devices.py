@@ -7,6 +7,7 @@ from torch import nn
 
 from models.batches import Batches
 from models.fitting import Negatives, _losses
+from models.interactions import Ints
 from models.scorer import packed
 from models.user_tower import UserTower
 from tests.models.shops import SIDE
@@ -26,6 +27,10 @@ class Elsewhere(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.table(rows.to("meta"))
         return out
+
+    def changed_since(self, at: Ints, rows: Ints) -> torch.Tensor:
+        """Popularity of the time, where the tower is."""
+        return torch.empty((len(at), rows.shape[-1]), device="meta")
 
 
 def test_a_loss_is_counted_where_the_towers_are() -> None:

@@ -222,7 +222,7 @@ def strangers(wanted: list[list[int]], worth: float = 1.0) -> Batch:
     nobody = packed([State()] * len(wanted), {})
     rows = np.arange(len(wanted), dtype=np.int64)
     worths = np.full(len(wanted), worth, np.float32)
-    return Batch(nobody, rows, np.zeros_like(rows), nobody.facts, np.array(wanted, np.int64), worths)
+    return Batch(nobody, rows, np.zeros_like(rows), nobody.facts, np.array(wanted, np.int64), worths, rows)
 
 
 def test_what_a_shopper_turned_away_from_becomes_less_likely() -> None:
