@@ -28,7 +28,7 @@ from infra.redis_lane import RedisLane
 from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
-from serving import list_routes, openapi, pages, settings_routes
+from serving import expressions, list_routes, openapi, pages, settings_routes
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -146,6 +146,8 @@ class Api:
         """
         async with contextlib.AsyncExitStack() as stack:
             wiring = _Wiring(self._settings, stack)
+            # The parser of expressions takes half a second to come: before the first page, not in the midst of others.
+            await asyncio.to_thread(expressions.check, "true", "1.0")
             self.services = services = await wiring.services()
             table = [
                 *operations(services),
