@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     recency: float = 0.97
     metrics: dict[str, dict[str, float]]
     shape: dict[str, int]
-    options: dict[str, int | float] = {}
+    options: dict[str, bool | int | float] = {}
     checksums: dict[str, str]
 
 
