@@ -72,6 +72,8 @@ class Catalogue:
         self._entries: dict[str, _Entry] = {}
         self._shown: dict[str, None] = {}
         self._by_category: dict[str, dict[str, None]] = {}
+        self._changed_at: dict[str, int] = {}  # since they were loaded
+        self._loaded_at: dict[int, int] = {}
         self.positions: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -84,9 +86,11 @@ class Catalogue:
         self._by_category.clear()
         for item in items.values():
             self._put(item)
+        self._changed_at.clear()
+        self._loaded_at = dict(positions)
         self.positions = dict(positions)
 
-    def apply(self, record: FacetRecord) -> None:
+    def apply(self, record: FacetRecord, offset: int = -1) -> None:
         """One record of the log."""
         held = self._entries.get(record.item_id)
         item = catalog.apply(held.item if held else None, record)
@@ -94,6 +98,17 @@ class Catalogue:
             self._take_out(held, shown_after=item is not None and item.may_be_shown)
         if item is not None:
             self._put(item)
+            self._changed_at[record.item_id] = offset
+        else:
+            self._changed_at.pop(record.item_id, None)
+
+    def version(self, item_id: str, partition: int) -> int:
+        """The offset of the last record that this item is made of.
+
+        Of an item that has not changed since it was loaded only the offset that its partition was loaded at is known:
+        none of its records is beyond it.
+        """
+        return self._changed_at.get(item_id, self._loaded_at.get(partition, -1))
 
     def item(self, item_id: str) -> Item | None:
         """The item as a whole."""

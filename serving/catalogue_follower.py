@@ -118,7 +118,7 @@ class CatalogueFollower:
         try:
             facet: FacetRecord = catalog.decode_record(record.key, record.value)
             if facet.tenant == self._tenant:
-                self._catalogue.apply(facet)
+                self._catalogue.apply(facet, record.offset)
                 self._metrics.count(CATALOG_RECORDS)
         except BadInput as error:  # the worker keeps it as a dead letter
             _log.warning("a catalogue record was passed over", code=error.reason, offset=record.offset)

@@ -78,7 +78,7 @@ class Handlers:
         return await self._s.writer.put(check_item_id(call.path("item_id")), bodies.decode(_put, call.raw))
 
     async def patch_item(self, call: Call) -> ItemChanged:
-        """Change price or stock."""
+        """Change some of an item."""
         return await self._s.writer.patch(check_item_id(call.path("item_id")), bodies.decode(_patch, call.raw))
 
     async def delete_item(self, call: Call) -> ItemChanged:
@@ -160,12 +160,12 @@ def operations(services: Services) -> list[Operation]:
         Operation(
             "PATCH",
             item,
-            "Change price or stock.",
+            "Change fields of the content, price or stock; with a version, only if the item has not changed since.",
             do.patch_item,
             ItemChanged,
             status=202,
             body=ItemChange,
-            refusals=(404, 503),
+            refusals=(404, 409, 503),
         ),
         Operation("DELETE", item, "Take an item out.", do.delete_item, ItemChanged, status=202, refusals=(503,)),
         Operation(

@@ -198,7 +198,7 @@ async def test_paths_and_methods_that_are_not_there(shop: AShop) -> None:
     assert await problem("GET", "/nothing") == (404, "not_found", None)
     assert await problem("GET", "/v1/events/") == (404, "not_found", None)
     assert await problem("GET", "/v1/events") == (405, "method_not_allowed", "POST")
-    assert await problem("POST", "/v1/items/x") == (405, "method_not_allowed", "DELETE, PATCH, PUT")
+    assert await problem("POST", "/v1/items/x") == (405, "method_not_allowed", "DELETE, GET, HEAD, PATCH, PUT")
     assert await problem("DELETE", "/") == (405, "method_not_allowed", "GET, HEAD")
 
 
