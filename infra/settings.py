@@ -22,6 +22,7 @@ _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a
 _PLAIN_URI: Final = re.compile(r"[^@?]*")  # what is misplaced in the others may be a key
 _LLM_URL: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[A-Za-z0-9._~/-]*)?")  # no user, no question
 _MOST_PORT: Final = 65_535
+_TOKEN_SECRET_BYTES: Final = 32  # as many as HS256 signs with
 
 
 def _servers(text: str) -> str:
@@ -32,11 +33,22 @@ def _servers(text: str) -> str:
     return text
 
 
-def _origin(text: str) -> str:
+def checked_origin(text: str) -> str:
+    """An origin as browsers send it.
+
+    Raises:
+        ValueError: it is none.
+    """
     found = _ORIGIN.fullmatch(text)
     if found is None or not 1 <= int(found[2] or 1) <= _MOST_PORT:
         raise ValueError(f"{text!r} is not an origin as browsers send it, such as https://shop.example")
     return text
+
+
+def _token_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < _TOKEN_SECRET_BYTES:
+        raise ValueError(f"a secret of fewer than {_TOKEN_SECRET_BYTES} bytes can be guessed")
+    return secret
 
 
 def _llm_url(text: str) -> str:
@@ -128,7 +140,14 @@ class Settings(BaseSettings):
     publishable_keys: Annotated[tuple[SecretStr, ...], Field(description="keys a browser may hold")] = ()
     secret_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")] = ()
     operator_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may also change settings")] = ()
-    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+    key_requests_per_s: float = Field(
+        0, ge=0, le=1_000_000, description="requests a second of each key in each API process, on average; 0: no limit"
+    )
+    shopper_token_secrets: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_token_secret)], ...],
+        Field(description="secrets that the shop signs tokens of its shoppers with (HS256), 32 bytes or more each"),
+    ] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(checked_origin)], ...] = Field(
         (), description="origins whose pages may call with a publishable key, `https://shop.example`, each exactly"
     )
     repeat_scenarios: tuple[str, ...] = Field((), description="scenarios whose lists may show what was bought before")

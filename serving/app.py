@@ -38,6 +38,7 @@ from serving.events import Collector, EventLog
 from serving.experiments import experiment_kind
 from serving.health import Health
 from serving.items import CatalogueLog, ItemWriter
+from serving.key_kinds import key_kind
 from serving.keys import Keys
 from serving.looking import Looking, Place
 from serving.model import ModelInService
@@ -88,14 +89,16 @@ class Api:
         """
         self._settings = settings
         self._when_ready = when_ready
-        self._keys = Keys(settings.publishable_keys, settings.secret_keys, settings.operator_keys)
-        if not self._keys.configured and not is_loopback(settings.host):
-            raise SettingWrong(
-                f"DAOGOU_HOST = {settings.host!r}: beyond loopback only with keys. "
-                "Allowed: a loopback address, or set DAOGOU_SECRET_KEYS.",
-                path="host",
-            )
-        self._origins = Origins(settings.allowed_origins)
+        self._keys = Keys(
+            settings.publishable_keys,
+            settings.secret_keys,
+            settings.operator_keys,
+            requests_per_s=settings.key_requests_per_s,
+            clock=clock_from(settings.clock_shift_file),
+        )
+        if settings.embedded_kafka:  # else there may be keys on the log, which is read at the start
+            self._refuse_open_door()
+        self._origins = Origins(settings.allowed_origins, self._keys)
         self._running: contextlib.AsyncExitStack | None = None
         self._direct: dict[tuple[str, str], Endpoint] = {}
         self._router = Router()
@@ -124,7 +127,7 @@ class Api:
         """The methods that a path takes."""
         routes = [one for one in self._router.routes if isinstance(one, Route)]
         taken = (one.methods or () for one in routes if one.matches(scope)[0] != Match.NONE)
-        return ", ".join(sorted({method for methods in taken for method in methods}))
+        return ", ".join(sorted({method for methods in taken for method in methods} - {"OPTIONS"}))
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
@@ -143,12 +146,14 @@ class Api:
 
         Raises:
             RedisAway, KafkaAway: names the address tried.
+            SettingWrong: it would listen beyond loopback without keys.
         """
         async with contextlib.AsyncExitStack() as stack:
-            wiring = _Wiring(self._settings, stack)
+            wiring = _Wiring(self._settings, self._keys, stack)
             # The parser of expressions takes half a second to come: before the first page, not in the midst of others.
             await asyncio.to_thread(expressions.check, "true", "1.0")
             self.services = services = await wiring.services()
+            self._refuse_open_door()
             table = [
                 *operations(services),
                 *list_routes.operations(
@@ -165,6 +170,14 @@ class Api:
         _log.info("the API is ready", items=len(services.catalogue), model=services.model.version)
         self._when_ready()
 
+    def _refuse_open_door(self) -> None:
+        if not self._keys.configured and not is_loopback(self._settings.host):
+            raise SettingWrong(
+                f"DAOGOU_HOST = {self._settings.host!r}: beyond loopback only with keys. "
+                "Allowed: a loopback address, or set DAOGOU_SECRET_KEYS, or make keys: daogou keys create.",
+                path="host",
+            )
+
     async def stop(self) -> None:
         """End what was started, in reverse order."""
         if self._running is not None:
@@ -177,7 +190,7 @@ class Api:
             endpoint = Endpoint(operation, self._keys, self._origins, metrics)
             # Ids may hold slashes.
             path = operation.path.replace("}", ":path}")
-            if operation.access == "publishable" and self._settings.allowed_origins:
+            if operation.access == "publishable":
                 asked = Preflight(self._origins, [operation.method], self._keys)
                 routes.append(Route(path, asked, methods=["OPTIONS"]))
             routes.append(Route(path, endpoint, methods=[operation.method]))
@@ -189,8 +202,9 @@ class Api:
 class _Wiring:
     """Makes each part and says how it ends."""
 
-    def __init__(self, settings: Settings, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, keys: Keys, stack: contextlib.AsyncExitStack) -> None:
         self._settings = settings
+        self._keys = keys
         self._stack = stack
         self._clock = clock_from(settings.clock_shift_file)
         self._metrics = Metrics(OF_API)
@@ -291,8 +305,8 @@ class _Wiring:
             producer,
             settings.tenant,
             settings.partition_count,
-            {"scenario": scenario_kind(SCENARIOS), "experiment": experiment_kind(SCENARIOS)},
-            {"scenario": policies.take_scenario, "experiment": policies.take_experiment},
+            {"scenario": scenario_kind(SCENARIOS), "experiment": experiment_kind(SCENARIOS), "key": key_kind()},
+            {"scenario": policies.take_scenario, "experiment": policies.take_experiment, "key": self._keys.take},
             clock=self._clock,
         )
         await found.load()

@@ -15,8 +15,8 @@ from infra.errors import BadInput, DaogouError
 from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
 from serving.bodies import ClientGoneError, Headers, read_body
-from serving.cors import Origins
-from serving.keys import Caller, Keys, demand_operator, demand_secret
+from serving.cors import Origins, Telling
+from serving.keys import Caller, Keys, Known, demand_operator, demand_secret
 from serving.problems import send_problem, unexpected
 
 # health: everybody, from everywhere. open: everybody, but only this machine while no keys are configured.
@@ -28,14 +28,22 @@ _JSON: Final = (b"content-type", b"application/json")
 _log = logger(__name__)
 
 
+_ANYBODY: Final = Known("", "publishable")
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call of an operation: who, and everything that was sent."""
 
-    caller: Caller
+    known: Known
     scope: Mapping[str, Any]
     headers: Headers
     raw: bytes
     trace: str | None
+
+    @property
+    def caller(self) -> Caller:
+        """What the caller's key opens."""
+        return self.known.role
 
     def header(self, name: bytes) -> str | None:
         """A header's value."""
@@ -90,10 +98,14 @@ class Endpoint:
         began = time.perf_counter()
         operation = self._operation
         headers: Headers = dict(scope["headers"])
-        if operation.access == "publishable":
-            send = self._origins.answer(send, headers)
+        telling = Telling(send, self._origins, headers) if operation.access == "publishable" else None
+        send = telling or send
         try:
-            call = await self._call(scope, headers, receive)
+            known = self._admitted(scope, headers)
+            if telling is not None:
+                telling.known = known
+            self._check(known, headers)
+            call = await self._call(known, scope, headers, receive)
             answer = await operation.handler(call)
             await _send(send, operation.status, answer, call.trace)
             status = int(operation.status)
@@ -107,24 +119,28 @@ class Endpoint:
         taken = time.perf_counter() - began
         self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
 
-    async def _call(self, scope: Mapping[str, Any], headers: Headers, receive: Any) -> Call:
-        operation = self._operation
-        caller = self._admitted(scope, headers)
-        raw = await read_body(headers, receive) if operation.body is not None else b""
-        return Call(caller, scope, headers, raw, _trace_of(headers))
+    async def _call(self, known: Known, scope: Mapping[str, Any], headers: Headers, receive: Any) -> Call:
+        raw = await read_body(headers, receive) if self._operation.body is not None else b""
+        return Call(known, scope, headers, raw, _trace_of(headers))
 
-    def _admitted(self, scope: Mapping[str, Any], headers: Headers) -> Caller:
+    def _admitted(self, scope: Mapping[str, Any], headers: Headers) -> Known:
         access = self._operation.access
         if access == "health" or (access == "open" and self._keys.configured):
-            return "publishable"
-        caller = self._keys.caller(scope, headers)
+            return _ANYBODY
+        return self._keys.known(scope, headers)
+
+    def _check(self, known: Known, headers: Headers) -> None:
+        """That this caller may do this, now."""
+        if known is _ANYBODY:
+            return
+        access = self._operation.access
+        self._keys.count(known)
         if access == "secret":
-            demand_secret(caller)
+            demand_secret(known.role)
         if access == "operator":
-            demand_operator(caller)
-        if caller == "publishable":
-            self._origins.check(headers)
-        return caller
+            demand_operator(known.role)
+        if known.role == "publishable":
+            self._origins.check(headers, known)
 
 
 def query_of(call: Call, kind: type[Any]) -> Any:

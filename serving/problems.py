@@ -44,11 +44,13 @@ class Refusal(BadInput):
         path: str = "",
         faults: tuple[Fault, ...] = (),
         allow: str = "",
+        retry_after_s: int = RETRY_AFTER_S,
     ) -> None:
         super().__init__(message, path=path, code=code)
         self.http_status = status
         self.faults = faults
         self.allow = allow
+        self.retry_after_s = retry_after_s
 
 
 class NotReady(Unavailable):
@@ -72,7 +74,8 @@ def render(error: DaogouError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     body = msgspec.json.encode(describe(error))
     headers = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode())]
     if error.retryable:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+        after_s = error.retry_after_s if isinstance(error, Refusal) else RETRY_AFTER_S
+        headers.append((b"retry-after", b"%d" % after_s))
     if isinstance(error, Refusal) and error.allow:
         headers.append((b"allow", error.allow.encode()))
     if status == HTTPStatus.UNAUTHORIZED:

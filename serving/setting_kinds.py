@@ -14,12 +14,16 @@ from serving.scenarios import SCENARIO_NAMES, Scenario
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of setting. `check` raises BadInput for a value that would not do under this id."""
+    """A kind of setting. `check` raises BadInput for a value that would not do under this id; `shown` is what may be
+    read of a value. `fails_closed`: a record that cannot be read takes what was in force with it.
+    """
 
     name: str
     type: type[msgspec.Struct]
     check: Callable[[str, Any], None]
     beginning: Mapping[str, Any]  # what is in force where nothing was set
+    shown: Callable[[Any], Any] = lambda value: value
+    fails_closed: bool = False
 
 
 def kind_of(kinds: Mapping[str, Kind], name: str) -> Kind:

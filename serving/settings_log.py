@@ -3,6 +3,7 @@ list. The version of a setting is its place on the log, so two writers cannot gi
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +15,7 @@ from infra.errors import BadInput, NotFound
 from infra.kafka import Follower, Outgoing, Producer, Record
 from infra.keys import partition_of, record_key, split_record_key
 from infra.logs import logger
+from infra.setting_records import decode, encode
 from infra.topics import SETTINGS
 from serving import tokens
 from serving.following import PAUSE_S, Following
@@ -22,20 +24,13 @@ from serving.topic import Topic, read
 
 _READ_MOST: Final = 500
 _READ_S: Final = 0.2
+_QUIET_S: Final = 2.0
 _LOAD_S: Final = 10.0
 _FIRST_VERSION: Final = 2  # 1 is what a shop begins with
 
 _log = logger(__name__)
 
 Taken = Callable[[str, Any, int], None]
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """A record's value."""
-
-    value: msgspec.Raw
-    at: datetime
-    by: str
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -104,12 +99,17 @@ class ShopSettings:
         self.positions = {partition: start - 1 for partition, start in starts.items()}
         self._end_follower()
         self._follower = self._topic.follow(starts)
-        until = asyncio.get_running_loop().time() + _LOAD_S
+        now = asyncio.get_running_loop().time
+        heard_at = now()
+        until = heard_at + _LOAD_S
         while any(self.positions[partition] + 1 < end for partition, end in ends.items()):
             before = dict(self.positions)
             await self._once()
-            # What compaction took leaves holes, at the end too: silence is the end.
-            if before == self.positions or asyncio.get_running_loop().time() > until:
+            if before != self.positions:
+                heard_at = now()
+            # What compaction took leaves holes, at the end too: a long silence is the end. A short one is not: who may
+            # call is among what is loaded here.
+            if now() > min(until, heard_at + _QUIET_S):
                 return
 
     async def run(self) -> None:
@@ -154,7 +154,7 @@ class ShopSettings:
         if validate_only:
             return SettingWritten(kind, setting_id, None, validated_only=True, consistency_token=None)
         at = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
-        return await self._written(kind, setting_id, msgspec.json.encode(Stored(msgspec.Raw(raw), at, by)))
+        return await self._written(kind, setting_id, encode(raw, at, by))
 
     async def remove(self, kind: str, setting_id: str) -> SettingWritten:
         """Back to what a shop begins with, or to nothing.
@@ -181,7 +181,9 @@ class ShopSettings:
             self.positions[record.partition] = record.offset
 
     def _apply(self, record: Record) -> None:
-        """A record that this version cannot read leaves what was in force, and the log says so."""
+        """A record that this version cannot read leaves what was in force, unless its kind fails closed; the process'
+        log says so.
+        """
         try:
             tenant, kind, setting_id = split_record_key((record.key or b"").decode())
             if tenant != self._tenant or kind not in self._kinds:
@@ -190,14 +192,23 @@ class ShopSettings:
                 self._held.pop((kind, setting_id), None)
                 self._taken[kind](setting_id, self._kinds[kind].beginning.get(setting_id), 1)
                 return
-            stored = msgspec.json.decode(record.value, type=Stored)
+            stored = decode(record.value)
             value = decoded(self._kinds[kind], setting_id, bytes(stored.value))
             version = record.offset + _FIRST_VERSION
-            self._held[kind, setting_id] = Setting(kind, setting_id, version, value, stored.at, stored.by)
+            shown = self._kinds[kind].shown(value)
+            self._held[kind, setting_id] = Setting(kind, setting_id, version, shown, stored.at, stored.by)
             self._taken[kind](setting_id, value, version)
         except (BadInput, ValueError) as error:
             why = error.message if isinstance(error, BadInput) else type(error).__name__
             _log.error("a setting cannot be read", partition=record.partition, offset=record.offset, why=why)
+            self._close(record)
+
+    def _close(self, record: Record) -> None:
+        with contextlib.suppress(ValueError):  # a key that is none of ours names nothing
+            tenant, kind, setting_id = split_record_key((record.key or b"").decode())
+            if tenant == self._tenant and kind in self._kinds and self._kinds[kind].fails_closed:
+                self._held.pop((kind, setting_id), None)
+                self._taken[kind](setting_id, None, record.offset + _FIRST_VERSION)
 
     def _end_follower(self) -> None:
         if self._follower is not None:

@@ -180,12 +180,14 @@ def prepare(settings: Settings) -> None:
 
 
 def refuse_open_door(settings: Settings) -> None:
-    """Beyond loopback only with keys.
+    """Beyond loopback only with keys. With a Kafka that keeps them there may be some on the log: there the API itself
+    looks before it answers.
 
     Raises:
         SettingWrong: the API would answer everybody.
     """
-    if not is_loopback(settings.host) and not (settings.secret_keys or settings.publishable_keys):
+    keys = settings.secret_keys or settings.publishable_keys or settings.operator_keys
+    if settings.embedded_kafka and not is_loopback(settings.host) and not keys:
         raise SettingWrong(
             f"DAOGOU_HOST = {settings.host!r}: without keys the API listens on loopback only. Allowed: 127.0.0.1, or "
             "set DAOGOU_SECRET_KEYS and DAOGOU_PUBLISHABLE_KEYS.",

@@ -41,6 +41,8 @@ DEFAULTS = {
     "publishable_keys": (),
     "secret_keys": (),
     "operator_keys": (),
+    "key_requests_per_s": 0,
+    "shopper_token_secrets": (),
     "allowed_origins": (),
     "repeat_scenarios": (),
     "unfair_beyond": 0.1,

@@ -61,7 +61,7 @@ def scope(headers: dict[str, str], query: str = "", client: str | None = "127.0.
 
 
 def caller(keys: Keys, given: dict[str, Any]) -> str:
-    return keys.caller(given, dict(given["headers"]))
+    return keys.known(given, dict(given["headers"])).role
 
 
 def refused(keys: Keys, given: dict[str, Any]) -> tuple[int, str]:
