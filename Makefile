@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 export HF_HUB_OFFLINE = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models bench-models-ablations bench-cold prove-swap clean
+.PHONY: help install demo test check format schemas kafka kafka-stop chaos-load chaos prove-replay prove-faults bench-serving bench-freshness bench-streams bench-models bench-models-ablations bench-cold prove-swap fuzz clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ prove-faults: .venv/installed ## ended, paused, retention, a deleted topic: each
 
 prove-swap: .venv/installed ## releases, a refused one and a rollback under load: no wrong answer, no list of two models, on a real Kafka; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.proofs.swap $(ARGS)
+
+fuzz: .venv/installed ## bad input, drawn from the document and by hand: all of it answered as it should be; ARGS="--quick --seed 1"
+	@$(RUN) -m tests.proofs.fuzz $(ARGS)
 
 bench-serving: .venv/installed ## page views per second on one core; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.benchmarks.serving $(ARGS)

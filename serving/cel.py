@@ -132,8 +132,14 @@ class _Compiler:
         elif kind == "FLOAT_LIT":
             value = float(text)
         else:
-            value = _whole(int(text, 0) if "x" in text else int(text))
+            value = self._whole(int(text, 0) if "x" in text else int(text))
         return lambda _: value
+
+    def _whole(self, number: int) -> int:
+        try:
+            return _whole(number)
+        except WrongError:
+            raise _wrong("A whole number has at most 64 bits here.", self._path) from None
 
     def _ident(self, children: Sequence[Any]) -> Compute:
         name = str(children[0])

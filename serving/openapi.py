@@ -22,8 +22,8 @@ _COMMON: Final = {
     401: "No known key, or a shopper token is needed.",
     403: "The key may not do this.",
 }
+_NO_HTTP: Final = "Not JSON in UTF-8; or, in plain text, no HTTP, such as a URL of more than 64 KiB."
 _WITH_BODY: Final = {
-    400: "Not JSON in UTF-8.",
     413: "The body is over 1 MiB.",
     415: "Another media type, charset or encoding.",
 }
@@ -116,7 +116,8 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
     if operation.body is not None or operation.query is not None or "{" in operation.path:
         refused[422] = "It does not validate; errors names what and where."
     refused |= {status: HTTPStatus(status).phrase for status in operation.refusals}
-    problem = {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}}
+    problem: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}}
+    found["400"] = {"description": _NO_HTTP, "content": problem | {"text/plain": {"schema": {"type": "string"}}}}
     for status, why in refused.items():
         found[str(status)] = {"description": why, "content": problem}
     return found
@@ -134,8 +135,10 @@ def _as_sent(components: dict[str, Any]) -> dict[str, Any]:
 
 
 def _portable(value: Any) -> Any:
-    """Python's anchors of patterns as everybody else writes them."""
+    """Python's anchors of patterns as everybody else writes them; amounts are read as numbers, too."""
     if isinstance(value, dict):
+        if value.get("format") == "decimal":
+            return value | {"type": ["string", "number"]}
         return {
             key: _anchored(inner) if key == "pattern" and isinstance(inner, str) else _portable(inner)
             for key, inner in value.items()

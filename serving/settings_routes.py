@@ -82,5 +82,13 @@ def operations(settings: ShopSettings) -> list[Operation]:
             refusals=(404, 503),
         ),
         # After those with an id: a path's part may hold slashes.
-        Operation("GET", "/v1/settings/{kind}", "All settings of a kind.", do.all_of, SettingList, access="operator"),
+        Operation(
+            "GET",
+            "/v1/settings/{kind}",
+            "All settings of a kind.",
+            do.all_of,
+            SettingList,
+            access="operator",
+            refusals=(404,),
+        ),
     ]

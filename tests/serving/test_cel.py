@@ -130,6 +130,7 @@ def test_known_answers(text: str, value: Any) -> None:
         (f"item.quantity in [{','.join(['1'] * 450)}]", "expression_too_large", "parts"),
         ("b'x' == b'x'", "expression_wrong", "bytes"),
         ("1u == 1u", "expression_wrong", "uint"),
+        ("9223372036854775808 > 1", "expression_wrong", "64 bits"),
     ],
 )
 def test_what_is_refused_says_why(text: str, code: str, said: str) -> None:
