@@ -28,7 +28,7 @@ from infra.redis_lane import RedisLane
 from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
-from serving import expressions, item_routes, list_routes, openapi, pages, settings_routes
+from serving import expressions, item_routes, list_routes, openapi, pages, segment_routes, settings_routes
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -161,6 +161,7 @@ class Api:
                 ),
                 *settings_routes.operations(services.settings),
                 *item_routes.operations(services.writer),
+                *segment_routes.operations(services.collector, services.clock),
             ]
             table += pages.operations(openapi.document(table, version("daogou")))
             self._mount(table, services.metrics)

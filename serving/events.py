@@ -107,7 +107,15 @@ class Collector:
             BadInput: none was good, or their number is out of bounds.
             KafkaAway: not acknowledged; some may be on the log, which their ids make harmless.
         """
-        return await self._taken(_objects(bodies.decode(_decoder, raw)), caller, trace, self._clock.now_ms())
+        return await self.take(_objects(bodies.decode(_decoder, raw)), caller, trace)
+
+    async def take(self, objects: Sequence[Any], caller: Caller, trace: str | None) -> Accepted:
+        """The same for decoded objects: a list of them, or one alone in a tuple.
+
+        Raises:
+            BadInput, KafkaAway: as `collect`.
+        """
+        return await self._taken(objects, caller, trace, self._clock.now_ms())
 
     async def identify(self, who: Identity, caller: Caller, trace: str | None, event_id: str | None) -> Accepted:
         """Put a login on the log, as an event of this moment; `event_id` lets it be sent again.

@@ -1,6 +1,7 @@
 """The routes: one table of method, path, types and handler. The OpenAPI document is made from it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from features.events import Event
 from infra.clock import Clock
 from infra.metrics import Metrics
-from serving import bodies
+from serving import bodies, segment
 from serving.catalogue import Catalogue
 from serving.decision_log import DecisionLog
 from serving.events import Accepted, Collector, Identity
@@ -32,6 +33,7 @@ from serving.triggers import TriggerLog, Triggers, TriggersQuery
 
 _SHOPPERS_TO_TRY: Final = 40
 
+_any: Final = msgspec.json.Decoder()
 _identity: Final = msgspec.json.Decoder(Identity)
 _put: Final = msgspec.json.Decoder(ItemBody)
 _patch: Final = msgspec.json.Decoder(ItemChange)
@@ -69,7 +71,11 @@ class Handlers:
         return await self._s.collector.collect(call.raw, call.caller, call.trace)
 
     async def identify(self, call: Call) -> Accepted:
-        """Take a login; the same Idempotency-Key makes it the same event."""
+        """Take a login, in our form or in Segment's; the same Idempotency-Key makes it the same event."""
+        told = bodies.decode(_any, call.raw)
+        if segment.is_segment(told):
+            now = datetime.fromtimestamp(self._s.clock.now_ms() / 1000, UTC)
+            return await self._s.collector.take((segment.one("identify", told, now),), call.caller, call.trace)
         who = bodies.decode(_identity, call.raw)
         return await self._s.collector.identify(who, call.caller, call.trace, call.header(b"idempotency-key"))
 
@@ -139,7 +145,8 @@ def operations(services: Services) -> list[Operation]:
         Operation(
             "POST",
             "/v1/identify",
-            "Say that a visitor is a user: an event of this moment; with the same Idempotency-Key the same event.",
+            "Say that a visitor is a user: an event of this moment; with the same Idempotency-Key the same event. "
+            "Segment's identify call is taken, too.",
             do.identify,
             Accepted,
             access="publishable",
