@@ -3,7 +3,7 @@ answers come back in the same order, and no caller waits longer than its deadlin
 
 It is half a dozen times as cheap per call as a client with a pool. A connection that breaks, or lets a
 caller wait in vain, is given up at once: callers learn that Redis is away without waiting, until a new
-connection stands.
+connection stands and has answered within the deadline.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ Word = str | bytes
 _GREETING_S: Final = 1.0
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MOST_S: Final = 1.0
+_LAST_LOOK_S: Final = 0.001
 _OF_CLUSTERS: Final = ("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT")
 
 
@@ -95,7 +96,7 @@ class RedisLane:
         wait_s = _RETRY_FIRST_S
         while True:
             try:
-                self._line = await self._connect()
+                self._line = await self._prompt(await self._connect())
                 return
             except (OSError, TimeoutError, RedisAway):
                 await asyncio.sleep(wait_s)
@@ -124,6 +125,19 @@ class RedisLane:
         line.when_lost = self._lost
         return line
 
+    async def _prompt(self, line: "_Line") -> "_Line":
+        """The line, once it has answered in time: from one that is still slow every caller would have to wait in vain.
+
+        Raises:
+            ConnectionError: it has not.
+        """
+        try:
+            await line.send((("PING",),))
+        except BaseException:
+            line.end("slow")
+            raise
+        return line
+
     async def _open(self, scheme: str, host: str, port: int, path: str, secure: ssl.SSLContext | None) -> "_Line":
         loop = asyncio.get_running_loop()
         if scheme == "unix":
@@ -150,6 +164,7 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[_Waiter] = deque()
         self._outgoing: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
+        self._overdue: _Waiter | None = None
         self._why = "connection lost"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -208,14 +223,20 @@ class _Line(asyncio.Protocol):
         self._outgoing.clear()
 
     def _look_at_the_clock(self) -> None:
-        """End the line when the oldest caller has waited too long, else look again when it will have."""
+        """End the line when the oldest caller has waited too long, else look again when it will have.
+
+        What came while this process was busy is read before: its own slowness is not Redis'.
+        """
         self._watch = None
         if self._waiting:
-            left_s = self._waiting[0].until - self.loop.time()
-            if left_s <= 0:
+            oldest = self._waiting[0]
+            left_s = oldest.until - self.loop.time()
+            if left_s <= 0 and oldest is self._overdue:
                 self.end("no answer in time")
-            else:
-                self._watch = self.loop.call_later(left_s, self._look_at_the_clock)
+                return
+            if left_s <= 0:
+                self._overdue, left_s = oldest, _LAST_LOOK_S
+            self._watch = self.loop.call_later(left_s, self._look_at_the_clock)
 
 
 def _heard(answers: "asyncio.Future[list[Any]]") -> None:
