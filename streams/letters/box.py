@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from infra.brokers import Bootstrap
-from infra.errors import BadInput, KafkaAway
-from infra.kafka import Follower, Record, end_offsets, start_offsets
+from infra.errors import BadInput
+from infra.kafka import Record, end_offsets, start_offsets
 from infra.kafka_admin import offsets_at
 from infra.topics import COMMANDS, DEAD_LETTERS
 from streams.letters.joining import Joining
 from streams.letters.letter import Letter, Wanted, read_letter
 from streams.letters.marks import Mark, read_mark, stands
-
-_AT_ONCE: Final = 200
-_WAIT_S: Final = 0.5
-_SILENT_S: Final = 10.0
+from streams.log_reading import records_between
 
 Advance = Callable[[int], None]
 
@@ -101,30 +97,7 @@ class LetterBox:
             KafkaAway: nothing comes for ten seconds.
             Refused: an offset is not on the log any more.
         """
-        left = {partition: end for partition, (start, end) in spans.items() if start < end}
-        if not left:
-            return
-        positions = {partition: spans[partition][0] for partition in left}
-        follower = Follower(self.bootstrap, topic, positions, embedded=self.embedded)
-        silent_s = 0.0
-        try:
-            while left:
-                read = follower.read(_AT_ONCE, _WAIT_S)
-                silent_s = 0.0 if read else silent_s + _WAIT_S
-                if silent_s > _SILENT_S:
-                    raise KafkaAway(
-                        f"Kafka at {self.bootstrap} gives nothing of {topic} for {_SILENT_S:g} s; try again"
-                    )
-                for record in read:
-                    end = left.get(record.partition)
-                    if end is None:
-                        continue
-                    if record.offset + 1 >= end:
-                        del left[record.partition]
-                    if record.offset < end:
-                        yield record
-        finally:
-            follower.close()
+        return records_between(self.bootstrap, topic, spans, embedded=self.embedded)
 
     def span(self, topic: str, partition: int | None) -> dict[int, tuple[int, int]]:
         """From where to where a topic reaches, by partition; all of them, or one.
