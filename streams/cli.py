@@ -18,6 +18,7 @@ from streams.dead_letter_commands import dead_letters_app
 from streams.enrich_command import enrich
 from streams.identity_commands import identity_app
 from streams.item_commands import items_app
+from streams.key_commands import keys_app
 from streams.model_commands import evaluate, quiet_threads, train
 from streams.release_commands import models_app, release, rollback
 from streams.replay_commands import replay_app
@@ -48,6 +49,7 @@ app.add_typer(replay_app, name="replay", help="Replay events into a namespace; c
 app.add_typer(identity_app, name="identity", help="Which ids are one person: look, undo a merge.")
 app.add_typer(items_app, name="items", help="Items of the catalogue, and who watches them.")
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
+app.add_typer(keys_app, name="keys", help="API keys: create, list, revoke.")
 app.add_typer(models_app, name="models", help="Artifacts: list, show, compare.")
 app.add_typer(text_app, name="text", help="Text encoders and models for copy: tune, export.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
