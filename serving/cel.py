@@ -15,6 +15,12 @@ from infra.errors import BadInput
 
 MAX_DEPTH: Final = 24
 MAX_NODES: Final = 400
+MAX_COST: Final = 2000  # steps for one item: 0.1 µs each, or a little more
+MAX_PATTERN: Final = 4000  # instructions that RE2 makes of a pattern
+_PATTERN_BYTES: Final = 1 << 20  # of what RE2 keeps of a pattern
+_PATTERN_COST: Final = 20  # and one for each so many instructions:
+_PER_STEP: Final = 50
+_PASSES: Final = 50  # how many elements a list of an item or a shopper is taken to have
 _PER_LEVEL: Final = 12  # a parse tree has about so many levels for each that one wrote
 _MACROS: Final = ("exists", "all")
 _TESTS: Final = ("contains", "startsWith", "endsWith")
@@ -41,15 +47,31 @@ Compute = Callable[[Scope], Any]
 Fields = Mapping[str, Mapping[str, Any]]
 
 
-def compiled(text: str, fields: Fields, path: str) -> Compute:
+class Compiled(NamedTuple):
+    """An expression as a function, and how many steps it takes for an item, about."""
+
+    compute: Compute
+    cost: int
+
+
+def compiled(text: str, fields: Fields, path: str) -> Compiled:
     """The expression as a function. `fields` holds, for `item` and `shopper`, an example value of each field.
 
     Raises:
-        BadInput: it is no CEL, reads what it may not, or is too large; says where.
+        BadInput: it is no CEL, reads what it may not, is too large or takes too long; says where.
     """
     tree = _parsed(text, path)
     _check_size(tree, path)
-    return _Compiler(fields, path).of(tree)
+    compiler = _Compiler(fields, path)
+    compute = compiler.of(tree)
+    if compiler.cost > MAX_COST:
+        raise BadInput(
+            f"The expression takes {compiler.cost} steps for an item, at most {MAX_COST} are allowed: what exists() "
+            "and all() ask of each element counts for each of them.",
+            path=path,
+            code="expression_too_costly",
+        )
+    return Compiled(compute, compiler.cost)
 
 
 @lru_cache(maxsize=1)
@@ -92,11 +114,15 @@ class _Compiler:
         self._fields = fields
         self._path = path
         self._variable: str | None = None
+        self._passes = 1  # how often what is compiled at this moment is computed for an item
+        self.cost = 0
 
     def of(self, node: Any) -> Compute:
         """The function of a node."""
         children = [child for child in node.children if child is not None]
         kind = str(node.data)
+        if kind == "literal" or len(children) != 1:
+            self.cost += self._passes
         if kind == "literal":
             return self._literal(children[0])
         if kind == "unary" and len(children) == 2:
@@ -215,9 +241,9 @@ class _Compiler:
         variable = _only(arguments[0])
         if str(variable.data) != "ident":
             raise _wrong(f"{name}() takes a name and a condition: list.{name}(x, x == 1).", self._path)
-        self._variable = str(variable.children[0])
+        self._variable, self._passes = str(variable.children[0]), _passes_of(over)
         holds = self.of(arguments[1])
-        self._variable = None
+        self._variable, self._passes = None, 1
         return _through(among, holds, any_of=name == "exists")
 
     def _pattern(self, argument: Any) -> Any:
@@ -226,10 +252,18 @@ class _Compiler:
         node = _only(argument)
         if str(node.data) != "literal":
             raise _wrong("matches() takes a pattern that is written out.", self._path)
+        options = re2.Options()
+        options.log_errors = False  # it would write what callers send to stderr
+        options.max_mem = _PATTERN_BYTES
         try:
-            return re2.compile(str(self._literal(node.children[0])(Scope({}, {}))))
+            pattern = re2.compile(str(self._literal(node.children[0])(Scope({}, {}))), options)
         except re2.error:
-            raise _wrong("The pattern of matches() is no RE2 expression.", self._path) from None
+            raise _wrong("The pattern of matches() is no RE2 expression, or too large.", self._path) from None
+        size = max(pattern.programsize, pattern.reverseprogramsize)
+        if size > MAX_PATTERN:
+            raise _wrong("The pattern of matches() is too large: count less in it.", self._path)
+        self.cost += (_PATTERN_COST + size // _PER_STEP) * self._passes
+        return pattern
 
     def _unknown(self, what: str) -> BadInput:
         return _wrong(f"Filters and boosters do not know {what}.", self._path)
@@ -246,6 +280,14 @@ def _only(node: Any) -> Any:
         if len(children) != 1 or not hasattr(children[0], "data"):
             return node
         node = children[0]
+
+
+def _passes_of(over: Any) -> int:
+    """How many elements a macro goes through: those that are written out, or as many as a list is taken to have."""
+    node = _only(over)
+    if str(node.data) != "list_lit":
+        return _PASSES
+    return sum(len(one.children) for one in node.children if one is not None) or 1
 
 
 def _root(node: Any) -> str | None:
@@ -441,7 +483,7 @@ def _among(left: Any, right: Any) -> bool:
     if type(right) is dict:
         return left in right if type(left) is str else False
     if type(right) is list:
-        return any(equal(left, one) for one in right)
+        return left in right if type(left) is str else any(equal(left, one) for one in right)
     raise WrongError("in")
 
 
