@@ -52,6 +52,7 @@ from serving.scenarios import SCENARIOS
 from serving.setting_kinds import scenario_kind
 from serving.settings_log import ShopSettings
 from serving.shopper_reader import ShopperReader
+from serving.shopper_tokens import ShopperTokens
 from serving.shown import ShownLately
 from serving.statistics_reader import ItemKnowledge, StatisticsReader
 from serving.tokens import Acknowledged
@@ -96,6 +97,7 @@ class Api:
             requests_per_s=settings.key_requests_per_s,
             clock=clock_from(settings.clock_shift_file),
         )
+        self._tokens = ShopperTokens(settings.shopper_token_secrets, clock_from(settings.clock_shift_file))
         if settings.embedded_kafka:  # else there may be keys on the log, which is read at the start
             self._refuse_open_door()
         self._origins = Origins(settings.allowed_origins, self._keys)
@@ -188,7 +190,7 @@ class Api:
     def _mount(self, table: Sequence[Operation], metrics: Metrics) -> None:
         routes = []
         for operation in table:
-            endpoint = Endpoint(operation, self._keys, self._origins, metrics)
+            endpoint = Endpoint(operation, self._keys, self._tokens, self._origins, metrics)
             # Ids may hold slashes.
             path = operation.path.replace("}", ":path}")
             if operation.access == "publishable":

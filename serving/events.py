@@ -22,9 +22,9 @@ from infra.metrics import EVENTS_REFUSED, EVENTS_TAKEN, Metrics
 from infra.topics import EVENTS
 from serving import bodies, tokens
 from serving.catalogue import Catalogue
-from serving.keys import Caller, token_required
 from serving.problems import Fault, Refusal
 from serving.shopper_reader import ShopperRef
+from serving.shopper_tokens import TOKEN_STATUSES, MayBe
 
 MAX_EVENTS: Final = 500
 
@@ -99,25 +99,26 @@ class Collector:
         self._new_id = new_id
         self._metrics = metrics
 
-    async def collect(self, raw: bytes, caller: Caller, trace: str | None) -> Accepted:
-        """Put the good events of a body on the log; name the others. `trace` is a traceparent to carry along.
+    async def collect(self, raw: bytes, may_be: MayBe, trace: str | None) -> Accepted:
+        """Put the good events of a body on the log; name the others. `may_be` raises for users that the caller may not
+        speak for, `trace` is a traceparent to carry along.
 
         Raises:
             Undecodable: not JSON.
             BadInput: none was good, or their number is out of bounds.
             KafkaAway: not acknowledged; some may be on the log, which their ids make harmless.
         """
-        return await self.take(_objects(bodies.decode(_decoder, raw)), caller, trace)
+        return await self.take(_objects(bodies.decode(_decoder, raw)), may_be, trace)
 
-    async def take(self, objects: Sequence[Any], caller: Caller, trace: str | None) -> Accepted:
+    async def take(self, objects: Sequence[Any], may_be: MayBe, trace: str | None) -> Accepted:
         """The same for decoded objects: a list of them, or one alone in a tuple.
 
         Raises:
             BadInput, KafkaAway: as `collect`.
         """
-        return await self._taken(objects, caller, trace, self._clock.now_ms())
+        return await self._taken(objects, may_be, trace, self._clock.now_ms())
 
-    async def identify(self, who: Identity, caller: Caller, trace: str | None, event_id: str | None) -> Accepted:
+    async def identify(self, who: Identity, may_be: MayBe, trace: str | None, event_id: str | None) -> Accepted:
         """Put a login on the log, as an event of this moment; `event_id` lets it be sent again.
 
         Raises:
@@ -128,10 +129,10 @@ class Collector:
         now_ms = self._clock.now_ms()
         occurred_at = datetime.fromtimestamp(now_ms / 1000, UTC)
         event = given | {"event_name": "identify", "event_id": event_id, "occurred_at": occurred_at}
-        return await self._taken((event,), caller, trace, now_ms)
+        return await self._taken((event,), may_be, trace, now_ms)
 
-    async def _taken(self, objects: Sequence[Any], caller: Caller, trace: str | None, now_ms: int) -> Accepted:
-        good, rejected = self._sorted_out(objects, caller, datetime.fromtimestamp(now_ms / 1000, UTC))
+    async def _taken(self, objects: Sequence[Any], may_be: MayBe, trace: str | None, now_ms: int) -> Accepted:
+        good, rejected = self._sorted_out(objects, may_be, datetime.fromtimestamp(now_ms / 1000, UTC))
         for one in rejected:
             self._metrics.count(EVENTS_REFUSED, code=one.code)
         if not good:
@@ -183,14 +184,14 @@ class Collector:
         return offsets
 
     def _sorted_out(
-        self, objects: Sequence[Any], caller: Caller, received_at: datetime
+        self, objects: Sequence[Any], may_be: MayBe, received_at: datetime
     ) -> tuple[list[Event], list[Rejected]]:
         good, rejected = [], []
         for index, obj in enumerate(objects):
             try:
                 event = events.parse(obj, tenant=self._to.tenant, received_at=received_at, new_id=self._new_id)
-                if caller == "publishable" and event.user_id is not None:
-                    raise token_required()
+                if event.user_id is not None:
+                    may_be(event.user_id)
                 good.append(complete(event, self._catalogue.item))
             except BadInput as error:
                 rejected.append(Rejected(index, _event_id(obj), error.reason, error.path, error.message))
@@ -225,8 +226,8 @@ def _none_good(rejected: Sequence[Rejected], *, single: bool) -> BadInput:
     faults = tuple(Fault(one.path if single else _place(one), one.message) for one in rejected)
     codes = {one.code for one in rejected}
     code = codes.pop() if len(codes) == 1 else "no_valid_event"
-    if code == token_required().reason:
-        return token_required()
+    if code in TOKEN_STATUSES:
+        return Refusal(TOKEN_STATUSES[code], code, rejected[0].message)
     return Refusal(
         422,
         code,

@@ -184,16 +184,6 @@ def demand_operator(caller: Caller) -> None:
         raise Refusal(403, "operator_key_required", "This needs an operator key (DAOGOU_OPERATOR_KEYS).")
 
 
-def token_required() -> Refusal:
-    """With a publishable key, whatever is personal to a user needs the user's token."""
-    return Refusal(
-        401,
-        "shopper_token_required",
-        "With a publishable key, what belongs to a user_id needs X-Shopper-Token, which this version does "
-        "not read yet: call with anonymous_id, or from your server with a secret key.",
-    )
-
-
 def _digest(key: SecretStr, setting: str) -> bytes:
     if not key.get_secret_value().strip():
         raise SettingWrong(f"DAOGOU_{setting.upper()} = (secret): a key is blank. Allowed: texts.", path=setting)

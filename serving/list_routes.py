@@ -17,7 +17,7 @@ from serving.item_lists import (
     TrendingQuery,
     check_item_id,
 )
-from serving.keys import demand_secret, token_required
+from serving.keys import demand_secret
 from serving.operations import Call, Operation, query_of
 from serving.paging import NextRequest
 from serving.recommendation_types import RankRequest, RecommendationRequest, Recommendations
@@ -78,7 +78,10 @@ class ListHandlers:
 
     async def recently_viewed(self, call: Call) -> ItemList:
         """What a shopper looked at last."""
-        return await self._lists.recently_viewed(call.path("shopper_id"), query_of(call, RecentQuery))
+        query = query_of(call, RecentQuery)
+        if query.kind == "user":
+            call.may_be(call.path("shopper_id"))
+        return await self._lists.recently_viewed(call.path("shopper_id"), query)
 
     def _counted(self, answer: Recommendations) -> Recommendations:
         if answer.fallback.why is not None:
@@ -100,8 +103,8 @@ def _may_ask(call: Call, asked: Asked) -> bool:
     """
     if isinstance(asked, RecommendationRequest) and asked.experiment_overrides:
         demand_secret(call.caller)
-    if call.caller == "publishable" and asked.user_id is not None and asked.personalization != "none":
-        raise token_required()
+    if asked.user_id is not None and asked.personalization != "none":
+        call.may_be(asked.user_id)
     return call.caller != "publishable"
 
 
@@ -177,5 +180,6 @@ def operations(
             ItemList,
             query=RecentQuery,
             refusals=(503,),
+            **publishable,
         ),
     ]

@@ -18,6 +18,7 @@ from serving.bodies import ClientGoneError, Headers, read_body
 from serving.cors import Origins, Telling
 from serving.keys import Caller, Keys, Known, demand_operator, demand_secret
 from serving.problems import send_problem, unexpected
+from serving.shopper_tokens import HEADER, ShopperTokens
 
 # health: everybody, from everywhere. open: everybody, but only this machine while no keys are configured.
 Access = Literal["health", "open", "publishable", "secret", "operator"]
@@ -35,6 +36,7 @@ class Call(msgspec.Struct, frozen=True):
     """One call of an operation: who, and everything that was sent."""
 
     known: Known
+    tokens: ShopperTokens
     scope: Mapping[str, Any]
     headers: Headers
     raw: bytes
@@ -44,6 +46,16 @@ class Call(msgspec.Struct, frozen=True):
     def caller(self) -> Caller:
         """What the caller's key opens."""
         return self.known.role
+
+    def may_be(self, user_id: str) -> None:
+        """Whether the caller may read and change what belongs to a user: with a secret key that of all, with a
+        publishable one that of whom the shopper token names.
+
+        Raises:
+            Refusal: 401 without a good token, 403 with another's.
+        """
+        if self.known.role == "publishable":
+            self.tokens.demand(self.headers.get(HEADER), user_id)
 
     def header(self, name: bytes) -> str | None:
         """A header's value."""
@@ -87,8 +99,11 @@ class Operation:
 class Endpoint:
     """An operation as an ASGI application."""
 
-    def __init__(self, operation: Operation, keys: Keys, origins: Origins, metrics: Metrics) -> None:
+    def __init__(
+        self, operation: Operation, keys: Keys, tokens: ShopperTokens, origins: Origins, metrics: Metrics
+    ) -> None:
         self._operation = operation
+        self._tokens = tokens
         self._keys = keys
         self._origins = origins
         self._metrics = metrics
@@ -121,7 +136,7 @@ class Endpoint:
 
     async def _call(self, known: Known, scope: Mapping[str, Any], headers: Headers, receive: Any) -> Call:
         raw = await read_body(headers, receive) if self._operation.body is not None else b""
-        return Call(known, scope, headers, raw, _trace_of(headers))
+        return Call(known, self._tokens, scope, headers, raw, _trace_of(headers))
 
     def _admitted(self, scope: Mapping[str, Any], headers: Headers) -> Known:
         access = self._operation.access

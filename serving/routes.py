@@ -13,7 +13,8 @@ from serving import bodies, segment
 from serving.catalogue import Catalogue
 from serving.decision_log import DecisionLog
 from serving.events import Accepted, Collector, Identity
-from serving.explaining import Explanation, ExplanationQuery, explain
+from serving.explaining import Explanation, ExplanationQuery
+from serving.explaining_to import explained_to
 from serving.health import Health, Liveness, Readiness
 from serving.item_lists import check_item_id
 from serving.items import (
@@ -68,16 +69,16 @@ class Handlers:
 
     async def events(self, call: Call) -> Accepted:
         """Take events."""
-        return await self._s.collector.collect(call.raw, call.caller, call.trace)
+        return await self._s.collector.collect(call.raw, call.may_be, call.trace)
 
     async def identify(self, call: Call) -> Accepted:
         """Take a login, in our form or in Segment's; the same Idempotency-Key makes it the same event."""
         told = bodies.decode(_any, call.raw)
         if segment.is_segment(told):
             now = datetime.fromtimestamp(self._s.clock.now_ms() / 1000, UTC)
-            return await self._s.collector.take((segment.one("identify", told, now),), call.caller, call.trace)
+            return await self._s.collector.take((segment.one("identify", told, now),), call.may_be, call.trace)
         who = bodies.decode(_identity, call.raw)
-        return await self._s.collector.identify(who, call.caller, call.trace, call.header(b"idempotency-key"))
+        return await self._s.collector.identify(who, call.may_be, call.trace, call.header(b"idempotency-key"))
 
     async def put_item(self, call: Call) -> ItemChanged:
         """Add or replace an item."""
@@ -97,8 +98,9 @@ class Handlers:
 
     async def explanation(self, call: Call) -> Explanation:
         """Why a list is as it is."""
+        query = query_of(call, ExplanationQuery)
         decision = await self._s.decisions.find(call.path("recommendation_id"))
-        return explain(decision, query_of(call, ExplanationQuery).item_id)
+        return explained_to(call.caller, call.may_be, decision, query.item_id)
 
     async def live(self, _: Call) -> Liveness:
         """The process answers."""
@@ -190,6 +192,7 @@ def operations(services: Services) -> list[Operation]:
             "Why a list is as it is and, with item_id, why an item is in it or is not: from its decision record.",
             do.explanation,
             Explanation,
+            access="publishable",
             query=ExplanationQuery,
             refusals=(404, 503),
         ),

@@ -32,11 +32,11 @@ class SegmentHandlers:
     async def batch(self, call: Call) -> SegmentTaken:
         """Several calls."""
         calls = segment.calls(bodies.decode(_decoder, call.raw), self._now())
-        return segment.answer(await self._collector.take(calls, call.caller, call.trace))
+        return segment.answer(await self._collector.take(calls, call.may_be, call.trace))
 
     async def _one(self, kind: Kind, call: Call) -> SegmentTaken:
         told = segment.one(kind, bodies.decode(_decoder, call.raw), self._now())
-        return segment.answer(await self._collector.take((told,), call.caller, call.trace))
+        return segment.answer(await self._collector.take((told,), call.may_be, call.trace))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
