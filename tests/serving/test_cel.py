@@ -56,7 +56,7 @@ def by_library(text: str) -> Any:
     program = environment.program(environment.compile(text))
     try:
         return bool(program.evaluate({"item": json_to_cel(ITEM), "shopper": json_to_cel(SHOPPER)}))
-    except CELEvalError:
+    except (CELEvalError, IndexError):  # where both sides of && are errors it fails while it words its own
         return WrongError
 
 
