@@ -16,6 +16,7 @@ from streams.archive_commands import archive_app
 from streams.data_commands import catalogue_app, features_app, load, topics_app
 from streams.dead_letter_commands import dead_letters_app
 from streams.enrich_command import enrich
+from streams.experiment_commands import attribution_app, experiments_app, policies_app
 from streams.identity_commands import identity_app
 from streams.item_commands import items_app
 from streams.key_commands import keys_app
@@ -51,6 +52,9 @@ app.add_typer(items_app, name="items", help="Items of the catalogue, and who wat
 app.add_typer(catalogue_app, name="catalogue", help="The catalogue in Redis: make it anew.")
 app.add_typer(keys_app, name="keys", help="API keys: create, list, revoke.")
 app.add_typer(models_app, name="models", help="Artifacts: list, show, compare.")
+app.add_typer(experiments_app, name="experiments", help="What the variations of an experiment did.")
+app.add_typer(attribution_app, name="attribution", help="Which lists brought clicks, orders and revenue.")
+app.add_typer(policies_app, name="policies", help="What another scenario would be worth, untried.")
 app.add_typer(text_app, name="text", help="Text encoders and models for copy: tune, export.")
 app.add_typer(features_app, name="features", help="The offline feature log that training reads.")
 
