@@ -25,6 +25,7 @@ tenant; keys outside of namespaces (what a replay must not touch) have `_` where
 | told      | zset   | 64 days  | timer member → when its last message was due, ms    | streams.commit           |
 | sent      | string | for good | how far `told` knows the topic of messages (offset)  | streams.commit           |
 | shown     | string | a week   | what a shopper was shown lately → when (msgpack)    | serving.shown            |
+| once      | string | 24 hours | answer to a call with an Idempotency-Key (msgpack)  | serving.idempotency      |
 | items     | hash   | for good | item id → item (msgpack), one catalogue partition   | features.catalog_store   |
 | items_at  | hash   | for good | `log`, `offset` that the items are at               | features.catalog_store   |
 | began     | string | for good | when a tenant's catalogue began, ms                 | features.catalog_news    |
@@ -216,6 +217,11 @@ def split_shard_key(key: str) -> tuple[int, str, str]:
     """(partition, tenant, shopper id) of a row or shelf key."""
     _, tag, _, tenant, _, shopper_id = key.split(":")
     return int(tag[2:-1]), unquote(tenant), unquote(shopper_id)
+
+
+def once(tenant: str, hashed: str) -> str:
+    """The answer to a call that may be made again."""
+    return f"daogou:{{once-{hashed[:2]}}}:{_NONE}:{escape(tenant)}:once:{hashed}"
 
 
 def items(tenant: str, partition: int) -> str:

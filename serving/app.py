@@ -37,12 +37,13 @@ from serving.decision_log import DecisionLog, count_lost
 from serving.events import Collector, EventLog
 from serving.experiments import experiment_kind
 from serving.health import Health
+from serving.idempotency import Once
 from serving.items import CatalogueLog, ItemWriter
 from serving.key_kinds import key_kind
 from serving.keys import Keys
 from serving.looking import Looking, Place
 from serving.model import ModelInService
-from serving.operations import Endpoint, Operation
+from serving.operations import Door, Endpoint, Operation
 from serving.policies import Policies
 from serving.problems import Refusal, send_problem
 from serving.recommendations import Recommender, Stock
@@ -166,7 +167,7 @@ class Api:
                 *segment_routes.operations(services.collector, services.clock),
             ]
             table += pages.operations(openapi.document(table, version("daogou")))
-            self._mount(table, services.metrics)
+            self._mount(table, self._door(services))
             self._running = stack.pop_all()
         if not self._keys.configured:
             _log.warning("no keys are configured: only this machine is answered (DAOGOU_SECRET_KEYS)")
@@ -187,10 +188,13 @@ class Api:
             await self._running.aclose()
             self._running = None
 
-    def _mount(self, table: Sequence[Operation], metrics: Metrics) -> None:
+    def _door(self, services: Services) -> Door:
+        return Door(services.tenant, self._keys, self._tokens, self._origins, services.once, services.metrics)
+
+    def _mount(self, table: Sequence[Operation], door: Door) -> None:
         routes = []
         for operation in table:
-            endpoint = Endpoint(operation, self._keys, self._tokens, self._origins, metrics)
+            endpoint = Endpoint(operation, door)
             # Ids may hold slashes.
             path = operation.path.replace("}", ":path}")
             if operation.access == "publishable":
@@ -270,6 +274,7 @@ class _Wiring:
             health=Health(
                 lane, follower, model, statistics, triggers, self._ask_kafka, self._ended, archived(settings)
             ),
+            once=Once(lane, _new_id),
             metrics=self._metrics,
             clock=self._clock,
             cart_abandoned_s=settings.cart_abandoned_s,

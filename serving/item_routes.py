@@ -39,6 +39,7 @@ def operations(writer: ItemWriter) -> list[Operation]:
             status=202,
             body=Batch,
             refusals=(503,),
+            once=True,
         ),
         Operation("GET", _ITEM, "An item, and its version.", do.get, ItemKnown, refusals=(404,)),
     ]

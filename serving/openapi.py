@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from serving.events import MAX_EVENTS
+from serving.idempotency import MAX_CHARACTERS
 from serving.operations import Operation
 from serving.problems import Problem
 
@@ -20,7 +21,24 @@ _EVENT: Final = (
 )
 _COMMON: Final = {
     401: "No known key, or a shopper token is needed.",
-    403: "The key may not do this.",
+    403: "The key may not do this, or the shopper token is another user's.",
+    429: "The key calls more often than it may; Retry-After says when to come again.",
+}
+_ONCE: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same call gives the same answer for 24 hours, and the change is made once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": "^[!-~]+$"},
+}
+_SECURITY: Final = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "shopper_token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Shopper-Token",
+        "description": "With a publishable key, for what belongs to a user_id: a JWT (HS256; sub, exp) of the shop.",
+    },
 }
 _NO_HTTP: Final = "Not JSON in UTF-8; or, in plain text, no HTTP, such as a URL of more than 64 KiB."
 _WITH_BODY: Final = {
@@ -48,7 +66,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
         "paths": paths,
         "components": {
             "schemas": _portable(_as_sent(components)),
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+            "securitySchemes": _SECURITY,
         },
     }
     return msgspec.json.encode(_portable(whole))
@@ -68,6 +86,8 @@ def _operation(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
     }
     if operation.access in ("publishable", "secret", "operator"):
         said["security"] = [{"key": []}]
+    if operation.access == "publishable":
+        said["security"].append({"key": [], "shopper_token": []})
     if operation.body is not None:
         schema = _bounded(of_type[repr(operation.body)])
         said["requestBody"] = {
@@ -101,7 +121,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name, schema in components[operation.query.__name__]["properties"].items():
             one = {"name": name, "in": "query", "required": False, "schema": schema}
             found.append(one | ({"style": "form", "explode": False} if schema.get("type") == "array" else {}))
-    return found
+    return [*found, _ONCE] if operation.once else found
 
 
 def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +135,14 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         refused |= _WITH_BODY
     if operation.body is not None or operation.query is not None or "{" in operation.path:
         refused[422] = "It does not validate; errors names what and where."
+    if "{" in operation.path:
+        refused[404] = "There is nothing at this path."
     refused |= {status: HTTPStatus(status).phrase for status in operation.refusals}
+    if operation.once:
+        refused |= {
+            409: "The version is old; or the Idempotency-Key is another call's, or its call is under way.",
+            503: "Redis or Kafka is away.",
+        }
     problem: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}}
     found["400"] = {"description": _NO_HTTP, "content": problem | {"text/plain": {"schema": {"type": "string"}}}}
     for status, why in refused.items():

@@ -14,6 +14,7 @@ from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput, DaogouError
 from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
+from serving import idempotency
 from serving.bodies import ClientGoneError, Headers, read_body
 from serving.cors import Origins, Telling
 from serving.keys import Caller, Keys, Known, demand_operator, demand_secret
@@ -81,7 +82,9 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A row of the table. `answers` is the type of the answer, or the media type of one that is no JSON."""
+    """A row of the table. `answers` is the type of the answer, or the media type of one that is no JSON. `once`: it
+    takes an Idempotency-Key.
+    """
 
     method: str
     path: str
@@ -94,19 +97,31 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     documented: bool = True
     refusals: tuple[int, ...] = field(default=())
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What every call passes: keys, shopper tokens, origins, and what is remembered of calls made before."""
+
+    tenant: str
+    keys: Keys
+    tokens: ShopperTokens
+    origins: Origins
+    once: idempotency.Once
+    metrics: Metrics
 
 
 class Endpoint:
     """An operation as an ASGI application."""
 
-    def __init__(
-        self, operation: Operation, keys: Keys, tokens: ShopperTokens, origins: Origins, metrics: Metrics
-    ) -> None:
+    def __init__(self, operation: Operation, door: Door) -> None:
         self._operation = operation
-        self._tokens = tokens
-        self._keys = keys
-        self._origins = origins
-        self._metrics = metrics
+        self._door = door
+        self._tokens = door.tokens
+        self._keys = door.keys
+        self._origins = door.origins
+        self._metrics = door.metrics
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -121,7 +136,7 @@ class Endpoint:
                 telling.known = known
             self._check(known, headers)
             call = await self._call(known, scope, headers, receive)
-            answer = await operation.handler(call)
+            answer = await self._answer(call)
             await _send(send, operation.status, answer, call.trace)
             status = int(operation.status)
         except ClientGoneError:
@@ -133,6 +148,21 @@ class Endpoint:
             status = await send_problem(send, unexpected())
         taken = time.perf_counter() - began
         self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
+
+    async def _answer(self, call: Call) -> Any:
+        operation = self._operation
+        key = call.headers.get(idempotency.HEADER) if operation.once else None
+        if key is None:
+            return await operation.handler(call)
+
+        async def work() -> bytes:
+            return _encode(await operation.handler(call))
+
+        scope = call.scope
+        body = scope["query_string"] + b"\n" + call.raw
+        path = scope["path"].encode("utf-8", "surrogatepass")
+        asked = idempotency.Asked(self._door.tenant, call.known.name, scope["method"], path, key, body)
+        return Page(await self._door.once.answer(asked, work), "application/json")
 
     async def _call(self, known: Known, scope: Mapping[str, Any], headers: Headers, receive: Any) -> Call:
         raw = await read_body(headers, receive) if self._operation.body is not None else b""

@@ -16,6 +16,7 @@ from serving.events import Accepted, Collector, Identity
 from serving.explaining import Explanation, ExplanationQuery
 from serving.explaining_to import explained_to
 from serving.health import Health, Liveness, Readiness
+from serving.idempotency import Once
 from serving.item_lists import check_item_id
 from serving.items import (
     ItemBody,
@@ -56,6 +57,7 @@ class Services:
     decisions: DecisionLog
     settings: ShopSettings
     health: Health
+    once: Once
     metrics: Metrics
     clock: Clock
     cart_abandoned_s: int
@@ -165,6 +167,7 @@ def operations(services: Services) -> list[Operation]:
             status=202,
             body=ItemBody,
             refusals=(503,),
+            once=True,
         ),
         Operation(
             "PATCH",
@@ -175,8 +178,18 @@ def operations(services: Services) -> list[Operation]:
             status=202,
             body=ItemChange,
             refusals=(404, 409, 503),
+            once=True,
         ),
-        Operation("DELETE", item, "Take an item out.", do.delete_item, ItemChanged, status=202, refusals=(503,)),
+        Operation(
+            "DELETE",
+            item,
+            "Take an item out.",
+            do.delete_item,
+            ItemChanged,
+            status=202,
+            refusals=(503,),
+            once=True,
+        ),
         Operation(
             "GET",
             "/v1/triggers",

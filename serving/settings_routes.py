@@ -71,6 +71,7 @@ def operations(settings: ShopSettings) -> list[Operation]:
             body=msgspec.Raw,
             query=SettingQuery,
             refusals=(404, 503),
+            once=True,
         ),
         Operation(
             "DELETE",
@@ -80,6 +81,7 @@ def operations(settings: ShopSettings) -> list[Operation]:
             SettingWritten,
             access="operator",
             refusals=(404, 503),
+            once=True,
         ),
         # After those with an id: a path's part may hold slashes.
         Operation(
