@@ -59,6 +59,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallback: Fallback
     freshness: Freshness
     experiments: list[Experiment] = []
+    holdout: bool = False  # an experiment wanted this list not to be personal
     format: int = FORMAT
 
 

@@ -62,6 +62,7 @@ class Recorder:
                 fallback=made.fallback,
                 freshness=seen.freshness,
                 experiments=policy.experiments,
+                holdout=policy.holdout,
             )
         )
 

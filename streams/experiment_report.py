@@ -22,7 +22,7 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One metric of one variation. `change` is to the first variation; both None where there is too little."""
+    """One metric of one variation. `change` is to the first variation; None where there is too little to tell."""
 
     variation: str
     value: float | None
@@ -108,11 +108,16 @@ def _metric(name: str, goal: bool, of: _Of, people: Mapping[str, Sequence[Person
         Figure(
             variation,
             None if one is None else one.value,
-            None if n == 0 or one is None or first is None else change(first, one),
+            None if n == 0 or one is None or first is None else _change(first, one),
         )
         for n, (variation, one) in enumerate(found.items())
     ]
     return Metric(name, goal, figures, shoppers_needed(first, _FOUND_BY) if goal and first is not None else None)
+
+
+def _change(first: Estimate, other: Estimate) -> Change | None:
+    """None where every shopper is the same: what has not been seen may still be rare."""
+    return None if first.spread == other.spread == 0 else change(first, other)
 
 
 def _split(counted: Counted, people: Mapping[str, Sequence[Person]], weights: Mapping[str, float]) -> Split:

@@ -69,6 +69,7 @@ class PolicyEstimate:
         self._earned: set[tuple[str, str]] = set()
         self._left_out: Counter[str] = Counter()
         self._explored = 0
+        self._holdouts = 0
         self._uncovered: list[float] = []
 
     @property
@@ -80,6 +81,9 @@ class PolicyEstimate:
         """A list, of any scenario: an event is owed to the newest that showed the item."""
         shown = self._lists.add(decision)
         if shown.scenario != self._scenario.name or not decision.shown:
+            return
+        if decision.holdout:  # its inputs lack what is personal, which the other policy would use
+            self._holdouts += 1
             return
         self._explored += bool(decision.inputs.explored)
         try:
@@ -112,7 +116,7 @@ class PolicyEstimate:
             weights[n, : len(one.weights)] = one.weights
             rewards[n, : len(one.items)] = [(one.list_id, item) in self._earned for item in one.items]
         found = estimate(weights, rewards, [one.whose for one in self._judged])
-        left_out, notes = dict(self._left_out.most_common()), list(_notes(found, uncovered))
+        left_out, notes = dict(self._left_out.most_common()), list(_notes(found, uncovered, self._holdouts))
         return PolicyReport(self._scenario.name, self._reward, found, self._explored, uncovered, left_out, notes)
 
     def _check(self, uncovered: float) -> None:
@@ -151,7 +155,9 @@ def _down(slots: list[Slot]) -> tuple[tuple[float, ...], float]:
     return tuple(weights), float(np.mean(missing)) if missing else 0.0
 
 
-def _notes(found: OffPolicy, uncovered: float) -> Iterator[str]:
+def _notes(found: OffPolicy, uncovered: float, holdouts: int) -> Iterator[str]:
+    if holdouts:
+        yield f"{holdouts:,} lists of holdouts are left out."
     if found.effective < _FEW:
         yield (
             f"The lists that resemble those of the other scenario weigh as much as {found.effective:,.0f}: too few. "

@@ -149,6 +149,12 @@ def test_a_variation_that_empties_lists_is_no_better_for_its_clicks() -> None:
     assert "empty lists" in verdict
 
 
+def test_what_nobody_did_is_no_proof_that_nobody_does() -> None:
+    found = told(np.random.default_rng(1), 400, {"old": 0.2, "new": 0.2})
+    refunds = next(metric for metric in found.metrics if metric.name == "refunds a shopper")
+    assert [(one.value, one.change) for one in refunds.figures] == [(0.0, None), (0.0, None)]
+
+
 def test_too_few_shoppers_are_said_to_be_too_few() -> None:
     found = told(np.random.default_rng(1), 150, {"old": 0.2, "new": 0.9})
     assert found.verdict[0].startswith("Too few shoppers")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from infra.errors import NotFound, Refused
 from infra.settings import Settings, environment
+from serving.decisions import Decision
 from streams.cli import app
 from streams.decision_reading import DecisionReading, Period
 from tests.serving.shop import AShop, ids, items, opened
@@ -65,17 +66,15 @@ async def told(shop: AShop, *words: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, app, list(words), env=environment(shop.settings))
 
 
+def all_records(shop: AShop) -> list[Decision]:
+    reading, period = DecisionReading(shop.settings), Period(0, 2**62)
+    return list(reading.read(reading.spans(period), period, lambda _: None))
+
+
 async def recorded(shop: AShop, *list_ids: str) -> None:
     """Until the records of these lists are on the log."""
-
-    def missing() -> set[str]:
-        reading, period = DecisionReading(shop.settings), Period(0, 2**62)
-        return set(list_ids) - {
-            one.recommendation_id for one in reading.read(reading.spans(period), period, lambda _: None)
-        }
-
     async with asyncio.timeout(30):
-        while await asyncio.to_thread(missing):
+        while set(list_ids) - {one.recommendation_id for one in await asyncio.to_thread(all_records, shop)}:
             await asyncio.sleep(0.01)
 
 
@@ -120,6 +119,17 @@ async def test_an_experiment_from_the_first_list_to_the_report(shop: AShop, tmp_
     nothing = await told(shop, "experiments", "report", "moons")
     assert isinstance(nothing.exception, NotFound)
     assert nothing.exception.reason == "no_list_of_experiment"
+
+
+async def test_a_holdouts_list_says_so_in_its_record(shop: AShop) -> None:
+    body = {"scenario": "home", "variations": [{"id": "all"}, {"id": "none", "holdout": True}]}
+    await set_up(shop, "experiment", "personal", body)
+    await shop.until(lambda answer: bool(answer["experiments"]), user_id="ann", count=1)
+    for variation, holdout in (("all", False), ("none", True)):
+        answer = await shop.list_for(user_id="ann", count=1, experiment_overrides={"personal": variation})
+        await recorded(shop, answer["recommendation_id"])
+        (record,) = [one for one in all_records(shop) if one.recommendation_id == answer["recommendation_id"]]
+        assert record.holdout is holdout
 
 
 async def test_another_policy_is_estimated_from_what_was_explored(shop: AShop, tmp_path: Path) -> None:

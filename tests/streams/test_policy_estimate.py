@@ -124,6 +124,7 @@ def test_from_records_and_events_to_the_same_truth() -> None:
     for one in lists:
         found.shown(one)
     found.shown(decision("p1", ["a"], scenario="product"))
+    found.shown(msgspec.structs.replace(logged(1, list_id="h1"), holdout=True))
     for one in lists:
         items = [shown.item_id for shown in one.shown]
         for n, item in enumerate(items):
@@ -137,6 +138,7 @@ def test_from_records_and_events_to_the_same_truth() -> None:
     assert (report.found.lists, report.found.shoppers, report.explored) == (1500, 300, 1500)
     assert report.uncovered == 0
     assert not report.left_out
+    assert report.notes[0] == "1 lists of holdouts are left out."
 
 
 @given(
