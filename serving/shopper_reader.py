@@ -50,6 +50,11 @@ class ShopperReader:
         self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
         self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence, self)
 
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return len(self._keys)
+
     def live_key(self, partition: int) -> str:
         """The key that names the namespace that a partition is served from."""
         return self._keys[partition].live

@@ -29,14 +29,18 @@ def decode(token: str, path: str = "min_token") -> Positions:
     Raises:
         BadInput: it is none of ours (`wrong_token`).
     """
-    wrong = BadInput("This is no token that this interface has answered.", path=path, code="wrong_token")
     if not token or len(token) > MAX_CHARACTERS or not token.isascii():
-        raise wrong
+        raise wrong(path)
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         return _decoder.decode(raw)
     except (binascii.Error, ValueError, RecursionError):
-        raise wrong from None
+        raise wrong(path) from None
+
+
+def wrong(path: str) -> BadInput:
+    """What is said of a token that is none of ours."""
+    return BadInput("This is no token that this interface has answered.", path=path, code="wrong_token")
 
 
 class Acknowledged:

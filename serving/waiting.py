@@ -29,6 +29,9 @@ class Waiting:
         """Wait until the token's positions that matter to this list are applied; whether they are.
 
         Positions in partitions of other shoppers do not matter to it.
+
+        Raises:
+            BadInput: it names a login in a partition that there is not.
         """
         if not wanted:
             return True
@@ -38,6 +41,8 @@ class Waiting:
                 if not await self._catalogue_at(offsets, until):
                     return False
             elif log.startswith(tokens.LINK):
+                if not all(0 <= partition < self._reader.partitions for partition in offsets):
+                    raise tokens.wrong("min_token")
                 if not await self._linked(log.removeprefix(tokens.LINK), offsets, ref, until):
                     return False
             elif ref is not None and ref.partition in offsets:

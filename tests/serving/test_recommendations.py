@@ -134,6 +134,9 @@ async def test_a_request_is_checked_field_by_field(shop: AShop) -> None:
     assert await wrong({"user_id": ""}) == ("empty", "user_id")
     assert await wrong({"max_wait_ms": 2001}) == ("out_of_range", "max_wait_ms")
     assert await wrong({"include_properties": ["secret"]}) == ("unknown_value", "include_properties[0]")
+    for partition in (-1, 99_999):  # of a login: who waits beside it would fail, too
+        strange = tokens.encode({f"{tokens.LINK}a-x": {partition: 0}})
+        assert await wrong({"user_id": "ann", "min_token": strange}) == ("wrong_token", "min_token")
     assert await wrong({"min_token": "nonsense"}) == ("wrong_token", "min_token")
     assert await wrong([]) == ("wrong_type", "")
     valid = await shop.list_for(user_id="ann", count=5, validate_only=True)
