@@ -11,12 +11,11 @@ from msgspec import Meta
 
 from features.refusals import UNREADABLE, refusal
 from infra.errors import BadInput
-from serving import expressions
 from serving.recommendation_types import Experiment as Assigned
 from serving.scenarios import Scenario, ScenarioName
-from serving.setting_kinds import Kind
+from serving.setting_kinds import Kind, check_rules
 
-_BUCKETS: Final = 10_000
+_WHOLE: Final = 2.0**64
 _FIXED: Final = ("name", "version")
 
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[a-z0-9_-]+\Z")]
@@ -81,10 +80,12 @@ class Experiments:
         return found
 
 
-def bucket(experiment_id: str, unit: str) -> int:
-    """Where a shopper lies, 0 to 9,999: evenly spread, and anew for each experiment."""
-    hashed: int = mmh3.hash(f"{experiment_id}\0{unit}", 0, signed=False)
-    return hashed % _BUCKETS
+def place_of(experiment_id: str, unit: str) -> tuple[float, float]:
+    """Two numbers of a shopper, 0 to 1, each evenly spread and anew for each experiment: whether it takes part follows
+    from the first, in which variation from the second, so that a larger share moves nobody to another variation.
+    """
+    first, second = mmh3.hash64(f"{experiment_id}\0{unit}", 0, signed=False)
+    return first / _WHOLE, second / _WHOLE
 
 
 def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
@@ -120,8 +121,7 @@ def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
                     f"A variation cannot change {fixed}.", path=f"variations[{n}].changes", code="not_changeable"
                 )
             try:
-                of = changed(scenarios[value.scenario], one.changes)
-                expressions.check(of.filter, of.booster)
+                check_rules(changed(scenarios[value.scenario], one.changes))
             except BadInput as error:
                 raise BadInput(error.message, path=f"variations[{n}].changes.{error.path}", code=error.reason) from None
 
@@ -131,11 +131,10 @@ def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
 def _drawn(experiment_id: str, experiment: Experiment, unit: str | None) -> Variation | None:
     if unit is None:
         return None
-    at = bucket(experiment_id, unit) / _BUCKETS
-    if at >= experiment.share:
+    taking, at = place_of(experiment_id, unit)
+    if taking >= experiment.share < 1:
         return None
-    weights = sum(one.weight for one in experiment.variations)
-    left = at / experiment.share * weights
+    left = at * sum(one.weight for one in experiment.variations)
     for one in experiment.variations:
         left -= one.weight
         if left < 0:

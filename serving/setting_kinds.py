@@ -59,6 +59,15 @@ def _check_scenario(setting_id: str, value: Scenario) -> None:
         raise BadInput(f"This is the setting of {setting_id!r}: name is the same.", path="name", code="name_differs")
     if value.version != 1:
         raise BadInput("The version is given by the log; leave it out.", path="version", code="version_given")
+    check_rules(value)
+
+
+def check_rules(value: Scenario) -> None:
+    """What a type cannot say of a scenario.
+
+    Raises:
+        BadInput: names the field.
+    """
     named = [turn.source for turn in value.blend]
     if len(set(named)) < len(named):
         raise BadInput("A source stands in the blend twice; give it more items a turn.", path="blend", code="twice")
