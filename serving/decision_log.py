@@ -19,6 +19,7 @@ from serving.decisions import Decision, Home, decode, encode, home_of
 from serving.topic import Topic
 
 _KEPT: Final = 2_000  # of this process, in memory
+MAX_KEPT_BYTES: Final = 16_777_216  # callers decide how large their requests are, and a record holds its request
 _READ_MOST: Final = 500
 _READ_S: Final = 2.0
 _LATE_MS: Final = 120_000  # a record lies on the log at most so much later than its list was made
@@ -37,6 +38,7 @@ class DecisionLog:
         self._partitions = partitions
         self._metrics = metrics
         self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self.kept_bytes = 0
         self._one_reader = asyncio.Semaphore(1)
 
     def take(self, decision: Decision) -> bool:
@@ -48,13 +50,15 @@ class DecisionLog:
         self._metrics.count(DECISIONS_RECORDED, outcome="taken" if taken else "refused")
         if taken:
             self._kept[decision.recommendation_id] = raw
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self.kept_bytes += len(raw)
+            while len(self._kept) > _KEPT or self.kept_bytes > MAX_KEPT_BYTES:
+                self.kept_bytes -= len(self._kept.popitem(last=False)[1])
         return taken
 
     def forget(self) -> None:
         """Keep none in memory: what is asked for is read from the log."""
         self._kept.clear()
+        self.kept_bytes = 0
 
     async def find(self, recommendation_id: str) -> Decision:
         """The record of a list.

@@ -14,6 +14,7 @@ from serving.recommendation_types import Experiment, Fallback, Freshness, Recomm
 FORMAT: Final = 1
 _INTERACTIONS: Final = 10
 _CART: Final = 50
+_LATEST_MS: Final = 1 << 48  # a time beyond is none that Kafka can be asked for
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,7 +109,10 @@ def home_of(recommendation_id: str) -> Home:
     try:
         if len(parts) != 4 or parts[0] != "r" or len(recommendation_id) > 100:
             raise ValueError
-        return Home(int(parts[1], 16), int(parts[2], 16))
+        home = Home(int(parts[1], 16), int(parts[2], 16))
+        if home.at_ms > _LATEST_MS:
+            raise ValueError
+        return home
     except ValueError:
         raise BadInput(
             f"{recommendation_id[:64]!r} is no recommendation_id; it is in the answer of a list.",

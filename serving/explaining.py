@@ -1,5 +1,6 @@
 """Why a list is as it is, and why an item is not in it: from the record, by the same ranking that made it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -109,14 +110,10 @@ def _same(again: Sequence[Placed], shown: Sequence[Shown]) -> bool:
 
 
 def _dropped(inputs: Inputs) -> dict[str, int]:
-    """How many candidates each rule kept out; `more`: those that are not told one by one."""
-    found: dict[str, int] = {}
-    for listed in inputs.lists:
-        for one in listed.dropped:
-            found[one.why] = found.get(one.why, 0) + 1
-        if listed.dropped_more:
-            found["more"] = found.get("more", 0) + listed.dropped_more
-    return found
+    """How many candidates each rule kept out; `more`: those that are not told one by one, of each source anew."""
+    found = Counter({one.item_id: one.why for listed in inputs.lists for one in listed.dropped}.values())
+    more = sum(listed.dropped_more for listed in inputs.lists)
+    return {**found, **({"more": more} if more else {})}
 
 
 def _item(inputs: Inputs, again: Sequence[Placed], item_id: str) -> ItemExplained:

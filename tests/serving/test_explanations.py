@@ -3,13 +3,19 @@
 import asyncio
 from typing import Any
 
+from msgspec import structs
 from redis.asyncio import Redis
 
 from features.catalog import Stock
+from infra.kafka import Outgoing
+from infra.kafka_posting import Poster
+from infra.metrics import OF_API, Metrics
 from infra.settings import Settings
+from infra.topics import DECISIONS
 from models.candidates import Candidate
-from serving.decision_log import DecisionLog
-from serving.decisions import encode
+from serving.decision_log import MAX_KEPT_BYTES, DecisionLog
+from serving.decisions import encode, name_of
+from serving.topic import Topic
 from tests.serving.shop import AShop, ids, items, opened
 
 SHELF = tuple(Candidate(i, 0.9 - n / 10, 0.9, "tower") for n, i in enumerate(("oolong", "black", "tart", "scone")))
@@ -35,6 +41,13 @@ async def test_it_is_made_again_from_the_record_after_everything_has_changed(sho
     assert told["shopper_id"] == "u-ann"
     assert told["used"]["cart"] == ["oolong"]
     assert told["versions"]["policy"] == answer["policy_version"]
+    assert told["dropped"] == {"in_cart": 1, "out_of_stock": 1}
+
+
+async def test_an_item_that_several_sources_brought_is_dropped_once(shop: AShop) -> None:
+    await shop.met("ann", ("add_to_cart", "oolong"))
+    await shop.shelved("ann", *SHELF)
+    told = await explained(shop, await shop.list_for(user_id="ann", count=7))
     assert told["dropped"] == {"in_cart": 1, "out_of_stock": 1}
 
 
@@ -75,8 +88,32 @@ async def test_a_record_of_another_process_is_found_on_the_log_and_that_of_anoth
     assert len(encode(decision)) < 4096
 
 
+class Swallowing(Poster):
+    """Takes everything and sends nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def post(self, record: Outgoing) -> bool:
+        return record.value is not None
+
+
+async def test_what_is_kept_in_memory_is_bounded_in_bytes_however_large_the_requests_are(shop: AShop) -> None:
+    excluded = ["x" * 120 + str(n) for n in range(500)]
+    answer = await shop.list_for(count=2, exclude_item_ids=excluded)
+    decision = await shop.api.services.decisions.find(answer["recommendation_id"])
+    log = DecisionLog(Swallowing(), Topic("", DECISIONS, "", embedded=True), "t", 8, Metrics(OF_API))
+    for n in range(400):
+        assert log.take(structs.replace(decision, recommendation_id=name_of(0, n, "f")))
+    assert len(encode(decision)) > 60_000
+    assert 10_000_000 < log.kept_bytes <= MAX_KEPT_BYTES
+    assert (await log.find(name_of(0, 399, "f"))).at == decision.at
+    log.forget()
+    assert log.kept_bytes == 0
+
+
 async def test_an_id_that_is_none_is_refused_and_one_that_is_not_known_is_not_found(shop: AShop) -> None:
-    for strange in ("r-1", "x-1-2-3", "r-zz-1-2", "r-1-2-3-4"):
+    for strange in ("r-1", "x-1-2-3", "r-zz-1-2", "r-1-2-3-4", f"r-1-{'f' * 60}-2"):
         answer = await shop.client.get(f"/v1/explanations/{strange}")
         assert (answer.status_code, answer.json()["code"]) == (422, "recommendation_id_unknown"), strange
     answer = await shop.client.get("/v1/explanations/r-1-19a0000000-abcdef")
