@@ -111,7 +111,7 @@ def _same(again: Sequence[Placed], shown: Sequence[Shown]) -> bool:
 
 def _dropped(inputs: Inputs) -> dict[str, int]:
     """How many candidates each rule kept out; `more`: those that are not told one by one, of each source anew."""
-    found = Counter({one.item_id: one.why for listed in inputs.lists for one in listed.dropped}.values())
+    found: Counter[str] = Counter({one.item_id: one.why for listed in inputs.lists for one in listed.dropped}.values())
     more = sum(listed.dropped_more for listed in inputs.lists)
     return {**found, **({"more": more} if more else {})}
 
