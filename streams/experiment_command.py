@@ -89,7 +89,10 @@ def read(
     with Phases() as phases:
         spans = decisions.spans(of_lists)
         if decisions.forgotten(spans):
-            phases.say("Kafka has let go of some of the lists asked for: it keeps 30 days; what is told is of the rest")
+            phases.say(
+                "Kafka may have let go of some of these lists: it keeps 30 days, the embedded broker far less. What is "
+                "told is of the rest."
+            )
         with phases.phase("lists", sum(end - first for first, end in spans.values()), "records") as advance:
             for decision in decisions.read(spans, of_lists, advance):
                 shown(decision)
