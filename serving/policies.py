@@ -38,9 +38,12 @@ class Policies:
         self._experiments = Experiments()
         self._kept: dict[str, Scenario] = {}  # varied scenarios, by version
 
-    def take_scenario(self, name: str, scenario: Scenario, version: int) -> None:
-        """Have a scenario take effect with the next list."""
-        self._scenarios[name] = msgspec.structs.replace(scenario, version=version)
+    def take_scenario(self, name: str, scenario: Scenario | None, version: int) -> None:
+        """Have a scenario take effect with the next list; None: there is none of this name, as in the beginning."""
+        if scenario is None:
+            self._scenarios.pop(name, None)
+        else:
+            self._scenarios[name] = msgspec.structs.replace(scenario, version=version)
 
     def take_experiment(self, experiment_id: str, experiment: Experiment | None, version: int) -> None:
         """Have an experiment take effect with the next list; None: it is gone."""
