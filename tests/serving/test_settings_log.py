@@ -1,10 +1,19 @@
 """Settings that change while pages are answered: checked, versioned, in force in every process, taken back."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
+from infra.clock import SystemClock
+from infra.kafka import Follower, Producer, Record
+from infra.topics import SETTINGS
 from serving.app import Api
+from serving.scenarios import SCENARIOS
+from serving.setting_kinds import scenario_kind
+from serving.settings_log import ShopSettings
+from serving.topic import Topic, open_topic
 from tests.serving.shop import AShop, ids
 
 HOME = {"name": "home", "blend": [["popular", 1]], "category_cap": 1}
@@ -63,3 +72,39 @@ async def test_what_is_wrong_is_refused_and_what_is_only_checked_changes_nothing
     checked = (await put(shop, "home", HOME, validate_only="true")).json()
     assert (checked["validated_only"], checked["version"]) == (True, None)
     assert (await shop.client.get("/v1/settings/scenario/home")).json()["version"] == 1
+
+
+class _SlowFollower(Follower):
+    """Gives nothing for three reads."""
+
+    _silent = 3
+
+    def read(self, max_records: int, within_s: float) -> list[Record]:
+        self._silent -= 1
+        return [] if self._silent >= 0 else super().read(max_records, within_s)
+
+
+class _SlowTopic(Topic):
+    def follow(self, positions: Mapping[int, int]) -> Follower:
+        return _SlowFollower(self.bootstrap, self.name, positions, embedded=self.embedded)
+
+
+async def test_a_short_silence_is_not_the_end_of_what_is_loaded(shop: AShop) -> None:
+    """Keys are among it: a process that began without them would answer everybody on this machine."""
+    await put(shop, "home", HOME)
+    settings = shop.settings
+    heard: list[str] = []
+    found = await asyncio.to_thread(open_topic, settings.kafka, SETTINGS, settings.embedded_log)
+    slow = _SlowTopic(found.bootstrap, found.name, found.log, found.embedded)
+    log = ShopSettings(
+        slow,
+        Producer(settings.kafka, embedded=True),
+        settings.tenant,
+        settings.partition_count,
+        {"scenario": scenario_kind(SCENARIOS)},
+        {"scenario": lambda setting_id, value, version: heard.append(setting_id)},
+        clock=SystemClock(),
+    )
+    await log.load()
+    log._end_follower()
+    assert heard == ["home"]
