@@ -146,6 +146,15 @@ SHADOW_CPU_SECONDS: Final = Metric(
     ("model",),
 )
 HTTP_SECONDS: Final = Metric("daogou_http_seconds", "histogram", "time to answer a request", ("route", "status"), _FAST)
+REQUESTS_REFUSED: Final = Metric(
+    "daogou_requests_refused_total", "counter", "requests refused because there is too much to do", ("why",)
+)
+LOOP_LAG_SECONDS: Final = Metric(
+    "daogou_loop_lag_seconds", "gauge", "by how much the process was behind its work when it last looked"
+)
+SHOPPER_UNREADABLE: Final = Metric(
+    "daogou_shopper_unreadable_total", "counter", "answers of Redis about a shopper that could not be read", ("what",)
+)
 PAGE_FALLBACKS: Final = Metric(
     "daogou_page_fallbacks_total", "counter", "lists that another source had to fill", ("why",)
 )
@@ -200,6 +209,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     SHADOW_NEXT_ITEMS,
     SHADOW_CPU_SECONDS,
     HTTP_SECONDS,
+    REQUESTS_REFUSED,
+    LOOP_LAG_SECONDS,
+    SHOPPER_UNREADABLE,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
     DECISIONS_RECORDED,
@@ -214,6 +226,9 @@ OF_API: Final[tuple[Metric, ...]] = (
     MODEL_RELEASED,
     MODEL_WAITS,
     HTTP_SECONDS,
+    REQUESTS_REFUSED,
+    LOOP_LAG_SECONDS,
+    SHOPPER_UNREADABLE,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
     DECISIONS_RECORDED,
@@ -224,6 +239,9 @@ _OF_API_ALONE: Final = (
     CATALOG_ITEMS,
     CATALOG_UNREADABLE,
     HTTP_SECONDS,
+    REQUESTS_REFUSED,
+    LOOP_LAG_SECONDS,
+    SHOPPER_UNREADABLE,
     PAGE_FALLBACKS,
     ITEMS_SHOWN,
     DECISIONS_RECORDED,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import SettingsConfigDict, SettingsError
 
 from infra.archive_uri import checked as checked_archive
 from infra.archive_uri import place as archive_place
 from infra.brokers import Brokers, Mechanism, Security
+from infra.door_settings import DoorSettings
 from infra.places import Place
 from infra.setting_faults import why_of, wrong
 
@@ -57,7 +58,7 @@ def _llm_url(text: str) -> str:
     return text.rstrip("/")
 
 
-class Settings(BaseSettings):
+class Settings(DoorSettings):
     """Typed and frozen; a wrong value is refused with the setting's name, the value and what is allowed."""
 
     model_config = SettingsConfigDict(env_prefix="DAOGOU_", frozen=True, extra="ignore", validate_default=True)
@@ -136,7 +137,7 @@ class Settings(BaseSettings):
     # The API.
     host: str = Field("127.0.0.1", description="address the API listens on; beyond loopback only with keys")
     port: int = Field(8000, ge=0, le=65_535, description="port of the API; 0 or a used one: a free one is taken")
-    redis_timeout_ms: int = Field(200, ge=1, le=10_000, description="milliseconds a page view waits for Redis")
+    redis_timeout_ms: int = Field(40, ge=1, le=10_000, description="milliseconds a page view waits for Redis")
     publishable_keys: Annotated[tuple[SecretStr, ...], Field(description="keys a browser may hold")] = ()
     secret_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may do everything of the tenant")] = ()
     operator_keys: Annotated[tuple[SecretStr, ...], Field(description="keys that may also change settings")] = ()

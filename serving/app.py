@@ -29,6 +29,7 @@ from infra.settings import Settings, read_settings
 from models.artifact import Artifact
 from models.release import released
 from serving import expressions, item_routes, list_routes, openapi, pages, segment_routes, settings_routes
+from serving.admission import Admission
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
@@ -167,7 +168,7 @@ class Api:
                 *segment_routes.operations(services.collector, services.clock),
             ]
             table += pages.operations(openapi.document(table, version("daogou")))
-            self._mount(table, self._door(services))
+            self._mount(table, self._door(services, wiring.admission()))
             self._running = stack.pop_all()
         if not self._keys.configured:
             _log.warning("no keys are configured: only this machine is answered (DAOGOU_SECRET_KEYS)")
@@ -188,8 +189,10 @@ class Api:
             await self._running.aclose()
             self._running = None
 
-    def _door(self, services: Services) -> Door:
-        return Door(services.tenant, self._keys, self._tokens, self._origins, services.once, services.metrics)
+    def _door(self, services: Services, admission: Admission) -> Door:
+        return Door(
+            services.tenant, self._keys, self._tokens, self._origins, services.once, admission, services.metrics
+        )
 
     def _mount(self, table: Sequence[Operation], door: Door) -> None:
         routes = []
@@ -286,6 +289,13 @@ class _Wiring:
         names = (topics.EVENTS, topics.CATALOG, topics.TRIGGERS)
         first, second, third = (open_topic(settings.brokers, name, settings.embedded_log) for name in names)
         return first, second, third
+
+    def admission(self) -> Admission:
+        """What guards this process' time."""
+        settings = self._settings
+        found = Admission(settings.requests_max, settings.lag_max_ms / 1000, self._metrics)
+        self._in_background("admission", found.watch())
+        return found
 
     def _ask_kafka(self) -> None:
         kafka_admin.partition_counts(self._settings.brokers, _KAFKA_ASKED_S)

@@ -23,6 +23,7 @@ _COMMON: Final = {
     401: "No known key, or a shopper token is needed.",
     403: "The key may not do this, or the shopper token is another user's.",
     429: "The key calls more often than it may; Retry-After says when to come again.",
+    503: "There is more to do here than can be done in time, or something needed is away.",
 }
 _ONCE: Final = {
     "name": "Idempotency-Key",
@@ -42,6 +43,7 @@ _SECURITY: Final = {
 }
 _NO_HTTP: Final = "Not JSON in UTF-8; or, in plain text, no HTTP, such as a URL of more than 64 KiB."
 _WITH_BODY: Final = {
+    408: "The request did not arrive whole in time.",
     413: "The body is over 1 MiB.",
     415: "Another media type, charset or encoding.",
 }
@@ -139,12 +141,9 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         refused[404] = "There is nothing at this path."
     if "{" in operation.path:
         refused[404] = "There is nothing at this path."
-    refused |= {status: HTTPStatus(status).phrase for status in operation.refusals}
+    refused = {status: HTTPStatus(status).phrase for status in operation.refusals} | refused
     if operation.once:
-        refused |= {
-            409: "The version is old; or the Idempotency-Key is another call's, or its call is under way.",
-            503: "Redis or Kafka is away.",
-        }
+        refused[409] = "The version is old; or the Idempotency-Key is another call's, or its call is under way."
     problem: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}}
     found["400"] = {"description": _NO_HTTP, "content": problem | {"text/plain": {"schema": {"type": "string"}}}}
     for status, why in refused.items():

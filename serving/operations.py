@@ -15,6 +15,7 @@ from infra.errors import BadInput, DaogouError
 from infra.logs import logger
 from infra.metrics import HTTP_SECONDS, Metrics
 from serving import idempotency
+from serving.admission import Admission
 from serving.bodies import ClientGoneError, Headers, read_body
 from serving.cors import Origins, Telling
 from serving.keys import Caller, Keys, Known, demand_operator, demand_secret
@@ -98,6 +99,7 @@ class Operation:
     documented: bool = True
     refusals: tuple[int, ...] = field(default=())
     once: bool = False
+    always: bool = False  # however much there is to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Door:
     tokens: ShopperTokens
     origins: Origins
     once: idempotency.Once
+    admission: Admission
     metrics: Metrics
 
 
@@ -118,6 +121,7 @@ class Endpoint:
     def __init__(self, operation: Operation, door: Door) -> None:
         self._operation = operation
         self._door = door
+        self._admission = door.admission
         self._tokens = door.tokens
         self._keys = door.keys
         self._origins = door.origins
@@ -126,11 +130,14 @@ class Endpoint:
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
         began = time.perf_counter()
-        operation = self._operation
+        operation, admission = self._operation, self._admission
         headers: Headers = dict(scope["headers"])
         telling = Telling(send, self._origins, headers) if operation.access == "publishable" else None
         send = telling or send
+        admission.busy += 1
         try:
+            if not operation.always:
+                admission.check()
             known = self._admitted(scope, headers)
             if telling is not None:
                 telling.known = known
@@ -146,6 +153,8 @@ class Endpoint:
         except Exception:  # the edge of the process: the caller gets a problem, the log gets what it was
             _log.exception("a request failed", route=operation.path)
             status = await send_problem(send, unexpected())
+        finally:
+            admission.busy -= 1
         taken = time.perf_counter() - began
         self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
 

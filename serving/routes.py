@@ -27,6 +27,7 @@ from serving.items import (
 from serving.model import ModelInService
 from serving.operations import Call, Operation, Page, query_of
 from serving.page_facts import ShopFacts, ShopperFacts, ShopperQuery, shopper_facts
+from serving.problems import Fault, NotReady
 from serving.recommendations import Recommender
 from serving.settings_log import ShopSettings
 from serving.shopper_reader import ShopperReader
@@ -108,8 +109,10 @@ class Handlers:
         """The process answers."""
         return Liveness()
 
-    async def ready(self, _: Call) -> Readiness:
-        """All is there."""
+    async def ready(self, call: Call) -> Readiness:
+        """All is there, and this process does not end."""
+        if call.scope.get("state", {}).get("draining"):
+            raise NotReady((Fault("process", "it ends, and answers what is asked of it until then"),))
         return await self._s.health.ready()
 
     async def metrics(self, _: Call) -> Page:
@@ -209,7 +212,9 @@ def operations(services: Services) -> list[Operation]:
             query=ExplanationQuery,
             refusals=(404, 503),
         ),
-        Operation("GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="health"),
+        Operation(
+            "GET", "/health/live", "Whether the process answers.", do.live, Liveness, access="health", always=True
+        ),
         Operation(
             "GET",
             "/health/ready",
@@ -217,9 +222,10 @@ def operations(services: Services) -> list[Operation]:
             do.ready,
             Readiness,
             access="health",
+            always=True,
             refusals=(503,),
         ),
-        Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain"),
+        Operation("GET", "/metrics", "Prometheus metrics.", do.metrics, "text/plain", always=True),
         Operation("GET", "/page/shop", "The shop.", do.shop, ShopFacts, access="publishable", documented=False),
         Operation("GET", "/page/shopper", "A shopper.", do.shopper, ShopperFacts, query=ShopperQuery, documented=False),
         Operation("GET", "/page/shoppers", "Shoppers to try.", do.shoppers_to_try, list[str], documented=False),

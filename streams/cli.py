@@ -100,16 +100,26 @@ def worker(data_dir: DataDir = None) -> None:
 def api(
     port: Port = None,
     data_dir: DataDir = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=256, help="API processes on one port; a dead one is started again.")
+    ] = 1,
     socket_fd: Annotated[int | None, typer.Option("--socket", hidden=True)] = None,
+    own_fd: Annotated[int | None, typer.Option("--own-socket", hidden=True)] = None,
 ) -> None:
-    """Start one API process."""
+    """Start the API: one process, or several."""
     from infra.embedded.outside import Outside
-    from streams.api import serve
 
     sigterm_as_ctrl_c()
     try:
         with Outside(settings_from(port=port, data_dir=data_dir)) as settings:
-            serve(settings, say, socket_fd)
+            if processes > 1:
+                from streams.api_processes import serve_many
+
+                serve_many(settings, say, processes)
+            else:
+                from streams.api import serve
+
+                serve(settings, say, socket_fd, own_fd)
     except KeyboardInterrupt:
         return
 
