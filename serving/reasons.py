@@ -25,6 +25,7 @@ Code = Literal[
 Language = Literal["en", "zh"]
 
 VIEWS: Final = frozenset(("view_item", "select_item"))
+_BY_DEEDS: Final = frozenset(("tower", "item_to_item", "repeat", "recently_viewed"))  # of the shopper
 _SAID_KEPT: Final = 16_384
 
 TEXTS: Final[dict[Code, dict[Language, str]]] = {
@@ -77,7 +78,7 @@ class Explainer:
         if choice.item_id in facts.bought:
             return [_plain("buy_again", self._language)]
         if because is not None:
-            context = choice.source == "context" and because in self._context
+            context = choice.source in ("context", "bought_together") and because in self._context
             code = "similar_to_context" if context else self._met(because)
             if code is not None:
                 return [_about_item(code, self._language, because, self._name_beside(because, choice.item_id))]
@@ -105,7 +106,7 @@ class Explainer:
             category = self._shop.view.category(choice.item_id)
             if category is not None and category in self._facts.categories:
                 return _about_category("because_category", self._language, category)
-            if self._facts.interactions and choice.source != "catalogue":
+            if choice.source in _BY_DEEDS and self._facts.interactions:
                 return _plain("for_you", self._language)
         if self._shop.knowledge.popularity(choice.item_id) <= 0:
             return _plain("from_range", self._language)

@@ -269,6 +269,23 @@ def test_before_a_model_is_released_the_list_keeps_to_the_categories_at_hand_in_
     assert [one.code for one in reasons[3:]] == ["from_range", "from_range"]
 
 
+def test_what_was_not_chosen_by_what_the_shopper_did_does_not_say_so() -> None:
+    facts = Facts(interactions=[Interaction("i0", "view_item", 1)])
+    shop = AShop(frozenset(IDS), popularities={"i1": 1.0})
+    explainer = Explainer(facts, (), Shop(shop, shop), str, "en")
+    for source in ("pin", "trending", "new_arrivals", "bought_together"):
+        said = [explainer.reasons(Choice(item_id, 0.0, source))[0].code for item_id in ("i1", "i2")]
+        assert said == ["popular", "from_range"], source
+    for source in ("tower", "item_to_item", "repeat", "recently_viewed"):
+        assert explainer.reasons(Choice("i1", 0.0, source))[0].code == "for_you"
+
+
+def test_what_is_bought_with_the_item_on_the_page_goes_with_it() -> None:
+    shop = Shop(AShop(frozenset(IDS)), AShop(frozenset()))
+    (reason,) = Explainer(NOBODY, ("i0",), shop, str, "en").reasons(Choice("i1", 1.0, "bought_together", "i0"))
+    assert (reason.code, reason.evidence) == ("similar_to_context", {"item_id": "i0"})
+
+
 def test_every_reason_is_said_in_both_languages() -> None:
     for texts in TEXTS.values():
         assert texts.keys() == {"en", "zh"}
