@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from infra import setting_records
+from infra.errors import Refused
 from infra.kafka import Follower, Record
 from infra.kafka_admin import end_offsets, start_offsets
 from infra.keys import partition_of, record_key
@@ -36,30 +38,33 @@ class Wanted(msgspec.Struct, frozen=True):
         return {one.id: float(one.weight) for one in self.variations}
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    value: Wanted
-
-
 def experiment(settings: Settings, experiment_id: str) -> Wanted | None:
     """The experiment as it was set last, running or not; None: nobody has set it, or it is removed.
 
     Raises:
-        KafkaAway, NotFound, Refused.
+        KafkaAway, NotFound, Refused: it cannot be read.
     """
     key = record_key(settings.tenant, "experiment", experiment_id)
     ends = end_offsets(settings.brokers, SETTINGS)
     partition = partition_of(key, len(ends))
     start = start_offsets(settings.brokers, SETTINGS)[partition]
-    found = None
+    last = None
     for record in _records(settings, partition, start, ends[partition]):
         if record.key == key.encode():
-            found = None if record.value is None else _wanted(record)
-    return found
+            last = record
+    return None if last is None or last.value is None else _wanted(last)
 
 
 def _wanted(record: Record) -> Wanted:
-    stored = msgspec.json.decode(record.value or b"", type=_Stored)
-    return msgspec.structs.replace(stored.value, version=record.offset + _FIRST_VERSION)
+    try:
+        wanted = msgspec.json.decode(setting_records.decode(record.value or b"").value, type=Wanted)
+    except ValueError:
+        raise Refused(
+            f"the setting of this experiment cannot be read by this version (partition {record.partition}, offset "
+            f"{record.offset} of {SETTINGS}): set it anew, or run the version that wrote it",
+            code="setting_unreadable",
+        ) from None
+    return msgspec.structs.replace(wanted, version=record.offset + _FIRST_VERSION)
 
 
 def _records(settings: Settings, partition: int, start: int, end: int) -> Iterator[Record]:
