@@ -21,6 +21,7 @@ from serving.ranking import (
     Pin,
     Placed,
     WhyNot,
+    blended,
     decide,
     packed_likeness,
     pool_size,
@@ -34,7 +35,9 @@ _SAME_CATEGORY: Final = 0.5  # likeness of two items of which no vectors are kno
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What is asked for. `filled_up`: whether other sources may fill a list that the blend leaves too short."""
+    """What is asked for. `filled_up`: whether other sources may fill a list that the blend leaves too short; one that
+    it leaves empty they may always fill.
+    """
 
     scenario: Scenario
     count: int
@@ -93,23 +96,27 @@ class _Gathering:
         most = max(pool, min(3 * wish.count, 60)) if self._ranked else pool
         lists = [self._listed(turn.source, turn.items, most) for turn in scenario.blend]
         used = {turn.source for turn in scenario.blend}
-        for source in scenario.fallback if wish.filled_up else ():
-            if len(self._found) >= wish.count + len(pins):
+        for source in scenario.fallback:
+            if len(self._found) >= wish.count or (self._found and not wish.filled_up):
                 break
             if source not in used:
                 used.add(source)
-                lists.append(self._listed(source, 0, wish.count + len(pins)))
+                lists.append(self._listed(source, 0, wish.count))
         explored = self._explored()
-        of_category = scenario.category_cap is not None
-        alike_ids = list(self._found) if scenario.diversity > 0 else []
-        return Inputs(
-            scenario=scenario,
-            count=wish.count,
-            seed=wish.seed,
-            lists=lists,
-            pins=pins,
-            explored=explored,
-            categories=self._categories(self._found) if of_category else {},
+        inputs = Inputs(scenario=scenario, count=wish.count, seed=wish.seed, lists=lists, pins=pins, explored=explored)
+        spreads = scenario.diversity > 0 or scenario.category_cap is not None
+        return self._told_apart(inputs, pool) if spreads else inputs
+
+    def _told_apart(self, inputs: Inputs, pool: int) -> Inputs:
+        """With what spreads the list: of those alone that it is chosen from. Sources bring hundreds, and there are as
+        many likenesses as pairs.
+        """
+        ids = [one.choice.item_id for one in blended(inputs, pool)]
+        of_category = inputs.scenario.category_cap is not None
+        alike_ids = ids if inputs.scenario.diversity > 0 else []
+        return msgspec.structs.replace(
+            inputs,
+            categories=self._categories(ids) if of_category else {},
             alike_ids=alike_ids,
             alike=self._alike(alike_ids),
         )
