@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from serving import browser_script
 from serving.operations import Call, Handler, Operation, Page
 
 # Nothing from elsewhere: no scripts, styles, fonts or pictures but those in the page.
@@ -18,13 +19,13 @@ _HEADERS: Final = (
 
 
 def operations(openapi_document: bytes) -> list[Operation]:
-    """The pages, and the document that one of them reads."""
+    """The pages, the document that one of them reads, and the script for the shop's own pages."""
     pages = {"/": _page("page.html"), "/docs": _page("docs.html")}
     pages["/openapi.json"] = Page(openapi_document, "application/json")
     return [
         Operation("GET", path, "A page.", _always(page), "text/html", access="open", documented=False)
         for path, page in pages.items()
-    ]
+    ] + browser_script.operations()
 
 
 def _page(name: str) -> Page:
