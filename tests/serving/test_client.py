@@ -46,8 +46,10 @@ from serving.paging import NextRequest
 from serving.recommendation_types import RankRequest, RecommendationRequest
 from tests.serving.shop import NOW, AShop, items, opened
 from tests.serving.test_events import on_the_log
+from tests.serving.test_users_own import token
 
 SECRET = "sec-7f3a9c"
+TOKEN_SECRET = "t" * 32
 URL = "http://localhost"
 VIEW: dict[str, Any] = {
     "event_name": "view_item",
@@ -64,6 +66,7 @@ async def guarded(settings: Settings, redis: Redis) -> AsyncIterator[AShop]:
         "secret_keys": (SecretStr(SECRET),),
         "operator_keys": (SecretStr("op"),),
         "publishable_keys": (SecretStr("pub"),),
+        "shopper_token_secrets": (SecretStr(TOKEN_SECRET),),
     }
     async with opened(settings.model_copy(update=update), redis, items(black=Stock(available=False))) as one:
         yield one
@@ -144,6 +147,46 @@ async def test_items_are_put_changed_and_taken_out(shop: AShop) -> None:
         await client.delete_item("a/b ü?")
         with pytest.raises(Missing):
             await client.item("a/b ü?")
+
+
+class LostAnswers(httpx.AsyncBaseTransport):
+    """The server, whose first answers get lost on their way."""
+
+    def __init__(self, shop: AShop, lost: int) -> None:
+        self._server = httpx.ASGITransport(app=shop.api)
+        self._lost = lost
+        self.asked = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        answer = await self._server.handle_async_request(request)
+        if self.asked <= self._lost:
+            raise httpx.ReadError("the connection is gone")
+        return answer
+
+
+async def test_a_change_whose_answer_was_lost_is_no_conflict_with_itself(shop: AShop) -> None:
+    transport = LostAnswers(shop, lost=2)
+    async with AsyncDaogou(URL, patience=QUICK, transport=transport) as client:
+        change = ItemChange(
+            content=ContentChange(brand="Other"), version=shop.api.services.writer.get("oolong").version
+        )
+        changed = await client.patch_item("oolong", change)
+        assert transport.asked == 3
+        assert (await client.item("oolong")).version == changed.version
+
+
+async def test_with_a_publishable_key_a_users_own_needs_the_users_token(guarded: AShop) -> None:
+    async with client_of(guarded, "pub") as client:
+        mine = RecommendationRequest(user_id="ann")
+        with pytest.raises(KeyRefused) as caught:
+            await client.recommend(mine)
+        assert caught.value.code == "shopper_token_required"
+        of_ann = token("ann", TOKEN_SECRET)
+        assert len((await client.recommend(mine, shopper_token=of_ann)).items) > 0
+        assert (await client.events([VIEW], shopper_token=of_ann)).accepted == 1
+        login = Identity(anonymous_id="d" * 32, user_id="ann")
+        assert (await client.identify(login, shopper_token=of_ann)).accepted == 1
 
 
 async def test_settings_and_explanations(guarded: AShop) -> None:
