@@ -60,6 +60,7 @@ from serving.statistics_reader import ItemKnowledge, StatisticsReader
 from serving.tokens import Acknowledged
 from serving.topic import Topic, open_topic
 from serving.triggers import TriggerLog
+from serving.unread import Unread
 from serving.waiting import Waiting
 
 _START_TIMEOUT_MS: Final = 5000
@@ -229,7 +230,7 @@ class _Wiring:
         model, statistics = await self._model(), await self._statistics()
         knowledge = ItemKnowledge(model, statistics)
         follower = await self._catalogue(catalogue, catalog_topic)
-        reader = ShopperReader(lane, settings.partition_count, events.log)
+        reader = ShopperReader(lane, settings.partition_count, events.log, Unread(self._metrics))
         shown, policies = ShownLately(lane), Policies(frozenset(settings.repeat_scenarios))
         acknowledged = Acknowledged(settings.partition_count)
         waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged)

@@ -84,11 +84,17 @@ class Looking:
             if known.link is not None and follow_links:
                 ref = self._place.ref(f"u-{known.link.user_id}")
                 known, shown = await self._read(ref, rotates)
+            seen = self._seen(asked, ref, known, reached)
         except RedisAway:
             return self._unseen(ref, "state_unavailable", Freshness(None, 0, stale=True))
-        seen = self._seen(asked, ref, known, reached)
         seen.shown = shown
         return seen
+
+    def without_shelf(self, seen: Seen) -> None:
+        """A part of the shelf that was reached cannot be read: the list is made as if there were none."""
+        if seen.ref is not None:
+            self._reader.unreadable("shelf", seen.ref.partition)
+        seen.candidates, seen.why = (), "no_shelf"
 
     async def _read(self, ref: ShopperRef, rotates: bool) -> tuple[Known, ShownAt]:
         """In one round trip: the lane sends together what is asked in one turn of the event loop."""
@@ -120,8 +126,12 @@ class Looking:
         lag_ms = self._waiting.lag_ms(ref.partition, known.fence, self._clock.now_ms())
         if state is None:
             return self._unseen(ref, "unknown_shopper", Freshness(None, lag_ms, stale=not reached))
+        try:
+            newest = datetime.fromtimestamp(state.newest / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            raise self._reader.unreadable("row", ref.partition) from None
         fresh = Freshness(
-            applied_through=datetime.fromtimestamp(state.newest / 1000, UTC),
+            applied_through=newest,
             lag_ms=lag_ms,
             stale=not reached or known.outdated,
         )

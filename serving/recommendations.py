@@ -157,7 +157,12 @@ class Recommender:
         # A list is of one model: beside a shelf of the one before, or of one not known here yet, no other speaks.
         shop = Shop(self._stock.catalogue, self._stock.knowledge.of(seen.model_version))
         fresh = self._new_id()
-        inputs = self._inputs(wanted, seen, facts, shop, int(fresh, 16), now_ms)
+        seed = int(fresh, 16)
+        try:
+            inputs = self._inputs(wanted, seen, facts, shop, seed, now_ms)
+        except msgspec.DecodeError:  # a shelf's parts are decoded as they are reached
+            self._looking.without_shelf(seen)
+            inputs = self._inputs(wanted, seen, facts, shop, seed, now_ms)
         placed = [] if asked.validate_only else decide(inputs)
         items = self._items(asked, placed, facts, shop, seen.state.locale, accept_language)
         return Made(

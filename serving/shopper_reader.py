@@ -14,10 +14,15 @@ from infra.redis_lane import RedisLane
 from serving import shelf
 from serving.fence_watch import FenceWatch
 from serving.shelf import OpenShelf
+from serving.unread import Unread
 
 NO_FENCE: Final = -1
 _SCANS: Final = 4  # per partition
 _OTHER_VERSION: Final = "what Redis holds of a shopper was written by another version of this program"
+
+
+class Unreadable(RedisAway):
+    """Redis answers, and nobody can read what it holds of this one shopper; others are not concerned."""
 
 
 class ShopperRef(msgspec.Struct, frozen=True):
@@ -42,10 +47,13 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class ShopperReader:
-    """Reads what page views need. `log` is the log of `shop.events.v1` that fences are asked for."""
+    """Reads what page views need. `log` is the log of `shop.events.v1` that fences are asked for; `unread` hears of
+    what cannot be read.
+    """
 
-    def __init__(self, lane: RedisLane, partitions: int, log: str) -> None:
+    def __init__(self, lane: RedisLane, partitions: int, log: str, unread: Unread | None = None) -> None:
         self._lane = lane
+        self._unread = unread or Unread()
         self.log = log
         self._keys = [ShardKeys(partition, LIVE) for partition in range(partitions)]
         self._fences = FenceWatch(lane, lambda partition: self._keys[partition].fence, self)
@@ -61,7 +69,10 @@ class ShopperReader:
 
     def note(self, partition: int, live: bytes | None) -> bool:
         """Take what that key holds; whether it is another namespace than before."""
-        namespace = LIVE if live is None else live.decode()
+        try:
+            namespace = LIVE if live is None else live.decode()
+        except UnicodeDecodeError:
+            raise self.unreadable("live", partition) from None
         if namespace == self._keys[partition].namespace:
             return False
         self._keys[partition] = ShardKeys(partition, namespace)
@@ -88,7 +99,7 @@ class ShopperReader:
                 )
             )
             if keys is self._keys[ref.partition] and not self.note(ref.partition, live):
-                return _known(row, list_, fence, link)
+                return self._known(ref.partition, row, list_, fence, link)
 
     async def links(self, refs: Sequence[ShopperRef]) -> list[Link | None]:
         """The links of anonymous ids, in one round trip: a short cut, which may not know of what was just linked.
@@ -119,6 +130,32 @@ class ShopperReader:
         if link is None or f"u-{link.user_id}" != user.shopper_id:
             return True
         return row is not None and link.link_id in _absorbed_links(row)
+
+    def unreadable(self, what: str, partition: int) -> Unreadable:
+        """The error to raise, or to do without, for a part of a shopper that cannot be read; it is told."""
+        self._unread.note(what, partition)
+        return Unreadable(_OTHER_VERSION)
+
+    def _known(
+        self, partition: int, row: bytes | None, list_: bytes | None, fence: bytes | None, link: bytes | None
+    ) -> Known:
+        what = "shelf"
+        try:
+            found = None if list_ is None else shelf.opened(list_)
+        except msgspec.DecodeError:  # a list can be made without it, and the row says what may not be in it
+            self.unreadable(what, partition)
+            found = None
+        try:
+            what = "row"
+            state = None if row is None else decode_state(row)
+            what = "fence"
+            applied = NO_FENCE if fence is None else int(fence)
+            what = "link"
+            of_user = unpack_link(link)
+        except (msgspec.DecodeError, ValueError, OverflowError):
+            raise self.unreadable(what, partition) from None
+        outdated = row is not None and found is not None and found.row_mark != shelf.mark_of(row)
+        return Known(state, found, applied, outdated, of_user)
 
     async def _ask(self, partitions: Sequence[int], commands: Callable[[], Sequence[tuple[str, ...]]]) -> list[Any]:
         """The answers to commands about these partitions; once more where another namespace has gone live."""
@@ -171,19 +208,5 @@ def _link(raw: bytes | None) -> Link | None:
 def _absorbed_links(row: bytes) -> set[str]:
     try:
         return {source.link_id for source in known_of(decode(row)).sources}
-    except msgspec.DecodeError:
-        raise RedisAway(_OTHER_VERSION) from None
-
-
-def _known(row: bytes | None, list_: bytes | None, fence: bytes | None, link: bytes | None) -> Known:
-    try:
-        found = None if list_ is None else shelf.opened(list_)
-        return Known(
-            None if row is None else decode_state(row),
-            found,
-            NO_FENCE if fence is None else int(fence),
-            outdated=row is not None and found is not None and found.row_mark != shelf.mark_of(row),
-            link=_link(link),
-        )
     except msgspec.DecodeError:
         raise RedisAway(_OTHER_VERSION) from None

@@ -211,14 +211,6 @@ async def test_without_redis_lists_go_on_and_recover(settings: Settings, tmp_pat
     server.stop()
 
 
-async def test_what_redis_holds_and_nobody_can_read_is_as_if_it_were_away(shop: AShop) -> None:
-    await shop.met("ann", ("view_item", "tart"))
-    await shop.redis.set(ShardKeys(shop.partition("u-ann")).shelf(shop.settings.tenant, "u-ann"), b"junk")
-    answer = await shop.list_for(user_id="ann", count=2)
-    assert (ids(answer), answer["freshness"]["stale"]) == (["scone", "green"], True)
-    assert answer["fallback"] == {"used": True, "why": "state_unavailable"}
-
-
 async def test_a_property_asked_for_twice_comes_once_and_each_page_gets_its_own(shop: AShop) -> None:
     for names in (["name", "price", "name"], ["price"], ["brand", "url", "available"], []):
         (item,) = (await shop.list_for(count=1, include_properties=names))["items"]
