@@ -77,7 +77,7 @@ prove-swap: .venv/installed ## releases, a refused one and a rollback under load
 fuzz: .venv/installed ## bad input, drawn from the document and by hand: all of it answered as it should be; ARGS="--quick --seed 1"
 	@$(RUN) -m tests.proofs.fuzz $(ARGS)
 
-bench-serving: .venv/installed ## page views per second on one core; ARGS="--quick --seed 1"
+bench-serving: .venv/installed ## page views, events, freshness and faults of one API process on a core, against their bars; ARGS="--quick --seed 1 --part page"
 	@$(RUN) -m tests.benchmarks.serving $(ARGS)
 
 bench-freshness: .venv/installed ## from an event to the changed list at 200 events/s; ARGS="--quick --seed 1"

@@ -47,13 +47,27 @@ def generator() -> str:
     return " ".join((said.stdout + said.stderr).split()[:2])
 
 
-def run(port: int, shoppers: Sequence[Shopper], bodies: Path, connections: int, seconds: float) -> Figures:
-    """Ask for the shoppers' pages, one after the other on each connection; `bodies` is a file of them."""
+def run(
+    port: int,
+    shoppers: Sequence[Shopper],
+    bodies: Path,
+    connections: int,
+    seconds: float,
+    *,
+    path: str = PATH,
+    key: str = "",
+) -> Figures:
+    """Ask for the shoppers' pages, one after the other on each connection; `bodies` is a file of them.
+
+    Other paths and keys need wrk.
+    """
     wrk = shutil.which("wrk")
+    if wrk is None and (path, key) != (PATH, ""):
+        raise SystemExit("this part of the benchmark needs wrk on PATH (Debian: apt-get install wrk)")
     if wrk is None:
         return _asked(port, shoppers, connections, time.monotonic() + seconds)[0]
     command = [wrk, "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s", "-s", str(SCRIPT)]
-    command += [f"http://127.0.0.1:{port}{PATH}", "--", str(bodies)]
+    command += [f"http://127.0.0.1:{port}{path}", "--", str(bodies), *([key] if key else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + _GRACE_S)
     last = done.stdout.splitlines()[-1].split()
     if last[0] != "figures":

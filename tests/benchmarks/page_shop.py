@@ -27,6 +27,7 @@ CANDIDATES = 200
 EVENTS_EACH = 60
 MODEL = "bench"
 NEIGHBOURS_EACH = 20
+NEW = 50
 LATENESS_MS = 86_400_000
 WORDS = ("Oolong", "Jasmine", "Roast", "Golden", "Mountain", "Spring", "Ginger", "Plum", "Honey", "Walnut", "Sesame")
 NOUNS = ("tea", "cake", "biscuits", "noodles", "soy sauce", "rice", "coffee", "soap", "candles", "teapot", "bowl")
@@ -113,7 +114,8 @@ class PageShop:
         }
 
     def _popularity(self) -> dict[str, float]:
-        return {item_id: self._rng.paretovariate(1.2) for item_id in self._ids}
+        """Nobody has met the newest items yet."""
+        return {item_id: self._rng.paretovariate(1.2) for item_id in self._ids[:-NEW]}
 
     def _shopper(self, number: int) -> Shopper:
         """Makes row and shelf of one shopper, keeps them for writing, and tells what they hold."""

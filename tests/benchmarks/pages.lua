@@ -3,7 +3,7 @@ local requests = {}
 local at = 0
 
 function init(args)
-  local headers = { ["Content-Type"] = "application/json" }
+  local headers = { ["Content-Type"] = "application/json", ["X-API-Key"] = args[2] }
   for body in io.lines(args[1]) do
     requests[#requests + 1] = wrk.format("POST", nil, headers, body)
   end
