@@ -90,10 +90,10 @@ class Keys:
         return self._configured
 
     def take(self, key_id: str, record: KeyRecord | None, _version: int = 0) -> None:
-        """Have a key of the log take effect with the next request; None: it is gone."""
+        """Have a key of the log take effect with the next request; None: it is gone, or cannot be read."""
         before = self._logged.pop(key_id, None)
+        self._configured = True
         if record is not None:
-            self._configured = True
             known = None if record.revoked_at is not None else self._of(key_id, record, before)
             self._logged[key_id] = bytes.fromhex(record.sha256), known
         live = {hashed: known for hashed, known in self._logged.values() if known is not None}

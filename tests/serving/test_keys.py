@@ -168,7 +168,7 @@ async def test_a_key_that_calls_too_often_is_told_when_to_come_again(keyed: ASho
     assert await status(keyed, "quick") == (200, "")
 
 
-def test_the_end_of_the_last_key_opens_nothing() -> None:
+def test_the_end_of_the_last_key_opens_nothing_and_one_that_cannot_be_read_neither() -> None:
     keys = Keys([], [])
     here: dict[str, Any] = {"client": ("127.0.0.1", 1), "headers": [], "query_string": b""}
     assert keys.known(here, {}).role == "operator"
@@ -177,6 +177,10 @@ def test_the_end_of_the_last_key_opens_nothing() -> None:
         keys.take("k", after)
         with pytest.raises(Refusal, match="known key"):
             keys.known(here, {b"x-api-key": b"pk"})
+    unread = Keys([], [])
+    unread.take("k", None)
+    with pytest.raises(Refusal, match="known key"):
+        unread.known(here, {})
 
 
 def test_keys_of_the_settings_stand_and_a_key_expires() -> None:
