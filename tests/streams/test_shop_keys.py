@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from infra.errors import NotEmbedded, NotFound, SettingWrong
@@ -13,6 +14,7 @@ from infra.settings import Settings
 from streams import shop_keys
 from streams.cli import app
 from streams.shop_keys import Wish
+from streams.supervisor import refuse_open_door
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ORIGIN = "https://shop.example"
@@ -83,3 +85,13 @@ def test_the_commands(mine: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert digest(key[1].encode()).hex() not in listed
     assert "revoked: secret, feeds" in run(app, ["keys", "revoke", key_id[1]]).output
     assert "revoked 20" in run(app, ["keys", "list"]).output
+
+
+def test_beyond_loopback_a_forgetful_broker_needs_keys_in_the_settings() -> None:
+    open_door = Settings(host="0.0.0.0")
+    with pytest.raises(SettingWrong, match="DAOGOU_HOST"):
+        refuse_open_door(open_door)
+    # Kafka may hold keys: the API looks for them before it answers anybody.
+    refuse_open_door(open_door.model_copy(update={"kafka": "k:9092"}))
+    refuse_open_door(open_door.model_copy(update={"operator_keys": (SecretStr("op"),)}))
+    refuse_open_door(Settings())
