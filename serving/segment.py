@@ -36,26 +36,29 @@ _NOTHING: Final = (None, "")
 
 
 class SegmentCall(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One call in Segment's form. `event` is a name of its e-commerce spec; `type` is asked for in a batch alone."""
+    """One call in Segment's form: `event` is a name of its e-commerce spec; `type` is asked for in a batch alone.
 
-    type: str | None = None
-    message_id: str | None = None
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    event: str | None = None
-    properties: dict[str, Any] | None = None
-    traits: dict[str, Any] | None = None
-    context: dict[str, Any] | None = None
-    timestamp: str | None = None
-    sent_at: str | None = None
+    Values are read as its SDKs send them, ids also as numbers; what an event needs and cannot be read is refused.
+    """
+
+    type: Any = None
+    message_id: Any = None
+    user_id: Any = None
+    anonymous_id: Any = None
+    event: Any = None
+    properties: Any = None
+    traits: Any = None
+    context: Any = None
+    timestamp: Any = None
+    sent_at: Any = None
 
 
 class SegmentBatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Several calls. Context and time of sending stand for those that have none of their own."""
 
     batch: Annotated[list[SegmentCall], Meta(min_length=1, max_length=MAX_EVENTS)]
-    context: dict[str, Any] | None = None
-    sent_at: str | None = None
+    context: Any = None
+    sent_at: Any = None
 
 
 class SegmentTaken(msgspec.Struct, frozen=True):
