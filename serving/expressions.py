@@ -1,7 +1,7 @@
 """Filters and boosters: a shop's CEL expressions over items and shoppers, checked at the door, kept compiled."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -68,6 +68,18 @@ def filter_of(text: str, items: FactsOf, shopper: Mapping[str, Any], path: str =
             return False
 
     return passes
+
+
+def filters_of(texts: Sequence[str | None], items: FactsOf, shopper: Mapping[str, Any]) -> Filter | None:
+    """A test that passes what all of these filters pass; None where there are none.
+
+    Raises:
+        BadInput: an expression is wrong; says where.
+    """
+    filters = [filter_of(text, items, shopper) for text in texts if text is not None]
+    if len(filters) <= 1:
+        return filters[0] if filters else None
+    return lambda item_id: all(passes(item_id) for passes in filters)
 
 
 def booster_of(text: str, items: FactsOf, shopper: Mapping[str, Any], path: str = "booster") -> Booster:

@@ -12,8 +12,8 @@ from serving.recommendation_types import RecommendationRequest
 from serving.scenarios import SCENARIOS, Scenario
 
 _KEPT: Final = 1000
-# What a request may set for its own list.
-_OF_REQUEST: Final = ("filter", "booster", "diversity", "rotation_rate", "rotation_time_s")
+# What a request may set for its own list. Its filter holds beside the scenario's: it lifts no rule of the shop.
+_OF_REQUEST: Final = ("booster", "diversity", "rotation_rate", "rotation_time_s")
 
 
 class Policy(msgspec.Struct, frozen=True):

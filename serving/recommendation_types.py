@@ -32,7 +32,7 @@ class PinWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A list of items for a shopper. Without user_id and anonymous_id the list is not personal.
 
-    What is not given of filter, booster, diversity and rotation is as the scenario says.
+    What is not given of booster, diversity and rotation is as the scenario says; a filter holds beside its filter.
     """
 
     user_id: Id | None = None

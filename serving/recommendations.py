@@ -116,7 +116,7 @@ class Recommender:
         policy = self._policies.of(asked)
         wanted = _Wanted(asked, policy, _pins(asked.pins), shown=() if before is None else before.shown)
         scenario = policy.scenario
-        expressions.check(scenario.filter, scenario.booster)
+        expressions.check(asked.filter, scenario.booster)
         seen = await self._looking.look(asked, follow_links=follow_links, rotates=scenario.rotation_rate > 0)
         made = self._made(wanted, seen, accept_language)
         recorded = not asked.validate_only and self._recorder.record(made)
@@ -191,7 +191,7 @@ class Recommender:
             seed=seed & 0xFFFF_FFFF_FFFF_FFFF,
         )
         if not wanted.given:
-            return gather(wish, facts, seen.candidates, shop, self._rules(policy.scenario, seen, facts, now_ms))
+            return gather(wish, facts, seen.candidates, shop, self._rules(wanted, seen, facts, now_ms))
         open_to_all = msgspec.structs.replace(facts, in_cart=frozenset(), disliked=frozenset(), owned=())
         return gather(wish, open_to_all, seen.candidates, shop, Rules(filter=frozenset(wanted.given).__contains__))
 
@@ -203,12 +203,13 @@ class Recommender:
         """
         return await self._looking.state_of(shopper_id)
 
-    def _rules(self, scenario: Scenario, seen: Seen, facts: Facts, now_ms: int) -> Rules:
-        if scenario.filter is None and scenario.booster is None:
+    def _rules(self, wanted: _Wanted, seen: Seen, facts: Facts, now_ms: int) -> Rules:
+        scenario, filters = wanted.policy.scenario, (wanted.policy.scenario.filter, wanted.asked.filter)
+        if filters == (None, None) and scenario.booster is None:
             return Rules(shown_at=seen.shown, now_ms=now_ms) if seen.shown else NO_RULES
         shopper, items = expressions.shopper_facts(seen.state, facts), self._stock.catalogue.facts
         return Rules(
-            filter=None if scenario.filter is None else expressions.filter_of(scenario.filter, items, shopper),
+            filter=expressions.filters_of(filters, items, shopper),
             booster=None if scenario.booster is None else expressions.booster_of(scenario.booster, items, shopper),
             shown_at=seen.shown,
             now_ms=now_ms,
@@ -242,11 +243,9 @@ class Recommender:
 
     def _missing(self, asked: RecommendationRequest, inputs: Inputs) -> list[str]:
         """Items of the request that are not known, and pins that are not shown."""
-        unknown = [i for i in asked.item_ids if self._stock.catalogue.item(i) is None]
-        if not asked.pins:
-            return unknown
+        unknown = (i for i in asked.item_ids if self._stock.catalogue.item(i) is None)
         pinned = {pin.item_id for pin in inputs.pins}
-        return list(dict.fromkeys([*unknown, *(pin.item_id for pin in asked.pins if pin.item_id not in pinned)]))
+        return list(dict.fromkeys((*unknown, *(pin.item_id for pin in asked.pins if pin.item_id not in pinned))))
 
     def _name(self, seen: Seen, now_ms: int, fresh: str) -> str:
         """An id from which partition and time can be read: where its record will lie on the log."""

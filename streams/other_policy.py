@@ -15,7 +15,7 @@ from serving.scenarios import Exploration, Scenario
 _SAME: Final = 1e-6
 # What acted on the candidates before they were recorded.
 _AS_RECORDED: Final = ("filter", "booster", "rotation_rate", "rotation_time_s")
-_OF_REQUEST: Final = (*_AS_RECORDED, "diversity")
+_OF_REQUEST: Final = ("booster", "rotation_rate", "rotation_time_s", "diversity")  # in the place of the scenario's
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,20 @@ async def test_nothing_outside_of_the_filter_is_shown_whatever_fills_the_list(sh
     assert ids(strict) == ["tart", "scone"]
 
 
+async def test_a_request_cannot_lift_the_filter_of_the_scenario(shop: AShop) -> None:
+    """A page in a browser asks with its own filter; what the shop rules out stays out."""
+    body = {"name": "home", "blend": [["popular", 1]], "filter": "item.id != 'tart'"}
+    written = (await shop.client.put("/v1/settings/scenario/home", json=body)).json()
+    await shop.until(lambda a: a["policy_version"] == f"home-{written['version']}")
+    answer = await shop.list_for(filter="item.category == 'cake'", pins=[{"item_id": "tart", "position": 1}])
+    assert sorted(ids(answer)) == ["brownie", "scone"]
+    assert answer["missing_ids"] == ["tart"]
+
+
+async def test_an_unknown_item_is_missing_once(shop: AShop) -> None:
+    assert (await shop.list_for(item_ids=["moon", "moon", "green"]))["missing_ids"] == ["moon"]
+
+
 async def test_a_filter_reads_the_shopper(shop: AShop) -> None:
     answer = await for_ann(shop, count=3, filter="!(item.category in shopper.categories)")
     assert {shop.api.services.catalogue.category(item) for item in ids(answer)} == {"cake"}

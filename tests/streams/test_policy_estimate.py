@@ -238,9 +238,9 @@ def test_what_could_never_be_shown_is_not_estimated() -> None:
 
 
 def test_wishes_of_the_request_hold_for_the_other_policy_too() -> None:
-    wished = msgspec.structs.replace(LOGGING, filter="item.price < 3.0")
+    wished = msgspec.structs.replace(LOGGING, booster="item.price")
     made = logged(1, msgspec.structs.replace(BASE, scenario=wished))
-    asked = msgspec.structs.replace(made.request, filter="item.price < 3.0")
+    asked = msgspec.structs.replace(made.request, booster="item.price", filter="item.price < 3.0")
     assert slots_of(msgspec.structs.replace(made, request=asked), scenario("popular"))
 
 
