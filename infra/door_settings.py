@@ -10,8 +10,11 @@ class DoorSettings(BaseSettings):
     requests_max: int = Field(
         512, ge=1, le=100_000, description="requests under way in an API process; more are refused with 503"
     )
+    working_max: int = Field(
+        128, ge=1, le=100_000, description="of these, requests worked on at once, which do not wait for a log"
+    )
     lag_max_ms: int = Field(
-        25,
+        100,
         ge=1,
         le=10_000,
         description="milliseconds that an API process may be behind its work, twice in a row, before it refuses more",

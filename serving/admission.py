@@ -1,11 +1,14 @@
 """How much a process takes upon itself: beyond that a request is refused before any work is done for it, so that those
 that were taken are answered in time.
 
-Two things are bounded: the requests under way, for the sake of memory, and the lag of the event loop, that is how long
-everybody waits for everybody else. One long turn of the loop is no overload, two in a row are.
+Three things are bounded: the requests under way, for the sake of memory; those of them that are worked on, and do not
+wait for a log, because each waits for the others' turns; and the lag of the event loop, whatever it comes from. One
+long turn of the loop is no overload, two in a row are.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 from infra.errors import Unavailable
@@ -21,13 +24,15 @@ class Overloaded(Unavailable):
 
 
 class Admission:
-    """Counts what is under way and looks how far the loop is behind. `busy` is kept by whoever serves, and counts the
-    request that is asked about, too.
+    """Counts what is under way and looks how far the loop is behind. `busy` and `working` are kept by whoever serves,
+    and count the request that is asked about, too.
     """
 
-    def __init__(self, requests_max: int, lag_max_s: float, metrics: Metrics) -> None:
+    def __init__(self, requests_max: int, working_max: int, lag_max_s: float, metrics: Metrics) -> None:
         self.busy = 0
+        self.working = 0
         self._requests_max = requests_max
+        self._working_max = working_max
         self._lag_max_s = lag_max_s
         self._metrics = metrics
         self._behind = 0  # looks in a row
@@ -42,10 +47,21 @@ class Admission:
             why = "lag"
         elif self.busy > self._requests_max:
             why = "busy"
+        elif self.working > self._working_max:
+            why = "working"
         else:
             return
         self._metrics.count(REQUESTS_REFUSED, why=why)
         raise Overloaded("There is more to do here than can be done in time; try again.")
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """While a request waits for a log, it keeps nobody from work."""
+        self.working -= 1
+        try:
+            yield
+        finally:
+            self.working += 1
 
     def looked(self, lag_s: float) -> None:
         """The loop was found so far behind."""

@@ -219,6 +219,9 @@ class _Wiring:
         self._stack = stack
         self._clock = clock_from(settings.clock_shift_file)
         self._metrics = Metrics(OF_API)
+        self._admission = Admission(
+            settings.requests_max, settings.working_max, settings.lag_max_ms / 1000, self._metrics
+        )
         self._ended: list[str] = []
         self._writer: Producer | None = None
 
@@ -233,7 +236,7 @@ class _Wiring:
         reader = ShopperReader(lane, settings.partition_count, events.log, Unread(self._metrics))
         shown, policies = ShownLately(lane), Policies(frozenset(settings.repeat_scenarios))
         acknowledged = Acknowledged(settings.partition_count)
-        waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged)
+        waiting = Waiting(reader, catalogue, catalog_topic.log, acknowledged, self._admission.aside)
         producer = await self._producer()
         to = EventLog(events.log, settings.partition_count, settings.tenant)
         triggers = TriggerLog(triggers_topic, settings.tenant)
@@ -293,10 +296,8 @@ class _Wiring:
 
     def admission(self) -> Admission:
         """What guards this process' time."""
-        settings = self._settings
-        found = Admission(settings.requests_max, settings.lag_max_ms / 1000, self._metrics)
-        self._in_background("admission", found.watch())
-        return found
+        self._in_background("admission", self._admission.watch())
+        return self._admission
 
     def _ask_kafka(self) -> None:
         kafka_admin.partition_counts(self._settings.brokers, _KAFKA_ASKED_S)

@@ -122,6 +122,8 @@ class Endpoint:
         self._operation = operation
         self._door = door
         self._admission = door.admission
+        # The others wait for Kafka most of their time.
+        self._works = not (operation.status == HTTPStatus.ACCEPTED or operation.once or operation.always)
         self._tokens = door.tokens
         self._keys = door.keys
         self._origins = door.origins
@@ -135,6 +137,7 @@ class Endpoint:
         telling = Telling(send, self._origins, headers) if operation.access == "publishable" else None
         send = telling or send
         admission.busy += 1
+        admission.working += self._works
         try:
             if not operation.always:
                 admission.check()
@@ -155,6 +158,7 @@ class Endpoint:
             status = await send_problem(send, unexpected())
         finally:
             admission.busy -= 1
+            admission.working -= self._works
         taken = time.perf_counter() - began
         self._metrics.observe(HTTP_SECONDS, taken, route=operation.path, status=str(status))
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from infra.errors import RedisAway
@@ -18,8 +19,15 @@ class Waiting:
     """Waits for a shopper's partition in Redis, and for the catalogue in this process."""
 
     def __init__(
-        self, reader: ShopperReader, catalogue: Catalogue, catalogue_log: str, acknowledged: Acknowledged
+        self,
+        reader: ShopperReader,
+        catalogue: Catalogue,
+        catalogue_log: str,
+        acknowledged: Acknowledged,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`aside` is entered while somebody waits."""
+        self._aside = aside
         self._reader = reader
         self._catalogue = catalogue
         self._catalogue_log = catalogue_log
@@ -35,6 +43,10 @@ class Waiting:
         """
         if not wanted:
             return True
+        with self._aside():
+            return await self._reached(wanted, ref, within_ms)
+
+    async def _reached(self, wanted: Positions, ref: ShopperRef | None, within_ms: int) -> bool:
         until = time.monotonic() + within_ms / 1000
         for log, offsets in wanted.items():
             if log == self._catalogue_log:

@@ -13,19 +13,24 @@ from tests.serving.shop import AShop, items, opened
 
 
 def an_admission() -> Admission:
-    return Admission(2, 0.025, Metrics(OF_API))
+    return Admission(3, 2, 0.025, Metrics(OF_API))
 
 
-def test_what_is_under_way_is_bounded() -> None:
+def test_what_is_under_way_and_what_is_worked_on_are_bounded() -> None:
     admission = an_admission()
-    admission.busy = 2
-    admission.check()
-    admission.busy = 3
-    with pytest.raises(Overloaded) as caught:
+    for busy, working, refused in ((3, 2, False), (4, 2, True), (3, 3, True), (3, 0, False)):
+        admission.busy, admission.working = busy, working
+        if refused:
+            with pytest.raises(Overloaded) as caught:
+                admission.check()
+            assert caught.value.retryable
+        else:
+            admission.check()
+    admission.working = 3
+    with admission.aside():
         admission.check()
-    assert caught.value.retryable
-    admission.busy = 2
-    admission.check()
+    with pytest.raises(Overloaded):
+        admission.check()
 
 
 def test_one_long_turn_is_no_overload_two_in_a_row_are_until_the_next_short_one() -> None:
@@ -41,7 +46,7 @@ def test_one_long_turn_is_no_overload_two_in_a_row_are_until_the_next_short_one(
 
 async def test_the_loop_is_looked_at() -> None:
     metrics = Metrics(OF_API)
-    admission = Admission(1, 10.0, metrics)
+    admission = Admission(1, 1, 10.0, metrics)
     watching = asyncio.ensure_future(admission.watch())
     async with asyncio.timeout(20):
         while b"daogou_loop_lag_seconds 0.0\n" in metrics.text():
@@ -52,7 +57,7 @@ async def test_the_loop_is_looked_at() -> None:
 async def test_beyond_the_bound_requests_are_refused_and_health_and_metrics_are_answered(
     settings: Settings, redis: Redis
 ) -> None:
-    async with opened(settings.model_copy(update={"requests_max": 3}), redis, items()) as shop:
+    async with opened(settings.model_copy(update={"requests_max": 3, "working_max": 1}), redis, items()) as shop:
         never = tokens.encode({shop.log: {shop.partition("u-ann"): 10**12}})
         wait = {"user_id": "ann", "min_token": never, "max_wait_ms": 2000}
         held = [asyncio.ensure_future(shop.client.post("/v1/recommendations", json=wait)) for _ in range(3)]
@@ -80,4 +85,4 @@ async def test_a_caller_who_goes_away_holds_no_place(shop: AShop) -> None:
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    assert admission.busy == 0
+    assert (admission.busy, admission.working) == (0, 0)
