@@ -126,11 +126,19 @@ class _Gathering:
         choices: list[Choice] = []
         dropped: list[Dropped] = []
         more = 0
-        may, found = self._may_be_here, self._found
+        found = self._found
         enough = len(found) + most
+        # `_may_be_here`, written out: a page asks it of dozens of items.
+        barred, owned, passes = self._barred, self._owned, self._rules.filter
+        may_be_shown = self._shop.view.may_be_shown
         for choice in islice(self._sources.of(source), _LOOK_MOST):
             item_id = choice.item_id
-            if may(item_id):
+            if (
+                item_id not in barred
+                and may_be_shown(item_id)
+                and item_id not in owned
+                and (passes is None or passes(item_id))
+            ):
                 choices.append(choice)
                 found[item_id] = None
                 if len(found) == enough:

@@ -3,7 +3,7 @@ answered.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -87,6 +87,11 @@ class Known:
         """Decayed; 0 for what nobody bought or looked at."""
         return self._popularity.get(item_id, 0.0)
 
+    @property
+    def popularities(self) -> Mapping[str, float]:
+        """Of all items of some popularity."""
+        return self._popularity
+
 
 _NOTHING: Final = Known()
 
@@ -142,6 +147,11 @@ class ModelInService:
     def popularity(self, item_id: str) -> float:
         """As `Known.popularity`."""
         return self._now.popularity(item_id)
+
+    @property
+    def popularities(self) -> Mapping[str, float]:
+        """As `Known.popularities`."""
+        return self._now.popularities
 
     async def look(self) -> bool:
         """Take over the release if it is another one; whether it was.

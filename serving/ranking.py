@@ -105,11 +105,28 @@ class Ranked(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 def decide(inputs: Inputs) -> list[Placed]:
     """The list: `inputs.count` items, fewer only when there are no more candidates."""
+    as_blended = not inputs.pins and not reorders(inputs.scenario)
+    if as_blended and len(inputs.lists) == 1 and inputs.lists[0].factors is None:
+        return _as_it_came(inputs.lists[0], inputs.count)
     slots = inputs.count - len(inputs.pins)
     ranked = blended(inputs, pool_size(inputs.scenario, inputs.count))
-    if not inputs.pins and not reorders(inputs.scenario):
+    if as_blended:
         return [Placed(one.choice, n, one.score, one.planned) for n, one in enumerate(ranked, 1)]
     return list(_with_pins(inputs, _explored(inputs, spread(inputs, ranked, slots), slots)))
+
+
+def _as_it_came(listed: Listed, most: int) -> list[Placed]:
+    """What `blended` gives of one source alone, without its turns: most lists are of a shelf that fills them."""
+    taken: set[str] = set()
+    placed: list[Placed] = []
+    planned = listed.turn > 0
+    for choice in listed.choices:
+        if choice.item_id not in taken:
+            taken.add(choice.item_id)
+            placed.append(Placed(choice, len(placed) + 1, choice.score, planned))
+            if len(placed) == most:
+                break
+    return placed
 
 
 def pool_size(scenario: Scenario, count: int) -> int:

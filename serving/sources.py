@@ -70,6 +70,10 @@ class Knowledge(Protocol):
         """Above 0 for items that are bought or looked at of late."""
         ...
 
+    def unmet(self, item_ids: Iterable[str], /) -> Iterable[str]:
+        """Those of no popularity, in their order."""
+        ...
+
     def trending(self) -> Iterable[tuple[str, float]]:
         """Items that are met more than before, best first."""
         ...
@@ -196,9 +200,8 @@ class Sources:
 
     def _new_arrivals(self) -> Iterator[Choice]:
         """What hardly anybody has met: those that came last first."""
-        for item_id in islice(self._view.newest_first(), _NEWEST):
-            if self._knowledge.popularity(item_id) <= 0:
-                yield Choice(item_id, 0.0, "new_arrivals")
+        for item_id in self._knowledge.unmet(islice(self._view.newest_first(), _NEWEST)):
+            yield Choice(item_id, 0.0, "new_arrivals")
 
     def _as_given(self) -> Iterator[Choice]:
         """The more popular ones first, then in the order that they were given in."""

@@ -5,7 +5,7 @@ they come from here.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from serving.model import Known, ModelInService
 
 NO_STATISTICS: Final = "none"
 _LOOK_EVERY_S: Final = 2.0
+_NONE_KNOWN: Final[Mapping[str, float]] = {}
 
 _log = logger(__name__)
 
@@ -89,6 +90,11 @@ class StatisticsReader:
     def popularity(self, item_id: str) -> float:
         """Decayed; 0 for what nobody bought or looked at."""
         return self._loaded.popularity.get(item_id, 0.0) if self._loaded else 0.0
+
+    @property
+    def popularities(self) -> Mapping[str, float]:
+        """Of all items of some popularity."""
+        return self._loaded.popularity if self._loaded else _NONE_KNOWN
 
     async def look(self) -> bool:
         """Take over the newest snapshot if it is another one; whether it was.
@@ -180,6 +186,11 @@ class ItemKnowledge:
     def popularity(self, item_id: str) -> float:
         """Above 0 for items that are bought or looked at of late."""
         return self._model.popularity(item_id) or self._statistics.popularity(item_id)
+
+    def unmet(self, item_ids: Iterable[str]) -> list[str]:
+        """Those of no popularity, in their order."""
+        of_model, of_stream = self._model.popularities.get, self._statistics.popularities.get
+        return [one for one in item_ids if not (of_model(one) or of_stream(one))]
 
 
 def _loaded(version: str, raw: bytes) -> _Loaded | None:

@@ -60,6 +60,9 @@ class AShop:
     def popularity(self, item_id: str) -> float:
         return self.popularities.get(item_id, 0.0)
 
+    def unmet(self, item_ids: Iterable[str]) -> list[str]:
+        return [one for one in item_ids if self.popularity(one) <= 0]
+
     def bought_with(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
         return self.similar(item_id, k)
 

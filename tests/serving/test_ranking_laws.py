@@ -16,7 +16,7 @@ from serving.experiments import Experiment
 from serving.facts import facts_of
 from serving.gathering import Rules, Wish, gather
 from serving.policies import Policies
-from serving.ranking import Inputs, Pin, decide
+from serving.ranking import Inputs, Pin, blended, decide, reorders
 from serving.recommendation_types import RecommendationRequest
 from serving.scenarios import SCENARIO_NAMES, SCENARIOS, Scenario
 from serving.sources import Facts, Shop
@@ -169,6 +169,9 @@ def test_nothing_that_may_not_be_shown_nothing_twice_whatever_the_rules(
     }
     assert len({one.position for one in placed}) == len(placed)
     assert all(0.0 < one.propensity <= 1.0 for one in placed)
+    if not pinned and not reorders(scenario):  # the short way of one source is the blend's
+        in_order = [(one.choice, one.score, one.planned) for one in blended(inputs, wish.count)]
+        assert [(one.choice, one.score, one.planned) for one in placed] == in_order
     # What the record keeps says the same.
     kept = msgspec.msgpack.decode(msgspec.msgpack.encode(inputs), type=Inputs)
     assert decide(kept) == placed
