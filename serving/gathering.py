@@ -14,6 +14,7 @@ import numpy as np
 from models.candidates import Candidate
 from serving.expressions import Booster, Filter
 from serving.ranking import (
+    POOL,
     Choice,
     Dropped,
     Inputs,
@@ -93,7 +94,7 @@ class _Gathering:
         wish, scenario = self._wish, self._wish.scenario
         pins = [pin for pin in wish.pins if pin.position <= wish.count and self._may_be_here(pin.item_id)]
         pool = pool_size(scenario, wish.count)
-        most = max(pool, min(3 * wish.count, 60)) if self._ranked else pool
+        most = max(pool, 3 * wish.count, POOL) if self._ranked else pool
         lists = [self._listed(turn.source, turn.items, most) for turn in scenario.blend]
         used = {turn.source for turn in scenario.blend}
         for source in scenario.fallback:

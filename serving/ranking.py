@@ -21,6 +21,7 @@ WhyNot = Literal[
 ]
 
 _T = TypeVar("_T")
+POOL: Final = 60  # candidates that a list is chosen from, at least, where their order is not the list's
 _MOST_LIKE: Final = 255
 _MASK: Final = (1 << 64) - 1
 
@@ -131,7 +132,7 @@ def _as_it_came(listed: Listed, most: int) -> list[Placed]:
 
 def pool_size(scenario: Scenario, count: int) -> int:
     """How many candidates a list of so many items is chosen from."""
-    return max(count, min(3 * count, 60)) if reorders(scenario) else count
+    return max(count, POOL) if reorders(scenario) else count
 
 
 def reorders(scenario: Scenario) -> bool:
@@ -242,7 +243,7 @@ def _explored(inputs: Inputs, ranked: Sequence[Ranked], slots: int) -> list[Plac
     placed = []
     for slot in range(slots):
         first = next(iter(waiting.values()), None)
-        item_id = _drawn(inputs.seed, slot, exploration.share, left) if left else None
+        item_id = _drawn(inputs.seed, slot, exploration.share if first is not None else 1.0, left) if left else None
         if item_id is None and first is None:
             break
         chosen = item_id if item_id is not None else first.choice.item_id if first is not None else ""
@@ -258,10 +259,11 @@ def _explored(inputs: Inputs, ranked: Sequence[Ranked], slots: int) -> list[Plac
 
 def slot_propensity(item_id: str, first: Ranked | None, pool: Mapping[str, Choice], share: float) -> float:
     """How probable an item is in a slot whose next in order is `first`, where `pool` is left to explore."""
-    if not pool:
-        return 1.0 if first is not None and item_id == first.choice.item_id else 0.0
-    drawn = share / len(pool) if item_id in pool else 0.0
-    return drawn + (1.0 - share if first is not None and item_id == first.choice.item_id else 0.0)
+    drawn = 1.0 / len(pool) if item_id in pool else 0.0
+    if first is None:
+        return drawn
+    share = share if pool else 0.0
+    return share * drawn + (1.0 - share if item_id == first.choice.item_id else 0.0)
 
 
 def _drawn(seed: int, slot: int, share: float, pool: Mapping[str, Choice]) -> str | None:

@@ -55,7 +55,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """How a list is made. `fallback` are the sources that fill it once the blend is used up, in their order.
 
     `diversity` weighs likeness to what is above (0: not at all); at most `category_cap` items of one category, as long
-    as there are others; what was shown in the last `rotation_time_s` sinks by up to `rotation_rate`.
+    as there are others among those that are looked at (60, or as many as the list has); what was shown in the last
+    `rotation_time_s` sinks by up to `rotation_rate`.
     """
 
     name: ScenarioName

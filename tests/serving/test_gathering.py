@@ -2,7 +2,7 @@
 
 from models.candidates import Candidate
 from serving.facts import NOBODY
-from serving.gathering import Wish, gather, rank
+from serving.gathering import Rules, Wish, gather, rank
 from serving.ranking import Pin, decide, pool_size
 from serving.scenarios import Scenario, Turn
 from serving.sources import Shop
@@ -31,6 +31,20 @@ def test_pins_ask_no_other_source_for_what_the_blend_has() -> None:
     inputs = gather(wish, NOBODY, SHELF, SHOP)
     assert [one.source for one in inputs.lists] == ["shelf"]
     assert ids(decide(inputs)) == [MANY[1], MANY[0], MANY[2], MANY[300], MANY[3]]
+
+
+def test_a_booster_looks_as_far_for_a_short_list_as_for_a_long_one() -> None:
+    scenario = Scenario(name="home", blend=(Turn("shelf"),))
+    rules = Rules(booster=lambda item_id: 10.0 if item_id == MANY[50] else 1.0)
+    assert ids(rank(Wish(scenario, 1), NOBODY, SHELF, SHOP, rules)) == [MANY[50]]
+    far = Rules(booster=lambda item_id: 10.0 if item_id == MANY[99] else 1.0)
+    assert ids(rank(Wish(scenario, 90), NOBODY, SHELF, SHOP, far))[0] == MANY[99]
+
+
+def test_a_cap_of_categories_holds_in_a_short_list_too() -> None:
+    shop = AShop(frozenset(MANY), categories=dict.fromkeys(MANY[:30], "tea"))
+    scenario = Scenario(name="home", blend=(Turn("shelf"),), category_cap=1)
+    assert ids(rank(Wish(scenario, 3), NOBODY, SHELF, Shop(shop, shop))) == [MANY[0], MANY[30], MANY[31]]
 
 
 def test_a_strict_list_is_shorter_but_not_empty() -> None:

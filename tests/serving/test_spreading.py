@@ -102,6 +102,15 @@ def test_the_noted_propensities_are_how_often_an_item_is_shown() -> None:
         assert abs(shown[item_id] / many - propensity) < 5 * (propensity * (1 - propensity) / many) ** 0.5
 
 
+def test_what_is_left_to_explore_fills_a_list_that_nothing_else_does() -> None:
+    rules = scenario(exploration={"share": 0.1, "pool": 5})
+    pool = [Choice(i, 0.0, "new_arrivals") for i in ("n1", "n2", "n3")]
+    for seed in range(50):
+        placed = decide(inputs(["i0"], 4, scenario=rules, explored=pool, seed=seed))
+        assert sorted(ids(placed)) == ["i0", "n1", "n2", "n3"]
+        assert placed[-1].propensity == (1.0 if placed[-1].explored else 0.9 + 0.1)
+
+
 @given(
     st.lists(st.sampled_from(IDS), unique=True, min_size=1),
     st.lists(st.sampled_from(IDS), unique=True),
