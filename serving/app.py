@@ -5,13 +5,11 @@ settings.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route, Router
 
 from features.catalog_store import CatalogStore
 from infra import kafka_admin, topics
@@ -33,7 +31,7 @@ from serving.admission import Admission
 from serving.archived import archived
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
-from serving.cors import Origins, Preflight
+from serving.cors import Origins
 from serving.decision_log import DecisionLog, count_lost
 from serving.events import Collector, EventLog
 from serving.experiments import experiment_kind
@@ -44,12 +42,12 @@ from serving.key_kinds import key_kind
 from serving.keys import Keys
 from serving.looking import Looking, Place
 from serving.model import ModelInService
-from serving.operations import Door, Endpoint, Operation
+from serving.operations import Door
 from serving.policies import Policies
-from serving.problems import Refusal, send_problem
 from serving.recommendations import Recommender, Stock
 from serving.recording import Recorder
 from serving.routes import Services, operations
+from serving.routing import Routes
 from serving.scenarios import SCENARIOS
 from serving.setting_kinds import scenario_kind
 from serving.settings_log import ShopSettings
@@ -105,34 +103,17 @@ class Api:
             self._refuse_open_door()
         self._origins = Origins(settings.allowed_origins, self._keys)
         self._running: contextlib.AsyncExitStack | None = None
-        self._direct: dict[tuple[str, str], Endpoint] = {}
-        self._router = Router()
+        self._routes = Routes()
         self.services: Services
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "http":
-            endpoint = self._direct.get((scope["method"], scope["path"]))
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
-            else:
-                await self._routed(scope, receive, send)
+            await self._routes(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1000})
-
-    async def _routed(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await self._router(scope | {"app": self}, receive, send)
-        except HTTPException as error:
-            await send_problem(send, _unrouted(error, self._methods(scope)))
-
-    def _methods(self, scope: Any) -> str:
-        """The methods that a path takes."""
-        routes = [one for one in self._router.routes if isinstance(one, Route)]
-        taken = (one.methods or () for one in routes if one.matches(scope)[0] != Match.NONE)
-        return ", ".join(sorted({method for methods in taken for method in methods} - {"OPTIONS"}))
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
@@ -169,7 +150,7 @@ class Api:
                 *segment_routes.operations(services.collector, services.clock),
             ]
             table += pages.operations(openapi.document(table, version("daogou")))
-            self._mount(table, self._door(services, wiring.admission()))
+            self._routes = Routes(table, self._door(services, wiring.admission()))
             self._running = stack.pop_all()
         if not self._keys.configured:
             _log.warning("no keys are configured: only this machine is answered (DAOGOU_SECRET_KEYS)")
@@ -194,20 +175,6 @@ class Api:
         return Door(
             services.tenant, self._keys, self._tokens, self._origins, services.once, admission, services.metrics
         )
-
-    def _mount(self, table: Sequence[Operation], door: Door) -> None:
-        routes = []
-        for operation in table:
-            endpoint = Endpoint(operation, door)
-            # Ids may hold slashes.
-            path = operation.path.replace("}", ":path}")
-            if operation.access == "publishable":
-                asked = Preflight(self._origins, [operation.method], self._keys)
-                routes.append(Route(path, asked, methods=["OPTIONS"]))
-            routes.append(Route(path, endpoint, methods=[operation.method]))
-            if "{" not in operation.path:
-                self._direct[operation.method, operation.path] = endpoint
-        self._router = Router(routes, redirect_slashes=False)
 
 
 class _Wiring:
@@ -383,12 +350,6 @@ class _Wiring:
 async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait((task,))
-
-
-def _unrouted(error: HTTPException, allow: str) -> Refusal:
-    if error.status_code == 405:
-        return Refusal(405, "method_not_allowed", f"This path takes {allow}.", allow=allow)
-    return Refusal(404, "not_found", "There is nothing at this path; /openapi.json names what there is.")
 
 
 def _new_id() -> str:

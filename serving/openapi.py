@@ -139,8 +139,6 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         refused[422] = "It does not validate; errors names what and where."
     if "{" in operation.path:
         refused[404] = "There is nothing at this path."
-    if "{" in operation.path:
-        refused[404] = "There is nothing at this path."
     refused = {status: HTTPStatus(status).phrase for status in operation.refusals} | refused
     if operation.once:
         refused[409] = "The version is old; or the Idempotency-Key is another call's, or its call is under way."
