@@ -129,7 +129,7 @@ class Tab:
 
     async def close(self) -> None:
         """As a shopper closes it."""
-        await self.devtools.ask("Page.close", self.session)
+        await self.devtools.ask("Target.closeTarget", targetId=self.target)
 
 
 @contextlib.asynccontextmanager

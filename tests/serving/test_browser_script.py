@@ -126,7 +126,7 @@ def page_of(script: str) -> Any:
     """The shop's own server: one page, with the script of the other."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        consent, gather = scope["query_string"].decode().split("&")
+        consent, _, gather = scope["query_string"].decode().partition("&")
         told = f'data-key="{KEY}" data-consent="{consent}" data-pause="20" data-gather="{gather}"'
         tag = f'<script src="{script}" {told}></script>'
         body = f'<!doctype html><html lang="en"><title>Shop</title>{tag}</html>'.encode()
