@@ -41,7 +41,7 @@ _SECURITY: Final = {
         "description": "With a publishable key, for what belongs to a user_id: a JWT (HS256; sub, exp) of the shop.",
     },
 }
-_NO_HTTP: Final = "Not JSON in UTF-8; or, in plain text, no HTTP, such as a URL of more than 64 KiB."
+_NO_HTTP: Final = "Not JSON in UTF-8; or, in plain text, no HTTP."
 _WITH_BODY: Final = {
     408: "The request did not arrive whole in time.",
     413: "The body is over 1 MiB.",
@@ -144,6 +144,7 @@ def _responses(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
         refused[409] = "The version is old; or the Idempotency-Key is another call's, or its call is under way."
     problem: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}}
     found["400"] = {"description": _NO_HTTP, "content": problem | {"text/plain": {"schema": {"type": "string"}}}}
+    found["431"] = {"description": "The first line and the headers are over 64 KiB.", "content": problem}
     for status, why in refused.items():
         found[str(status)] = {"description": why, "content": problem}
     return found
