@@ -209,7 +209,7 @@ class _Wiring:
         triggers = TriggerLog(triggers_topic, settings.tenant)
         await triggers.start()
         self._in_background("triggers", triggers.run())
-        decisions = await self._decisions()
+        decisions, shop_settings = await self._decisions(), await self._shop_settings(producer, policies)
         place = Place(settings.tenant, settings.partition_count, frozenset(settings.repeat_scenarios))
         return Services(
             tenant=settings.tenant,
@@ -244,9 +244,17 @@ class _Wiring:
             reader=reader,
             triggers=triggers,
             decisions=decisions,
-            settings=await self._shop_settings(producer, policies),
+            settings=shop_settings,
             health=Health(
-                lane, follower, model, statistics, triggers, self._ask_kafka, self._ended, archived(settings)
+                lane,
+                follower,
+                model,
+                statistics,
+                triggers,
+                shop_settings,
+                self._ask_kafka,
+                self._ended,
+                archived(settings),
             ),
             once=Once(lane, _new_id),
             metrics=self._metrics,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -14,7 +14,6 @@ from serving.catalogue_follower import CatalogueFollower
 from serving.model import ModelInService
 from serving.problems import Fault, NotReady
 from serving.statistics_reader import NO_STATISTICS, StatisticsReader
-from serving.triggers import TriggerLog
 
 _log = logger(__name__)
 
@@ -24,6 +23,15 @@ _ARCHIVE_ANSWER_HOLDS_S: Final = 30.0
 
 def _no_archive() -> bool:
     return False
+
+
+class Followed(Protocol):
+    """A log that this process follows."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not followed at this moment; empty when it is."""
+        ...
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -56,7 +64,8 @@ class Health:
         catalogue: CatalogueFollower,
         model: ModelInService,
         statistics: StatisticsReader,
-        triggers: TriggerLog,
+        triggers: Followed,
+        settings: Followed,
         ask_kafka: Callable[[], None],
         ended: Sequence[str],
         archived: Callable[[], bool] = _no_archive,
@@ -67,7 +76,7 @@ class Health:
         self._catalogue = catalogue
         self._model = model
         self._statistics = statistics
-        self._triggers = triggers
+        self._followed = {"catalogue": catalogue, "triggers": triggers, "settings": settings}
         self._ask_kafka = ask_kafka
         self._ended = ended
         self._kafka_said: tuple[float, str] = (-_KAFKA_ANSWER_HOLDS_S, "")
@@ -97,9 +106,9 @@ class Health:
                     "make it anew by `daogou catalogue rebuild`",
                 )
             )
-        for name, trouble in (("catalogue", self._catalogue.trouble), ("triggers", self._triggers.trouble)):
-            if trouble:
-                faults.append(Fault(name, f"it is not followed at this moment: {trouble}"))
+        for name, one in self._followed.items():
+            if one.trouble:
+                faults.append(Fault(name, f"it is not followed at this moment: {one.trouble}"))
         faults += [Fault(name, "it is not followed any more; the server's log says why") for name in self._ended]
         if faults:
             raise NotReady(tuple(faults))

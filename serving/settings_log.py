@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.clock import Clock
-from infra.errors import BadInput, NotFound
+from infra.errors import BadInput, KafkaAway, NotFound
 from infra.kafka import Follower, Outgoing, Producer, Record
 from infra.keys import partition_of, record_key, split_record_key
 from infra.logs import logger
@@ -25,7 +25,7 @@ from serving.topic import Topic, read
 _READ_MOST: Final = 500
 _READ_S: Final = 0.2
 _QUIET_S: Final = 2.0
-_LOAD_S: Final = 10.0
+_LOAD_S: Final = 60.0
 _FIRST_VERSION: Final = 2  # 1 is what a shop begins with
 
 _log = logger(__name__)
@@ -89,11 +89,22 @@ class ShopSettings:
         return self._following.trouble
 
     async def load(self) -> None:
-        """Everything that is on the log, and a reader from there on.
+        """Everything that is on the log, and a reader from there on. What was in force and is on the log no more, its end
+        compacted away, is as in the beginning again.
 
         Raises:
-            KafkaAway, NotFound.
+            KafkaAway, NotFound: what was in force stays.
         """
+        before, self._held = self._held, {}
+        try:
+            await self._load()
+        except BaseException:
+            self._held = before | self._held
+            raise
+        for kind, setting_id in before.keys() - self._held.keys():
+            self._taken[kind](setting_id, self._kinds[kind].beginning.get(setting_id), 1)
+
+    async def _load(self) -> None:
         starts = await asyncio.to_thread(self._topic.starts)
         ends = await asyncio.to_thread(self._topic.ends)
         self.positions = {partition: start - 1 for partition, start in starts.items()}
@@ -109,8 +120,10 @@ class ShopSettings:
                 heard_at = now()
             # What compaction took leaves holes, at the end too: a long silence is the end. A short one is not: who may
             # call is among what is loaded here.
-            if now() > min(until, heard_at + _QUIET_S):
+            if now() > heard_at + _QUIET_S:
                 return
+            if now() > until:
+                raise KafkaAway(f"Kafka at {self._topic.bootstrap} did not deliver {SETTINGS} whole in {_LOAD_S:g} s")
 
     async def run(self) -> None:
         """Apply changes as they come, until cancelled."""

@@ -75,7 +75,7 @@ async def test_beyond_the_bound_requests_are_refused_and_health_and_metrics_are_
 
 async def test_a_caller_who_goes_away_holds_no_place(shop: AShop) -> None:
     never = tokens.encode({shop.log: {shop.partition("u-ann"): 10**12}})
-    admission = next(iter(shop.api._direct.values()))._admission
+    admission = next(iter(shop.api._routes._direct.values()))._admission
     asked = asyncio.ensure_future(
         shop.client.post("/v1/recommendations", json={"user_id": "ann", "min_token": never, "max_wait_ms": 2000})
     )

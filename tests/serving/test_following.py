@@ -225,22 +225,23 @@ class Told:
 async def test_readiness_says_what_is_not_followed_and_which_model_is_wanted() -> None:
     well, ill = Told(), Told(trouble="Kafka has no topic")
 
-    def health(catalogue: Told, triggers: Told, model: Told) -> Health:
-        return Health(well, catalogue, model, well, triggers, lambda: None, ())
+    def health(catalogue: Told, triggers: Told, shop_settings: Told, model: Told) -> Health:
+        return Health(well, catalogue, model, well, triggers, shop_settings, lambda: None, ())
 
-    for catalogue, triggers, path in ((ill, well, "catalogue"), (well, ill, "triggers")):
+    for n, path in enumerate(("catalogue", "triggers", "settings")):
+        catalogue, triggers, shop_settings = (ill if n == of else well for of in range(3))
         with pytest.raises(NotReady) as caught:
-            await health(catalogue, triggers, well).ready()
+            await health(catalogue, triggers, shop_settings, well).ready()
         (fault,) = caught.value.faults
         assert fault.path == path
         assert "Kafka has no topic" in fault.message
-    ready = await health(well, well, Told(wanted="m2")).ready()
+    ready = await health(well, well, well, Told(wanted="m2")).ready()
     assert (ready.status, ready.model, ready.model_wanted) == ("ready", "m1", "m2")
 
 
 async def test_no_item_is_told_where_the_archive_holds_a_catalogue(settings: Settings) -> None:
     def health(catalogue: Told) -> Health:
-        return Health(Told(), catalogue, Told(), Told(), Told(), lambda: None, (), archived(settings))
+        return Health(Told(), catalogue, Told(), Told(), Told(), Told(), lambda: None, (), archived(settings))
 
     assert (await health(Told(items=0)).ready()).items == 0  # a shop that begins
     facet = FacetRecord(tenant="default", item_id="tea")

@@ -108,3 +108,36 @@ async def test_a_short_silence_is_not_the_end_of_what_is_loaded(shop: AShop) -> 
     await log.load()
     log._end_follower()
     assert heard == ["home"]
+
+
+class _ForgetfulTopic(Topic):
+    """After the first look its log has been compacted: a setting and its tombstone are gone."""
+
+    looks = 0
+
+    def starts(self) -> dict[int, int]:
+        found = super().starts() if not type(self).looks else self.ends()
+        type(self).looks += 1
+        return found
+
+
+async def test_what_was_compacted_away_while_nobody_looked_is_in_force_no_longer(shop: AShop) -> None:
+    await put(shop, "home", HOME)
+    settings = shop.settings
+    heard: list[tuple[str, Any, int]] = []
+    found = await asyncio.to_thread(open_topic, settings.kafka, SETTINGS, settings.embedded_log)
+    log = ShopSettings(
+        _ForgetfulTopic(found.bootstrap, found.name, found.log, found.embedded),
+        Producer(settings.kafka, embedded=True),
+        settings.tenant,
+        settings.partition_count,
+        {"scenario": scenario_kind(SCENARIOS)},
+        {"scenario": lambda setting_id, value, version: heard.append((setting_id, value, version))},
+        clock=SystemClock(),
+    )
+    await log.load()
+    assert log.get("scenario", "home").version > 1
+    await log.load()
+    log._end_follower()
+    assert log.get("scenario", "home").version == 1
+    assert heard[-1] == ("home", SCENARIOS["home"], 1)
