@@ -1,6 +1,6 @@
 """Why an item is in the list: true of the shopper's live state at this moment, or not said."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -52,7 +52,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Explainer:
-    """Finds the reason of each item of one list."""
+    """Finds the reasons of each item of one list."""
 
     def __init__(
         self,
@@ -72,17 +72,39 @@ class Explainer:
         self._told_apart = told_apart
         self._viewed = {one.item_id for one in facts.interactions if one.kind in VIEWS}
 
-    def reasons(self, choice: Choice) -> list[Reason]:
-        """The strongest reason that is true."""
-        facts, because = self._facts, choice.because
-        if choice.item_id in facts.bought:
-            return [_plain("buy_again", self._language)]
+    def reasons(self, choice: Choice, *, every: bool = False) -> list[Reason]:
+        """The strongest reason that is true, or `every` one, strongest first."""
+        found = self._true_of(choice)
+        return list(found) if every else [next(found)]
+
+    def _true_of(self, choice: Choice) -> Iterator[Reason]:
+        """One at least."""
+        if choice.item_id in self._facts.bought:
+            yield _plain("buy_again", self._language)
+        because = choice.because
         if because is not None:
-            context = choice.source in ("context", "bought_together") and because in self._context
-            code = "similar_to_context" if context else self._met(because)
-            if code is not None:
-                return [_about_item(code, self._language, because, self._name_beside(because, choice.item_id))]
-        return [self._of_source(choice)]
+            for code in self._spoke_as(choice, because):
+                yield _about_item(code, self._language, because, self._name_beside(because, choice.item_id))
+        # What is in the list for being popular says that first.
+        if choice.source in ("category", "popular"):
+            yield from self._of_all(choice)
+            yield from self._of_shopper(choice)
+        else:
+            yield from self._of_shopper(choice)
+            yield from self._of_all(choice)
+
+    def _spoke_as(self, choice: Choice, because: str) -> Iterator[Code]:
+        """How the shopper met the item that spoke for another."""
+        if choice.source in ("context", "bought_together") and because in self._context:
+            yield "similar_to_context"
+        if because in self._facts.cart:
+            yield "because_in_cart"
+        if because in self._viewed:
+            yield "because_viewed"
+        if because in self._facts.bought:
+            yield "because_bought"
+        if because in self._facts.wished:
+            yield "because_wished"
 
     def _name_beside(self, because: str, item_id: str) -> str:
         """The name of what speaks for an item; where both have one name, with what it differs in."""
@@ -91,29 +113,21 @@ class Explainer:
             return name
         return f"{name} ({self._told_apart(because, item_id)})"
 
-    def _met(self, item_id: str) -> Code | None:
-        """How the shopper met the item that spoke for another."""
-        if item_id in self._facts.cart:
-            return "because_in_cart"
-        if item_id in self._viewed:
-            return "because_viewed"
-        if item_id in self._facts.bought:
-            return "because_bought"
-        return "because_wished" if item_id in self._facts.wished else None
+    def _of_shopper(self, choice: Choice) -> Iterator[Reason]:
+        category = self._shop.view.category(choice.item_id)
+        if category is not None and category in self._facts.categories:
+            yield _about_category("because_category", self._language, category)
+        if choice.source in _BY_DEEDS and self._facts.interactions:
+            yield _plain("for_you", self._language)
 
-    def _of_source(self, choice: Choice) -> Reason:
-        if choice.source not in ("category", "popular"):
-            category = self._shop.view.category(choice.item_id)
-            if category is not None and category in self._facts.categories:
-                return _about_category("because_category", self._language, category)
-            if choice.source in _BY_DEEDS and self._facts.interactions:
-                return _plain("for_you", self._language)
+    def _of_all(self, choice: Choice) -> Iterator[Reason]:
         if self._shop.knowledge.popularity(choice.item_id) <= 0:
-            return _plain("from_range", self._language)
+            yield _plain("from_range", self._language)
+            return
         category = self._shop.view.category(choice.item_id) if choice.source == "category" else None
         if category is not None:
-            return _about_category("popular_in_category", self._language, category)
-        return _plain("popular", self._language)
+            yield _about_category("popular_in_category", self._language, category)
+        yield _plain("popular", self._language)
 
 
 # The same few reasons are given again and again: each is put into words once.

@@ -21,6 +21,9 @@ MAX_WAIT_MS: Final = 2000
 
 MAX_PINS: Final = 20
 
+# codes: the strongest reason of each item; full: every one that is true.
+Explain = Literal["codes", "full", "none"]
+
 
 class PinWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An exact slot for an item; positions begin at 1."""
@@ -44,7 +47,7 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     exclude_item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_EXCLUDED)] = ()
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
     personalization: Personalization = "full"
-    explain: Literal["codes", "none"] = "codes"
+    explain: Explain = "codes"
     filter: Expression | None = None
     booster: Expression | None = None
     diversity: Share | None = None
@@ -68,7 +71,7 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scenario: ScenarioName = "home"
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
     personalization: Personalization = "full"
-    explain: Literal["codes", "none"] = "codes"
+    explain: Explain = "codes"
     min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
     max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
 

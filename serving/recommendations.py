@@ -227,14 +227,14 @@ class Recommender:
         catalogue, names = self._stock.catalogue, asked.include_properties
         language = language_of(accept_language, locale)
         explainer = Explainer(facts, asked.item_ids, shop, catalogue.name, language, catalogue.told_apart)
-        explain = asked.explain != "none"
+        explain, every = asked.explain != "none", asked.explain == "full"
         return [
             RecommendedItem(
                 item_id=one.choice.item_id,
                 position=one.position,
                 score=round(one.score, 6),
                 source=one.choice.source,
-                reasons=explainer.reasons(one.choice) if explain else [],
+                reasons=explainer.reasons(one.choice, every=every) if explain else [],
                 properties=catalogue.properties(one.choice.item_id, names),
                 pinned=one.pinned,
             )

@@ -158,33 +158,40 @@ def test_reasons_are_true_of_the_state(state: State, shop: AShop, shelf: list[Ca
     explainer = Explainer(facts, wish.context, whole, str.upper, "en")
     kinds = {(one.item_id, one.kind) for one in state.interactions}
     for one in rank(wish, facts, shelf if how == "full" else [], whole):
-        (reason,) = explainer.reasons(one.choice)
-        about = reason.evidence.get("item_id", "")
-        match reason.code:
-            case "because_in_cart":
-                assert about in state.cart
-            case "because_viewed":
-                assert any((about, kind) in kinds for kind in VIEWS)
-            case "because_bought":
-                assert state.purchased[about].orders > 0
-            case "because_wished":
-                assert about in state.wishes
-            case "buy_again":
-                assert state.purchased[one.choice.item_id].orders > 0
-                assert wish.repeats
-            case "similar_to_context":
-                assert about in wish.context
-                assert one.choice.item_id in dict(shop.similar(about, 50))
-            case "popular_in_category" | "popular":
-                assert shop.popularity(one.choice.item_id) > 0
-                assert reason.evidence.get("category") in (None, shop.category(one.choice.item_id))
-            case "for_you":
-                assert facts.interactions
-            case _:
-                assert reason.code in ("from_range", "because_category")
-        assert "{" not in reason.text
-        if how == "none":
-            assert reason.code in ("similar_to_context", "popular_in_category", "popular", "from_range")
+        every = explainer.reasons(one.choice, every=True)
+        assert explainer.reasons(one.choice) == every[:1]
+        assert len({reason.code for reason in every}) == len(every)
+        for reason in every:
+            about = reason.evidence.get("item_id", "")
+            match reason.code:
+                case "because_in_cart":
+                    assert about in state.cart
+                case "because_viewed":
+                    assert any((about, kind) in kinds for kind in VIEWS)
+                case "because_bought":
+                    assert state.purchased[about].orders > 0
+                case "because_wished":
+                    assert about in state.wishes
+                case "buy_again":
+                    assert state.purchased[one.choice.item_id].orders > 0
+                    assert wish.repeats
+                case "similar_to_context":
+                    assert about in wish.context
+                    assert one.choice.item_id in dict(shop.similar(about, 50))
+                case "popular_in_category" | "popular":
+                    assert shop.popularity(one.choice.item_id) > 0
+                    assert reason.evidence.get("category") in (None, shop.category(one.choice.item_id))
+                case "for_you":
+                    assert facts.interactions
+                case "because_category":
+                    assert reason.evidence["category"] == shop.category(one.choice.item_id)
+                    assert reason.evidence["category"] in facts.categories
+                case _:
+                    assert reason.code == "from_range"
+                    assert shop.popularity(one.choice.item_id) <= 0
+            assert "{" not in reason.text
+            if how == "none":
+                assert reason.code in ("similar_to_context", "popular_in_category", "popular", "from_range")
 
 
 @given(states(), shops(), wishes)
@@ -270,6 +277,22 @@ def test_before_a_model_is_released_the_list_keeps_to_the_categories_at_hand_in_
     reasons = [Explainer(facts, (), Shop(shop, shop), str, "en").reasons(one.choice)[0] for one in placed]
     assert [one.text for one in reasons[:3]] == [f"Fits your interest in {one}" for one in ("cake", "tea", "tea")]
     assert [one.code for one in reasons[3:]] == ["from_range", "from_range"]
+
+
+def test_every_reason_is_given_where_all_are_wanted() -> None:
+    looks = [Interaction("i0", "view_item", 1)]
+    facts = Facts(interactions=looks, cart={"i0"}, bought={"i1"}, categories={"tea"})
+    shop = AShop(frozenset(IDS), categories={"i1": "tea"}, popularities={"i1": 1.0})
+    explainer = Explainer(facts, ("i0",), Shop(shop, shop), str, "en")
+    every = explainer.reasons(Choice("i1", 0.5, "item_to_item", "i0"), every=True)
+    assert [(one.code, one.evidence) for one in every] == [
+        ("buy_again", {}),
+        ("because_in_cart", {"item_id": "i0"}),
+        ("because_viewed", {"item_id": "i0"}),
+        ("because_category", {"category": "tea"}),
+        ("for_you", {}),
+        ("popular", {}),
+    ]
 
 
 def test_what_was_not_chosen_by_what_the_shopper_did_does_not_say_so() -> None:

@@ -75,3 +75,20 @@ async def test_a_wrong_expression_is_refused_at_the_door(shop: AShop) -> None:
         answer = await shop.client.post("/v1/recommendations", json={name: "item.price <"})
         assert (answer.status_code, answer.json()["code"]) == (422, "expression_wrong")
         assert answer.json()["errors"][0]["path"] == name
+
+
+async def test_all_reasons_are_told_and_recorded_where_they_are_asked_for(shop: AShop) -> None:
+    await shop.met("ann", ("view_item", "green"))
+    await shop.shelved("ann", Candidate("oolong", 0.9, 0.9, "item_to_item", "green"))
+    answer = await shop.list_for(user_id="ann", count=1, explain="full")
+    told = [(one["code"], one["evidence"]) for one in answer["items"][0]["reasons"]]
+    assert told == [
+        ("because_viewed", {"item_id": "green"}),
+        ("because_category", {"category": "tea"}),
+        ("for_you", {}),
+        ("popular", {}),
+    ]
+    explained = (await shop.client.get(f"/v1/explanations/{answer['recommendation_id']}")).json()
+    assert [tuple(one) for one in explained["items"][0]["reasons"]] == told
+    ranked = await shop.client.post("/v1/rank", json={"user_id": "ann", "item_ids": ["oolong"], "explain": "full"})
+    assert len(ranked.json()["items"][0]["reasons"]) > 1
