@@ -59,10 +59,11 @@ class Bench:
     settings: Settings
     shop: PageShop
     bodies: Path
+    measured: frozenset[int]
 
     def measure(self, checkout: Path, into: Measured) -> None:
         """Start the API, look its pages through, one run for each number of connections, look again."""
-        with api(self.settings, checkout, cores().measured) as (port, pid):
+        with api(self.settings, checkout, self.measured) as (port, pid):
             self._check(port, into)
             for connections in CONNECTIONS:
                 used = cpu_s(pid)
@@ -103,7 +104,7 @@ def main() -> int:
                 f"data       {ITEMS:,} items, {options.shoppers:,} shoppers with shelves of {CANDIDATES}, "
                 f"seed {options.seed}"
             )
-            found = _measured(Bench(options, settings, shop, bodies))
+            found = _measured(Bench(options, settings, shop, bodies, divided.measured))
     return _judged(found)
 
 

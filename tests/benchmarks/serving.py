@@ -39,7 +39,8 @@ def faults(bench: Bench) -> Iterator[Row]:
         yield Row("Redis away, overload", "not measured: there is no such benchmark here")
         return
     command = [sys.executable, "-m", FAULTS, "--seed", str(bench.options.seed)]
-    done = subprocess.run([*command, *(["--quick"] if bench.options.quick else [])], cwd=ROOT, check=False)
+    with on_cores(bench.cores.measured | bench.cores.others):  # it divides them by itself
+        done = subprocess.run([*command, *(["--quick"] if bench.options.quick else [])], cwd=ROOT, check=False)
     yield Row("Redis away, overload", f"status {done.returncode}, its lines are above", "= 0", done.returncode == 0)
 
 
@@ -78,7 +79,7 @@ def main() -> int:
     ):
         shop = PageShop(options.seed, ITEMS, options.shoppers, this_hour())
         asyncio.run(_filled(settings, shop))
-        bench = Bench(options, settings, shop, Path(name))
+        bench = Bench(options, settings, shop, Path(name), divided)
         print(f"servers    {servers}; load by {page_load.generator()} and a timetable of our own")
         print(f"cores      API on {set(divided.measured)}, all else on {set(divided.others)}")
         print(

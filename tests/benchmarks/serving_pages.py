@@ -17,7 +17,7 @@ from infra.ports import listen, port_of
 from infra.redis import connect
 from infra.redis_lane import RedisLane
 from tests.benchmarks import open_loop, page_load
-from tests.benchmarks.machine import ROOT, cores, on_cores
+from tests.benchmarks.machine import ROOT, on_cores
 from tests.benchmarks.open_loop import Stream
 from tests.benchmarks.page_shop import PageShop, this_hour
 from tests.benchmarks.serving_table import Bench, Row, Server, at_least, at_most, rated
@@ -42,7 +42,7 @@ def floor(bench: Bench) -> Iterator[Row]:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen("127.0.0.1", 0))
         fd = listener.fileno()
-        with on_cores(cores().measured):
+        with on_cores(bench.cores.measured):
             process = start_child(
                 [sys.executable, "-m", "tests.benchmarks.bare_server", str(fd)],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -55,7 +55,7 @@ def floor(bench: Bench) -> Iterator[Row]:
             "a bare Starlette route, 8 connections",
             f"{found.rate:,.0f}/s, {cpu_us:.0f} µs of CPU each, p99 {found.p99_ms:.2f} ms",
         )
-    with on_cores(cores().measured):
+    with on_cores(bench.cores.measured):
         taken_us = sorted(asyncio.run(_reads(bench)))
     yield Row(
         "one bare Redis read, one after the other",

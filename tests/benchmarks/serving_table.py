@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from infra.settings import Settings
 from tests.benchmarks import page_load
-from tests.benchmarks.machine import ROOT, cores, cpu_s
+from tests.benchmarks.machine import ROOT, Cores, cpu_s
 from tests.benchmarks.page_load import Figures
 from tests.benchmarks.page_servers import api
 from tests.benchmarks.page_shop import PageShop
@@ -68,6 +68,7 @@ class Bench:
     settings: Settings
     shop: PageShop
     folder: Path
+    cores: Cores
     peak: float = 0.0
     kept: dict[str, Any] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ class Bench:
         if keys:
             given = {"secret_keys": (SecretStr(SECRET),), "operator_keys": (SecretStr(OPERATOR),)}
             of = of.model_copy(update=given)
-        with api(of, ROOT, cores().measured) as (port, pid):
+        with api(of, ROOT, self.cores.measured) as (port, pid):
             yield Server(port, pid, SECRET if keys else "")
 
     def closed(
