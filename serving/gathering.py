@@ -102,7 +102,7 @@ class _Gathering:
                 break
             if source not in used:
                 used.add(source)
-                lists.append(self._listed(source, 0, wish.count))
+                lists.append(self._listed(source, 0, most))
         explored = self._explored()
         inputs = Inputs(scenario=scenario, count=wish.count, seed=wish.seed, lists=lists, pins=pins, explored=explored)
         spreads = scenario.diversity > 0 or scenario.category_cap is not None

@@ -23,7 +23,6 @@ from serving.ranking import Inputs, Pin, Placed, decide
 from serving.reasons import Explainer, language_of
 from serving.recommendation_types import (
     Fallback,
-    PinWish,
     RankRequest,
     RecommendationRequest,
     Recommendations,
@@ -114,7 +113,7 @@ class Recommender:
         """
         began = time.perf_counter()
         policy = self._policies.of(asked)
-        wanted = _Wanted(asked, policy, _pins(asked.pins), shown=() if before is None else before.shown)
+        wanted = _Wanted(asked, policy, _pins(asked), shown=() if before is None else before.shown)
         scenario = policy.scenario
         expressions.check(asked.filter, scenario.booster)
         seen = await self._looking.look(asked, follow_links=follow_links, rotates=scenario.rotation_rate > 0)
@@ -280,7 +279,15 @@ def _next(made: Made, before: Continued | None) -> str | None:
     return token_of(Continued(made.at if before is None else before.at, asked, shown))
 
 
-def _pins(wanted: Sequence[PinWish]) -> list[Pin]:
+def _pins(asked: RecommendationRequest) -> list[Pin]:
+    wanted = asked.pins
+    beyond = next((n for n, pin in enumerate(wanted) if pin.position > asked.count), None)
+    if beyond is not None:
+        raise BadInput(
+            f"The list has {asked.count} slots; give the pin one of them.",
+            path=f"pins[{beyond}].position",
+            code="out_of_range",
+        )
     if len({pin.position for pin in wanted}) < len(wanted) or len({pin.item_id for pin in wanted}) < len(wanted):
         raise BadInput("Two pins want one slot, or one item two; give each its own.", path="pins", code="pins_collide")
     return [Pin(pin.item_id, pin.position) for pin in wanted]

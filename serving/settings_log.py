@@ -89,7 +89,7 @@ class ShopSettings:
         return self._following.trouble
 
     async def load(self) -> None:
-        """Everything that is on the log, and a reader from there on. What was in force and is on the log no more, its end
+        """Everything that is on the log, and a reader from there on. What was in force and is no longer there, its end
         compacted away, is as in the beginning again.
 
         Raises:

@@ -122,6 +122,8 @@ async def test_a_request_is_checked_field_by_field(shop: AShop) -> None:
     assert await wrong({"diversity": 1.5}) == ("out_of_range", "diversity")
     assert await wrong({"pins": [{"item_id": "x", "position": 0}]}) == ("out_of_range", "pins[0].position")
     same_slot = [{"item_id": "x", "position": 1}, {"item_id": "y", "position": 1}]
+    beyond = [{"item_id": "x", "position": 6}]
+    assert await wrong({"count": 5, "pins": beyond}) == ("out_of_range", "pins[0].position")
     assert await wrong({"pins": same_slot}) == ("pins_collide", "pins")
     assert await wrong({"colour": "red"}) == ("unknown_field", "colour")
     assert await wrong({"count": 0}) == ("out_of_range", "count")

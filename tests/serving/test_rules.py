@@ -92,3 +92,12 @@ async def test_all_reasons_are_told_and_recorded_where_they_are_asked_for(shop: 
     assert [tuple(one) for one in explained["items"][0]["reasons"]] == told
     ranked = await shop.client.post("/v1/rank", json={"user_id": "ann", "item_ids": ["oolong"], "explain": "full"})
     assert len(ranked.json()["items"][0]["reasons"]) > 1
+
+
+async def test_a_visitor_nobody_knows_has_boosted_and_rotated_lists_too(shop: AShop) -> None:
+    """What only fills a list up is weighed like the blend: for a new visitor it is the whole list."""
+    boosted = await shop.list_for(anonymous_id="new", count=1, booster='item.id == "oolong" ? 100.0 : 1.0')
+    assert ids(boosted) == ["oolong"]
+    rotating = {"anonymous_id": "new", "count": 1, "rotation_rate": 1.0, "rotation_time_s": 600}
+    assert ids(await shop.list_for(**rotating)) == ["scone"]
+    assert ids(await shop.list_for(**rotating)) == ["green"]
