@@ -29,6 +29,7 @@ from models.release import released
 from serving import expressions, item_routes, list_routes, openapi, pages, segment_routes, settings_routes
 from serving.admission import Admission
 from serving.archived import archived
+from serving.best import BestOfCategories
 from serving.catalogue import Catalogue
 from serving.catalogue_follower import CatalogueFollower
 from serving.cors import Origins
@@ -198,7 +199,7 @@ class _Wiring:
         events, catalog_topic, triggers_topic = await asyncio.to_thread(self._topics)
         lane = await self._lane()
         model, statistics = await self._model(), await self._statistics()
-        knowledge = ItemKnowledge(model, statistics)
+        knowledge = ItemKnowledge(model, statistics, BestOfCategories(self._clock))
         follower = await self._catalogue(catalogue, catalog_topic)
         reader = ShopperReader(lane, settings.partition_count, events.log, Unread(self._metrics))
         shown, policies = ShownLately(lane), Policies(frozenset(settings.repeat_scenarios))

@@ -2,7 +2,7 @@
 stood.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -158,7 +158,7 @@ class Catalogue:
         entry = self._entries.get(item_id)
         return entry.facts if entry else {}
 
-    def in_category(self, category: str) -> Iterable[str]:
+    def in_category(self, category: str) -> Collection[str]:
         """Items of a category that may be shown."""
         return self._by_category.get(category, ())
 

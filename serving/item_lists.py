@@ -91,8 +91,7 @@ class ItemLists:
         category = query.category
         if category is None:
             return self._list(None, self._knowledge.trending(), query.count, query.include_properties)
-        known = ((one, self._knowledge.trend(one)) for one in self._catalogue.in_category(category))
-        best = sorted((one for one in known if one[1] > 0), key=lambda one: (-one[1], one[0]))
+        best = self._knowledge.trending_in(category, self._catalogue.in_category(category))
         return self._list(None, best, query.count, query.include_properties)
 
     async def recently_viewed(self, shopper_id: str, query: RecentQuery) -> ItemList:

@@ -1,9 +1,8 @@
 """Where candidates come from. A source makes its candidates when they are asked for and not before."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from heapq import nlargest
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
@@ -19,7 +18,6 @@ _NEIGHBOURS_OF: Final = 10
 _NEIGHBOURS_EACH: Final = 50
 _STEP_BACK: Final = 0.8  # an interaction counts this much less than the next newer one
 _CATEGORIES: Final = 5
-_PER_CATEGORY: Final = 200
 _NEWEST: Final = 500
 
 
@@ -38,7 +36,7 @@ class View(Protocol):
         """The most specific category."""
         ...
 
-    def in_category(self, category: str) -> Iterable[str]:
+    def in_category(self, category: str) -> Collection[str]:
         """Its items."""
         ...
 
@@ -78,8 +76,12 @@ class Knowledge(Protocol):
         """Items that are met more than before, best first."""
         ...
 
-    def trend(self, item_id: str) -> float:
-        """Above 0 for items that are met in the last hours or days."""
+    def popular_in(self, category: str, item_ids: Collection[str]) -> Iterable[tuple[str, float]]:
+        """The best of a category, whose items are given; some may be hidden by now."""
+        ...
+
+    def trending_in(self, category: str, item_ids: Collection[str]) -> Iterable[tuple[str, float]]:
+        """The same, those that are met more than before."""
         ...
 
     def likeness(self, item_ids: Sequence[str]) -> npt.NDArray[Any] | None:
@@ -148,7 +150,7 @@ class Sources:
         if name == "bought_together":
             return self._bought_together()
         if name == "category":
-            return self._in_categories(self._knowledge.popularity, "category")
+            return self._in_categories(self._knowledge.popular_in, "category")
         if name == "trending":
             return self._trending()
         if name == "new_arrivals":
@@ -183,18 +185,17 @@ class Sources:
     def _recently_viewed(self) -> Iterator[Choice]:
         return (Choice(item_id, 1.0 / (1 + n), "recently_viewed") for n, item_id in enumerate(self._met_last()))
 
-    def _in_categories(self, worth: "_Worth", source: str) -> Iterator[Choice]:
-        return in_turns([(self._best_in(category, worth, source), 1) for category in self._categories_at_hand()])
+    def _in_categories(self, best: "_BestIn", source: str) -> Iterator[Choice]:
+        return in_turns([(self._best_in(category, best, source), 1) for category in self._categories_at_hand()])
 
-    def _best_in(self, category: str, worth: "_Worth", source: str) -> Iterator[Choice]:
-        known = ((worth(i), i) for i in self._view.in_category(category))
-        for score, item_id in nlargest(_PER_CATEGORY, (one for one in known if one[0] > 0)):
+    def _best_in(self, category: str, best: "_BestIn", source: str) -> Iterator[Choice]:
+        for item_id, score in best(category, self._view.in_category(category)):
             yield Choice(item_id, score, source)
 
     def _trending(self) -> Iterator[Choice]:
         """In the categories of the request's items; without such, everywhere."""
         if self._context:
-            yield from self._in_categories(self._knowledge.trend, "trending")
+            yield from self._in_categories(self._knowledge.trending_in, "trending")
         for item_id, score in self._knowledge.trending():
             yield Choice(item_id, score, "trending")
 
@@ -218,8 +219,8 @@ class Sources:
         return islice(dict.fromkeys(filter(None, map(self._view.category, at_hand))), _CATEGORIES)
 
 
-class _Worth(Protocol):
-    def __call__(self, item_id: str, /) -> float: ...
+class _BestIn(Protocol):
+    def __call__(self, category: str, item_ids: Collection[str], /) -> Iterable[tuple[str, float]]: ...
 
 
 class _GoesWith(Protocol):

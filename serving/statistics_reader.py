@@ -5,7 +5,7 @@ they come from here.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from features.snapshot_store import SnapshotStore
 from infra.errors import DaogouError
 from infra.logs import logger
 from infra.redis import told_as_away
+from serving.best import BestOfCategories
 from serving.model import Known, ModelInService
 
 NO_STATISTICS: Final = "none"
@@ -140,14 +141,18 @@ class StatisticsReader:
 class ItemKnowledge:
     """What the released model knows of items, and where it knows nothing, what the statistics do."""
 
-    def __init__(self, model: ModelInService | Known, statistics: StatisticsReader) -> None:
+    def __init__(self, model: ModelInService | Known, statistics: StatisticsReader, best: BestOfCategories) -> None:
+        """`best` keeps the best items of categories, of whichever version."""
         self._model = model
         self._statistics = statistics
+        self._best = best
 
     def of(self, version: str) -> "ItemKnowledge":
         """With what this version of the model knows, and no other."""
         model = self._model
-        return ItemKnowledge(model.known_of(version), self._statistics) if isinstance(model, ModelInService) else self
+        if not isinstance(model, ModelInService):
+            return self
+        return ItemKnowledge(model.known_of(version), self._statistics, self._best)
 
     @property
     def version(self) -> str:
@@ -171,9 +176,17 @@ class ItemKnowledge:
         """Items that are met in the last days, best first; before there are statistics, the popular ones."""
         return self._statistics.trending() or self._model.popular()
 
-    def trend(self, item_id: str) -> float:
-        """Above 0 for items that are met in the last days."""
-        return self._statistics.trend(item_id)
+    def popular_in(self, category: str, item_ids: Collection[str]) -> Sequence[tuple[str, float]]:
+        """The most popular of a category, whose items are given, best first; some may be hidden by now."""
+        of_model, of_stream = self._model.popularities, self._statistics.popularities
+        name = ("popular", self.version, category)
+        return self._best.of(
+            name, self.statistics_version, item_ids, lambda one: of_model.get(one) or of_stream.get(one, 0.0)
+        )
+
+    def trending_in(self, category: str, item_ids: Collection[str]) -> Sequence[tuple[str, float]]:
+        """The same, those that are met in the last days."""
+        return self._best.of(("trending", "", category), self.statistics_version, item_ids, self._statistics.trend)
 
     def likeness(self, item_ids: Sequence[str]) -> Any:
         """[items, items]: cosines of the model's vectors; None before the first model."""

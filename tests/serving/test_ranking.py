@@ -1,6 +1,6 @@
 """Laws of the list: what is never in it, and that it is never empty while something may be shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ class AShop:
     def category(self, item_id: str) -> str | None:
         return self.categories.get(item_id)
 
-    def in_category(self, category: str) -> Iterable[str]:
+    def in_category(self, category: str) -> Collection[str]:
         return [i for i, c in self.categories.items() if c == category and i in self.shown]
 
     def why_not(self, item_id: str) -> WhyNot:
@@ -69,8 +69,11 @@ class AShop:
     def trending(self) -> Sequence[tuple[str, float]]:
         return self.popular()
 
-    def trend(self, item_id: str) -> float:
-        return self.popularity(item_id)
+    def popular_in(self, category: str, item_ids: Collection[str]) -> Sequence[tuple[str, float]]:
+        return [one for one in self.popular() if one[0] in item_ids]
+
+    def trending_in(self, category: str, item_ids: Collection[str]) -> Sequence[tuple[str, float]]:
+        return self.popular_in(category, item_ids)
 
     def likeness(self, item_ids: Sequence[str]) -> npt.NDArray[np.float64] | None:
         return None

@@ -11,8 +11,10 @@ from features.item_snapshot import Merger, Snapshot, encode, snapshot_of, versio
 from features.item_statistics import rating_mean
 from features.snapshot_store import SnapshotStore
 from infra import keys
+from infra.clock import ManualClock
 from infra.metrics import Metrics
 from models.artifact import Artifact
+from serving.best import BestOfCategories
 from serving.model import ModelInService
 from serving.statistics_reader import NO_STATISTICS, ItemKnowledge, StatisticsReader
 from tests.serving.artifacts import released
@@ -84,7 +86,7 @@ async def test_the_model_is_asked_first(redis: Redis, tmp_path: Path) -> None:
     await reader.look()
     path: list[Path] = []
     model = ModelInService(lambda: path[0] if path else None, Artifact.open, Metrics())
-    knowledge = ItemKnowledge(model, reader)
+    knowledge = ItemKnowledge(model, reader, BestOfCategories(ManualClock(AT)))
     assert [item for item, _ in knowledge.popular()][:2] == ["matcha", "black"]
     assert [item for item, _ in knowledge.similar("black", 5)] == ["green", "scone"]
     released(tmp_path, "m1", SIMILAR, POPULARITY)
