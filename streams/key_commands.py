@@ -1,7 +1,8 @@
 """The commands for API keys: create, list, revoke. Each imports what it needs itself."""
 
+import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +11,17 @@ from streams.terminal import DataDir, now_in, say, settings_from, who
 keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 By = Annotated[str, typer.Option("--by", help="Who asks, for the record; else the name of this system's user.")]
+
+
+FIRST: Final = "This is the shop's first key. From now on every call to this shop needs a key; pages included."
+_NEXT: Final = {
+    "operator": "Make one for pages next: daogou keys create publishable, and secret for the shop's own servers.",
+    "other": 'Settings can be changed with an operator key only; make one next: daogou keys create operator "me".',
+}
+LAST: Final = (
+    "That was the last good key: every call to this shop is refused now, for the end of the last key opens nothing. "
+    'Make another: daogou keys create operator "me".'
+)
 
 
 class KeyRole(StrEnum):
@@ -33,10 +45,15 @@ def keys_create(
     ] = 0,
     burst: Annotated[int, typer.Option(min=0, max=1_000_000, help="Requests at once; 0: two seconds' worth.")] = 0,
     days: Annotated[int, typer.Option(min=0, max=3650, help="Days until it expires; 0: never.")] = 0,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, even for the first key, which closes the shop.")
+    ] = False,
     by: By = "",
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, this once.
+
+    The first one closes the shop: from then on every call needs a key.
 
     Only its hash is kept, on the log, from where every API process takes it up at once. The embedded broker forgets its
     log when it ends, and the keys with it: there, and for a first key, use DAOGOU_PUBLISHABLE_KEYS, DAOGOU_SECRET_KEYS
@@ -46,17 +63,25 @@ def keys_create(
 
     from infra.embedded.outside import Outside, running
     from infra.key_records import KEY_BYTES
-    from streams.shop_keys import Wish, create, refuse_forgetful
+    from streams.shop_keys import Wish, check, create, has_keys, refuse_forgetful
 
     given = settings_from(data_dir=data_dir)
     refuse_forgetful(given, runs=running(given) is not None)
     wish = Wish(role.value, label, tuple(origin or ()), per_second, burst, days)
+    check(wish)
     key_id = secrets.token_hex(6)
     with Outside(given) as settings:
+        first = not has_keys(settings)
+        if first:
+            _warn(FIRST)
+            if not yes and sys.stdin.isatty():
+                typer.confirm("Make it?", abort=True)
         key = create(settings, wish, who(by), now_in(settings), secrets.token_bytes(KEY_BYTES), key_id)
     say(f"id   {key_id}")
     say(f"key  {key}")
     say("Keep the key: it is shown this once. To take it back: daogou keys revoke " + key_id)
+    if first:
+        _warn(_NEXT["operator" if role is KeyRole.operator else "other"])
 
 
 @keys_app.command("list", epilog="Example: daogou keys list")
@@ -85,8 +110,15 @@ def keys_revoke(
     Every API process that Kafka reaches stops taking it within a second or so. It stays in the list, with the time.
     """
     from infra.embedded.outside import Outside
-    from streams.shop_keys import revoke
+    from streams.shop_keys import lets_in, revoke
 
     with Outside(settings_from(data_dir=data_dir)) as settings:
         was = revoke(settings, key_id, who(by), now_in(settings))
+        left = lets_in(settings, now_in(settings))
     say(f"{key_id} is revoked: {was.role}, {was.label}")
+    if not left:
+        _warn(LAST)
+
+
+def _warn(line: str) -> None:
+    print(f"daogou: {line}", file=sys.stderr, flush=True)

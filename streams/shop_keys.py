@@ -53,7 +53,7 @@ def create(settings: Settings, wish: Wish, by: str, now: datetime, fresh: bytes,
         SettingWrong: the wish will not do.
         KafkaAway: not acknowledged.
     """
-    _check(wish)
+    check(wish)
     key = key_text(wish.role, fresh)
     record = KeyRecord(
         sha256=digest(key.encode()).hex(),
@@ -102,6 +102,30 @@ def keys(settings: Settings) -> dict[str, KeyRecord]:
     return found
 
 
+def has_keys(settings: Settings) -> bool:
+    """Whether the shop is closed to callers without a key: one key closes it for good, its end opens nothing.
+
+    Raises:
+        KafkaAway, NotFound: as their names say.
+    """
+    return _in_settings(settings) or bool(keys(settings))
+
+
+def lets_in(settings: Settings, now: datetime) -> bool:
+    """Whether any key is good for something.
+
+    Raises:
+        KafkaAway, NotFound: as their names say.
+    """
+    return _in_settings(settings) or any(
+        one.revoked_at is None and (one.expires_at is None or one.expires_at > now) for one in keys(settings).values()
+    )
+
+
+def _in_settings(settings: Settings) -> bool:
+    return bool(settings.publishable_keys or settings.secret_keys or settings.operator_keys)
+
+
 def told(found: dict[str, KeyRecord], now: datetime) -> Iterator[str]:
     """A line for each key, the oldest first."""
     for key_id, one in sorted(found.items(), key=lambda pair: pair[1].created_at):
@@ -120,7 +144,12 @@ def _state(one: KeyRecord, now: datetime) -> str:
     return f"{word} {one.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _check(wish: Wish) -> None:
+def check(wish: Wish) -> None:
+    """Before anything is asked or written.
+
+    Raises:
+        SettingWrong: the wish will not do.
+    """
     if wish.origins and wish.role != "publishable":
         raise SettingWrong("--origin is for publishable keys: pages call with no others", path="origin")
     if len(wish.origins) > MAX_ORIGINS:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from infra.clock import Clock
-from infra.errors import Unavailable
+from infra.errors import Refused, Unavailable
 
 TIMEOUT_S = 30.0
 
@@ -76,11 +76,22 @@ class Site:
         return answer["triggers"], answer["next"] or cursor
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """One call; an answer that is no success is an error with the server's own words."""
+        """One call; an answer that is no success is an error with the server's own words.
+
+        Raises:
+            Refused: the shop has keys.
+            Unavailable: any other answer that is no success.
+        """
         raw = None if body is None else json.dumps(body)
         self._connection.request(method, path, raw, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
+        if response.status == 401:
+            raise Refused(
+                "This shop has keys now (daogou keys create, or DAOGOU_PUBLISHABLE_KEYS, DAOGOU_SECRET_KEYS and "
+                "DAOGOU_OPERATOR_KEYS), and the demo calls without one: it ends. Start it again without keys: an "
+                "embedded broker has forgotten those of the log; with DAOGOU_KAFKA give another DAOGOU_TENANT."
+            )
         if response.status >= 300:
             raise Unavailable(f"{method} {path} was answered {response.status}: {answer.get('detail')}")
         return answer

@@ -1,7 +1,9 @@
 """The demo's own proofs: who plays, what its figures say, and what it does not know."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from itertools import count
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from infra.clock import ManualClock
+from infra.errors import Refused
 from infra.keys import partition_of, record_key
 from infra.settings import Settings
 from models.artifact import write
@@ -215,3 +218,21 @@ def test_the_examples_to_try_are_of_nobody_in_the_story(tmp_path: Path) -> None:
     _invite(prepared(tmp_path), Console(file=out, width=500))
     assert "anonymous_id" in out.getvalue()
     assert not any(shopper in out.getvalue() for shopper in ("user_id", "ann"))
+
+
+def test_a_shop_that_got_keys_meanwhile_ends_the_demo_with_what_happened() -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"detail": "Give a known key."}'
+            self.send_response(401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(Refused, match="has keys now"):
+            Site("127.0.0.1", server.server_port, ManualClock(0)).similar_to("tea")

@@ -74,6 +74,13 @@ def test_the_commands(mine: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run = CliRunner().invoke
     assert run(app, ["keys", "list"]).output == "no keys on the log\n"
     made = run(app, ["keys", "create", "secret", "feeds", "--per-second", "2"]).output
+    assert "From now on every call to this shop needs a key; pages included" in made
+    assert "daogou keys create operator" in made
+    second = run(app, ["keys", "create", "operator", "me"]).output
+    assert "From now on" not in second
+    other = re.search(r"^id   ([0-9a-f]{12})$", second, re.M)
+    assert other is not None
+    assert "last good key" not in run(app, ["keys", "revoke", other[1]]).output
     key = re.search(r"^key  (sk_[A-Za-z0-9_-]{43})$", made, re.M)
     key_id = re.search(r"^id   ([0-9a-f]{12})$", made, re.M)
     assert key is not None
@@ -83,7 +90,10 @@ def test_the_commands(mine: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "good" in listed
     assert key[1] not in listed
     assert digest(key[1].encode()).hex() not in listed
-    assert "revoked: secret, feeds" in run(app, ["keys", "revoke", key_id[1]]).output
+    revoked = run(app, ["keys", "revoke", key_id[1]]).output
+    assert "revoked: secret, feeds" in revoked
+    assert "last good key" in revoked
+    assert "daogou keys create operator" in revoked
     assert "revoked 20" in run(app, ["keys", "list"]).output
 
 
