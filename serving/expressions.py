@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from features.catalog import Item
 from features.shoppers import State
@@ -13,6 +13,9 @@ from serving.sources import Facts
 
 MOST_BOOST: Final = 1000.0
 _KEPT: Final = 256
+_KNOWN: Final = 64  # expressions whose values are remembered
+_ITEMS_KNOWN: Final = 5_000  # items of each
+_T = TypeVar("_T")
 # What one expression may take for one list, in steps of `serving.cel`: some 40 ms, in which no other page is answered.
 _MOST_STEPS: Final = 300_000
 # What an expression may read, each with an example of its type.
@@ -55,19 +58,14 @@ def filter_of(text: str, items: FactsOf, shopper: Mapping[str, Any], path: str =
         BadInput: the expression is wrong; says where.
     """
     compute, cost = _checked(text, path, "a filter", (bool,))
-    left = _MOST_STEPS // cost
 
-    def passes(item_id: str) -> bool:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            return False
+    def passes(facts: Mapping[str, Any]) -> bool:
         try:
-            return compute(Scope(items(item_id), shopper)) is True
+            return compute(Scope(facts, shopper)) is True
         except WrongError:
             return False
 
-    return passes
+    return _remembering(text, items, passes, otherwise=False, most=_MOST_STEPS // cost)
 
 
 def filters_of(texts: Sequence[str | None], items: FactsOf, shopper: Mapping[str, Any]) -> Filter | None:
@@ -90,22 +88,52 @@ def booster_of(text: str, items: FactsOf, shopper: Mapping[str, Any], path: str 
         BadInput: the expression is wrong; says where.
     """
     compute, cost = _checked(text, path, "a booster", (int, float))
-    left = _MOST_STEPS // cost
 
-    def factor(item_id: str) -> float:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            return 1.0
+    def factor(facts: Mapping[str, Any]) -> float:
         try:
-            value = compute(Scope(items(item_id), shopper))
+            value = compute(Scope(facts, shopper))
         except WrongError:
             return 1.0
         if type(value) not in (int, float) or math.isnan(value):
             return 1.0
         return min(max(float(value), 0.0), MOST_BOOST)
 
-    return factor
+    return _remembering(text, items, factor, otherwise=1.0, most=_MOST_STEPS // cost)
+
+
+def _remembering(
+    text: str, items: FactsOf, value_of: Callable[[Mapping[str, Any]], _T], *, otherwise: _T, most: int
+) -> Callable[[str], _T]:
+    """The value for an item, worked out for so many of a list as `most`. One that does not look at the shopper is the
+    same at every page until the item changes: then what is read of it is another object.
+    """
+    known: dict[str, tuple[Mapping[str, Any], Any]] | None = None if "shopper" in text else _known_of(text)
+    left = most
+
+    def value(item_id: str) -> _T:
+        nonlocal left
+        found = None if known is None else known.get(item_id)
+        if left <= 0 and found is None:
+            return otherwise
+        facts = items(item_id)
+        if found is not None and found[0] is facts:
+            remembered: _T = found[1]
+            return remembered
+        left -= 1
+        worked_out = value_of(facts)
+        if known is not None:
+            if len(known) >= _ITEMS_KNOWN:
+                known.clear()
+            known[item_id] = facts, worked_out
+        return worked_out
+
+    return value
+
+
+@lru_cache(maxsize=_KNOWN)
+def _known_of(_text: str) -> dict[str, tuple[Mapping[str, Any], Any]]:
+    """What is remembered of an expression. A text is a filter or a booster and never both."""
+    return {}
 
 
 def check(filter_text: str | None, booster_text: str | None) -> None:

@@ -66,8 +66,19 @@ async def test_what_was_shown_sinks_for_a_while(shop: AShop) -> None:
     second = await shop.list_for(user_id="ann", count=2, rotation_rate=1.0, rotation_time_s=600)
     assert ids(second) == ["tart", "scone"]
     key = ShardKeys(shop.partition("u-ann")).shown(shop.settings.tenant, "u-ann")
-    assert 0 < await shop.redis.ttl(key) <= 7 * 86_400
+    assert 0 < await shop.redis.ttl(key) <= 600
     assert ids(await shop.list_for(user_id="ann", count=2)) == ["oolong", "jasmine"]
+
+
+async def test_what_was_shown_is_kept_for_the_scenario_that_wants_it_longest(shop: AShop) -> None:
+    """One that counts minutes does not make another forget, and nothing is kept for longer than it counts."""
+    key = ShardKeys(shop.partition("u-ann")).shown(shop.settings.tenant, "u-ann")
+    await for_ann(shop, count=1, rotation_rate=1.0, rotation_time_s=5000)
+    assert 600 < await shop.redis.ttl(key) <= 5000
+    await shop.list_for(user_id="ann", count=1, rotation_rate=1.0, rotation_time_s=600)
+    assert 600 < await shop.redis.ttl(key) <= 5000
+    await shop.list_for(user_id="ann", count=1, rotation_rate=1.0, rotation_time_s=6000)
+    assert 5000 < await shop.redis.ttl(key) <= 6000
 
 
 async def test_a_wrong_expression_is_refused_at_the_door(shop: AShop) -> None:
@@ -101,3 +112,11 @@ async def test_a_visitor_nobody_knows_has_boosted_and_rotated_lists_too(shop: AS
     rotating = {"anonymous_id": "new", "count": 1, "rotation_rate": 1.0, "rotation_time_s": 600}
     assert ids(await shop.list_for(**rotating)) == ["scone"]
     assert ids(await shop.list_for(**rotating)) == ["green"]
+
+
+async def test_what_is_remembered_of_an_item_is_forgotten_when_it_changes(shop: AShop) -> None:
+    cheap = {"filter": "item.price < 2.0", "count": 7}
+    assert ids(await shop.list_for(**cheap)) == []
+    changed = await shop.client.patch("/v1/items/tart", json={"price": {"price": "1.50", "currency": "EUR"}})
+    answer = await shop.list_for(**cheap, min_token=changed.json()["consistency_token"])
+    assert ids(answer) == ["tart"]
