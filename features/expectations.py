@@ -12,7 +12,6 @@ _PLAIN: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
     inspect.DateTimeType: _TIME,
     inspect.DecimalType: 'an amount, best as text, such as "9.50"',
-    inspect.FloatType: "a number",
     inspect.StructType: "an object",
 }
 
@@ -37,6 +36,8 @@ def _inside(at: inspect.Type, step: str) -> inspect.Type | None:
             return _inside(inner, step)
         case inspect.UnionType(types=types):
             return next((found for one in types if (found := _inside(one, step)) is not None), None)
+        case inspect.StructType(fields=fields, array_like=True) if step[1:-1].isdecimal():
+            return fields[place].type if (place := int(step[1:-1])) < len(fields) else None
         case inspect.StructType(fields=fields):
             return next((one.type for one in fields if one.encode_name == step), None)
         case inspect.DictType(value_type=value):
@@ -56,6 +57,10 @@ def _words(at: inspect.Type) -> str:
             return "one of " + ", ".join(map(str, values))
         case inspect.IntType(ge=least, le=most):
             return "a whole number" + _bounds(least, most)
+        case inspect.FloatType(gt=above, ge=least, le=most):
+            return "a number" + (_bounds(least, most) if above is None else _above(above, most))
+        case inspect.StructType(fields=fields, array_like=True):
+            return f"a list of {', '.join(one.encode_name for one in fields)}"
         case inspect.StrType(pattern=str(pattern)):
             return f"text of the form {pattern.removeprefix(chr(92) + 'A').removesuffix(chr(92) + 'Z')}"
         case inspect.StrType(min_length=least, max_length=most):
@@ -70,10 +75,20 @@ def _words(at: inspect.Type) -> str:
     return _PLAIN.get(type(at), "")
 
 
-def _bounds(least: int | None, most: int | None) -> str:
+def _bounds(least: float | None, most: float | None) -> str:
     if least is not None and most is not None:
-        return f" from {least:,} to {most:,}"
-    return f" of at least {least:,}" if least is not None else f" of at most {most:,}" if most is not None else ""
+        return f" from {_plainly(least)} to {_plainly(most)}"
+    if least is not None:
+        return f" of at least {_plainly(least)}"
+    return f" of at most {_plainly(most)}" if most is not None else ""
+
+
+def _above(least: float, most: float | None) -> str:
+    return f" above {_plainly(least)}" + (f" and at most {_plainly(most)}" if most is not None else "")
+
+
+def _plainly(number: float) -> str:
+    return f"{int(number):,}" if number == int(number) else str(number)
 
 
 def _length(least: int | None, most: int | None, of: str) -> str:

@@ -9,8 +9,9 @@ import mmh3
 import msgspec
 from msgspec import Meta
 
-from features.refusals import UNREADABLE, refusal
+from features.refusals import UNREADABLE
 from infra.errors import BadInput
+from serving.bodies import refused
 from serving.recommendation_types import Experiment as Assigned
 from serving.scenarios import Scenario, ScenarioName
 from serving.setting_kinds import Kind, check_rules
@@ -99,7 +100,7 @@ def changed(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
     try:
         return msgspec.convert(msgspec.to_builtins(scenario) | dict(changes), Scenario)
     except UNREADABLE as error:
-        raise refusal(error, Scenario) from None
+        raise refused(error, Scenario) from None
 
 
 def experiment_assigned(found: Sequence[tuple[str, Variation, int]]) -> list[Assigned]:
@@ -123,9 +124,18 @@ def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
             try:
                 check_rules(changed(scenarios[value.scenario], one.changes))
             except BadInput as error:
-                raise BadInput(error.message, path=f"variations[{n}].changes.{error.path}", code=error.reason) from None
+                raise _inside(error, f"variations[{n}].changes") from None
 
     return Kind("experiment", Experiment, check, {})
+
+
+def _inside(error: BadInput, path: str) -> BadInput:
+    """The same error at its place in the body: where the message names the field, it names all of the path."""
+    whole = f"{path}.{error.path}" if error.path else path
+    message = error.message
+    if error.path and message.startswith((f"{error.path} must", f"{error.path} is")):
+        message = whole + message.removeprefix(error.path)
+    return BadInput(message, path=whole, code=error.reason)
 
 
 def _drawn(experiment_id: str, experiment: Experiment, unit: str | None) -> Variation | None:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from features.refusals import UNREADABLE, refusal
+from features.refusals import UNREADABLE
 from infra.errors import BadInput, NotFound
 from serving import expressions
+from serving.bodies import refused
 from serving.scenarios import SCENARIO_NAMES, Scenario
 
 
@@ -47,7 +48,7 @@ def decoded(kind: Kind, setting_id: str, raw: bytes) -> Any:
     try:
         value = msgspec.json.decode(raw, type=kind.type)
     except UNREADABLE as error:
-        raise refusal(error, kind.type) from None
+        raise refused(error, kind.type) from None
     kind.check(setting_id, value)
     return value
 

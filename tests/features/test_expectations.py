@@ -22,12 +22,20 @@ class Inner(msgspec.Struct):
     kind: Literal["a", "b"] = "a"
 
 
+class Pair(msgspec.Struct, array_like=True):
+    kind: Literal["a", "b"]
+    many: Annotated[int, Meta(ge=1, le=20)] = 1
+
+
 class Outer(msgspec.Struct):
     inner: Inner | None = None
     many: Annotated[tuple[Inner, ...], Meta(max_length=3)] = ()
     by_name: Annotated[dict[str, Annotated[int, Meta(le=9)]], Meta(max_length=2)] = {}
     word: Word = "a"
     least: Annotated[int, Meta(ge=1)] = 1
+    share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
+    part: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    pair: Pair | None = None
     yes: bool = True
     either: int | str = 0
 
@@ -37,7 +45,13 @@ class Outer(msgspec.Struct):
     [
         ("", "an object"),
         ("inner", "an object"),
-        ("inner.number", "a number"),
+        ("inner.number", "a number of at least 0"),
+        ("share", "a number from 0 to 0.5"),
+        ("part", "a number above 0 and at most 1"),
+        ("pair", "a list of kind, many"),
+        ("pair[0]", "one of a, b"),
+        ("pair[1]", "a whole number from 1 to 20"),
+        ("pair[2]", ""),
         ("inner.kind", "one of a, b"),
         ("many", "a list of at most 3 entries"),
         ("many[2].kind", "one of a, b"),

@@ -103,8 +103,22 @@ async def test_an_experiment_that_would_not_do_is_refused(shop: AShop) -> None:
     twice = [{"id": "a"}, {"id": "b", "changes": {"blend": [["shelf", 1], ["shelf", 2]]}}]
     assert await refused(variations=twice) == ("twice", "variations[1].changes.blend")
     unknown = [{"id": "a"}, {"id": "b", "changes": {"moon": 1}}]
-    assert (await refused(variations=unknown))[1].startswith("variations[1].changes")
+    assert await refused(variations=unknown) == ("unknown_field", "variations[1].changes.moon")
+    assert await refused(moon=1) == ("unknown_field", "moon")
     assert await refused(variations=[{"id": "a"}, {"id": "b", "changes": {"name": "cart"}}]) == (
         "not_changeable",
         "variations[1].changes",
     )
+
+
+async def test_a_refused_setting_says_what_it_wants_as_a_body_does(shop: AShop) -> None:
+    async def said(kind: str, body: dict[str, Any]) -> str:
+        answer = await shop.client.put(f"/v1/settings/{kind}", json=body)
+        assert answer.status_code == 422, answer.text
+        return str(answer.json()["errors"][0]["message"])
+
+    home: dict[str, Any] = {"name": "home", "blend": [["shelf", 1]]}
+    assert await said("scenario/home", {**home, "diversity": 5}) == "diversity must be a number from 0 to 1."
+    assert "must be one of" in await said("scenario/home", {**home, "blend": [["moon", 1]]})
+    wrong = {**BODY, "variations": [{"id": "a"}, {"id": "b", "changes": {"rotation_rate": 2}}]}
+    assert await said("experiment/e", wrong) == "variations[1].changes.rotation_rate must be a number from 0 to 1."
