@@ -13,8 +13,8 @@ from serving.sources import Facts
 
 MOST_BOOST: Final = 1000.0
 _KEPT: Final = 256
-_KNOWN: Final = 64  # expressions whose values are remembered
-_ITEMS_KNOWN: Final = 5_000  # items of each
+_KNOWN: Final = 16  # expressions whose values are remembered
+_ITEMS_KNOWN: Final = 30_000  # items of each
 _T = TypeVar("_T")
 # What one expression may take for one list, in steps of `serving.cel`: some 40 ms, in which no other page is answered.
 _MOST_STEPS: Final = 300_000
