@@ -17,7 +17,7 @@ from serving import tokens
 from serving.model import NO_MODEL, ModelInService
 from serving.recommendation_types import Freshness, RecommendationRequest, Why
 from serving.shopper_reader import Known, ShopperReader, ShopperRef
-from serving.shown import ShownAt, ShownLately
+from serving.shown import NOTHING, Lately, ShownLately
 from serving.waiting import Waiting
 
 _EMPTY: Final = State()
@@ -45,7 +45,7 @@ class Seen(msgspec.Struct):
     model_version: str
     freshness: Freshness
     why: Why | None
-    shown: ShownAt = {}  # what was shown lately, where the list asks for it
+    shown: Lately = NOTHING  # what was shown lately, where the list asks for it
 
 
 class Looking:
@@ -96,10 +96,10 @@ class Looking:
             self._reader.unreadable("shelf", seen.ref.partition)
         seen.candidates, seen.why = (), "no_shelf"
 
-    async def _read(self, ref: ShopperRef, rotates: bool) -> tuple[Known, ShownAt]:
+    async def _read(self, ref: ShopperRef, rotates: bool) -> tuple[Known, Lately]:
         """In one round trip: the lane sends together what is asked in one turn of the event loop."""
         if not rotates:
-            return await self._reader.read(ref), {}
+            return await self._reader.read(ref), NOTHING
         known, shown = await asyncio.gather(self._reader.read(ref), self._shown.read(ref))
         return known, shown
 

@@ -120,7 +120,8 @@ class Recommender:
         made = self._made(wanted, seen, accept_language)
         recorded = not asked.validate_only and self._recorder.record(made)
         if seen.ref is not None and scenario.rotation_rate > 0 and made.items:
-            self._shown.note(seen.ref, seen.shown, (item.item_id for item, _ in made.items), made.at)
+            shown = (item.item_id for item, _ in made.items)
+            self._shown.note(seen.ref, seen.shown, shown, made.at, scenario.rotation_time_s)
         return _answer(made, self._missing(asked, made.inputs), recorded, _next(made, before), began)
 
     async def rank(
@@ -205,12 +206,12 @@ class Recommender:
     def _rules(self, wanted: _Wanted, seen: Seen, facts: Facts, now_ms: int) -> Rules:
         scenario, filters = wanted.policy.scenario, (wanted.policy.scenario.filter, wanted.asked.filter)
         if filters == (None, None) and scenario.booster is None:
-            return Rules(shown_at=seen.shown, now_ms=now_ms) if seen.shown else NO_RULES
+            return Rules(shown_at=seen.shown.at, now_ms=now_ms) if seen.shown.at else NO_RULES
         shopper, items = expressions.shopper_facts(seen.state, facts), self._stock.catalogue.facts
         return Rules(
             filter=expressions.filters_of(filters, items, shopper),
             booster=None if scenario.booster is None else expressions.booster_of(scenario.booster, items, shopper),
-            shown_at=seen.shown,
+            shown_at=seen.shown.at,
             now_ms=now_ms,
         )
 

@@ -3,7 +3,7 @@ that. Two pages at one moment may lose one of the two; a Redis that is away, all
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,10 +13,19 @@ from infra.redis_lane import RedisLane
 from serving.shopper_reader import ShopperRef
 
 _MOST: Final = 300  # items of a shopper
-_KEPT_S: Final = 7 * 86_400
 
 ShownAt = Mapping[str, int]  # item id -> when, ms
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, int])
+
+
+class Lately(NamedTuple):
+    """What was shown, when, and for how many seconds that is still kept."""
+
+    at: ShownAt
+    left_s: int
+
+
+NOTHING: Final = Lately({}, 0)
 
 
 class ShownLately:
@@ -25,22 +34,25 @@ class ShownLately:
     def __init__(self, lane: RedisLane) -> None:
         self._lane = lane
 
-    async def read(self, ref: ShopperRef) -> ShownAt:
-        """What was shown, and when; nothing where Redis does not answer or has something else there."""
+    async def read(self, ref: ShopperRef) -> Lately:
+        """What was shown; nothing where Redis does not answer or has something else there."""
+        key = _key(ref)
         try:
-            (raw,) = await self._lane.ask((("GET", _key(ref)),))
-            return _decoder.decode(raw) if raw is not None else {}
+            raw, left_s = await self._lane.ask((("GET", key), ("TTL", key)))
+            return Lately(_decoder.decode(raw), max(left_s, 0)) if raw is not None else NOTHING
         except (RedisAway, msgspec.DecodeError):
-            return {}
+            return NOTHING
 
-    def note(self, ref: ShopperRef, before: ShownAt, item_ids: Iterable[str], now_ms: int) -> None:
-        """These are shown now. Does not wait."""
-        shown = dict(before)
+    def note(self, ref: ShopperRef, before: Lately, item_ids: Iterable[str], now_ms: int, keep_s: int) -> None:
+        """These are shown now, which is kept for as long as it counts: `keep_s`, or longer where another scenario still
+        wants what was shown before. Does not wait.
+        """
+        shown = dict(before.at)
         for item_id in item_ids:
             shown.pop(item_id, None)
             shown[item_id] = now_ms
-        kept = dict(list(shown.items())[-_MOST:])
-        self._lane.tell((("SET", _key(ref), msgspec.msgpack.encode(kept), "EX", str(_KEPT_S)),))
+        kept = msgspec.msgpack.encode(dict(list(shown.items())[-_MOST:]))
+        self._lane.tell((("SET", _key(ref), kept, "EX", str(max(keep_s, before.left_s))),))
 
 
 def _key(ref: ShopperRef) -> str:

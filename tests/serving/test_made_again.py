@@ -34,7 +34,7 @@ def asked(chance: random.Random) -> dict[str, Any]:
         "booster": "item.category == 'tea' ? 2.0 : 1.0",
         "diversity": 0.7,
         "rotation_rate": 0.9,
-        "pins": [{"item_id": chance.choice(CAKES), "position": chance.randint(1, 3)}],
+        "pins": [{"item_id": chance.choice(CAKES), "position": chance.randint(1, min(3, wish["count"]))}],
         "personalization": chance.choice(["session", "none"]),
         "exclude_item_ids": chance.sample(CAKES, 1),
     }
