@@ -5,13 +5,15 @@ strict part that filters and boosters need: no messages, no timestamps, no uint 
 operation on wrong types is an error, as CEL has it, and so is a field that an item does not have.
 """
 
-import ast
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from infra.errors import BadInput
+from serving import cel_steps as steps
+from serving.cel_literals import text_of
+from serving.cel_steps import Compute, Scope
+from serving.cel_values import CONVERSIONS, MissingError, WrongError, whole
 
 MAX_DEPTH: Final = 24
 MAX_NODES: Final = 400
@@ -24,26 +26,8 @@ _PASSES: Final = 50  # how many elements a list of an item or a shopper is taken
 _PER_LEVEL: Final = 12  # a parse tree has about so many levels for each that one wrote
 _MACROS: Final = ("exists", "all")
 _TESTS: Final = ("contains", "startsWith", "endsWith")
-_INT_MOST: Final = 2**63 - 1
 
 
-class WrongError(Exception):
-    """An expression has no value for an item: a wrong type, a missing field, a division by zero."""
-
-
-class MissingError(WrongError):
-    """A field or key that is not there."""
-
-
-class Scope(NamedTuple):
-    """What an expression reads; `one` is what a macro goes through."""
-
-    item: Mapping[str, Any]
-    shopper: Mapping[str, Any]
-    one: Any = None
-
-
-Compute = Callable[[Scope], Any]
 Fields = Mapping[str, Mapping[str, Any]]
 
 
@@ -126,13 +110,13 @@ class _Compiler:
         if kind == "literal":
             return self._literal(children[0])
         if kind == "unary" and len(children) == 2:
-            return _unary(str(children[0].data), self.of(children[1]))
+            return steps.unary(str(children[0].data), self.of(children[1]))
         if kind in ("conditionalor", "conditionaland") and len(children) == 2:
-            return _either(self.of(children[0]), self.of(children[1]), decides=kind == "conditionalor")
+            return steps.either(self.of(children[0]), self.of(children[1]), decides=kind == "conditionalor")
         if kind == "expr" and len(children) == 3:
-            return _choice(*map(self.of, children))
+            return steps.choice(*map(self.of, children))
         if kind in ("relation", "addition", "multiplication") and len(children) == 2:
-            return _binary(str(children[0].data), self.of(children[0].children[0]), self.of(children[1]))
+            return steps.binary(str(children[0].data), self.of(children[0].children[0]), self.of(children[1]))
         special = getattr(self, f"_{kind}", None)
         if special is not None:
             made: Compute = special(children)
@@ -148,9 +132,9 @@ class _Compiler:
         value: Any
         if kind in ("STRING_LIT", "MLSTRING_LIT"):
             try:
-                value = ast.literal_eval(text)
-            except (ValueError, SyntaxError):
-                raise _wrong(f"{text[:40]} is no text of CEL.", self._path) from None
+                value = text_of(text)
+            except ValueError as error:
+                raise _wrong(f"{text[:40]} is no text of CEL: {error}.", self._path) from None
         elif kind == "BOOL_LIT":
             value = text == "true"
         elif kind == "NULL_LIT":
@@ -163,7 +147,7 @@ class _Compiler:
 
     def _whole(self, number: int) -> int:
         try:
-            return _whole(number)
+            return whole(number)
         except WrongError:
             raise _wrong("A whole number has at most 64 bits here.", self._path) from None
 
@@ -180,8 +164,8 @@ class _Compiler:
         owner = _root(children[0])
         if owner is not None and owner in self._fields and owner != self._variable:
             self._check_field(owner, name)
-            return _field(owner, name)
-        return _member(self.of(children[0]), name)
+            return steps.field(owner, name)
+        return steps.member(self.of(children[0]), name)
 
     def _check_field(self, owner: str, name: str) -> None:
         known = self._fields[owner]
@@ -189,7 +173,7 @@ class _Compiler:
             raise _wrong(f"There is no {owner}.{name[:40]}; there are {', '.join(known)}.", self._path)
 
     def _member_index(self, children: Sequence[Any]) -> Compute:
-        return _index(self.of(children[0]), self.of(children[1]))
+        return steps.index(self.of(children[0]), self.of(children[1]))
 
     def _list_lit(self, children: Sequence[Any]) -> Compute:
         parts = [self.of(one) for one in children[0].children] if children else []
@@ -200,9 +184,9 @@ class _Compiler:
         if name == "has" and len(arguments) == 1:
             return self._has(arguments[0])
         if name == "size" and len(arguments) == 1:
-            return _size(self.of(arguments[0]))
-        if name in _CONVERSIONS and len(arguments) == 1:
-            return _converted(name, self.of(arguments[0]))
+            return steps.size(self.of(arguments[0]))
+        if name in CONVERSIONS and len(arguments) == 1:
+            return steps.converted(name, self.of(arguments[0]))
         raise self._unknown(f"{name[:40]}() with {len(arguments)} arguments")
 
     def _has(self, argument: Any) -> Compute:
@@ -227,11 +211,11 @@ class _Compiler:
             return self._macro(name, children[0], arguments)
         owner = self.of(children[0])
         if name == "size" and not arguments:
-            return _size(owner)
+            return steps.size(owner)
         if name in _TESTS and len(arguments) == 1:
-            return _text_test(name, owner, self.of(arguments[0]))
+            return steps.text_test(name, owner, self.of(arguments[0]))
         if name == "matches" and len(arguments) == 1:
-            return _matches(owner, self._pattern(arguments[0]))
+            return steps.matches(owner, self._pattern(arguments[0]))
         raise self._unknown(f".{name[:40]}() with {len(arguments)} arguments")
 
     def _macro(self, name: str, over: Any, arguments: Sequence[Any]) -> Compute:
@@ -244,7 +228,7 @@ class _Compiler:
         self._variable, self._passes = str(variable.children[0]), _passes_of(over)
         holds = self.of(arguments[1])
         self._variable, self._passes = None, 1
-        return _through(among, holds, any_of=name == "exists")
+        return steps.through(among, holds, any_of=name == "exists")
 
     def _pattern(self, argument: Any) -> Any:
         import re2  # linear in the text, whatever the pattern
@@ -293,254 +277,3 @@ def _passes_of(over: Any) -> int:
 def _root(node: Any) -> str | None:
     found = _only(node)
     return str(found.children[0]) if str(found.data) == "ident" else None
-
-
-def _field(owner: str, name: str) -> Compute:
-    if owner == "item":
-
-        def of_item(scope: Scope) -> Any:
-            try:
-                return scope.item[name]
-            except KeyError:
-                raise MissingError(f"{owner}.{name}") from None
-
-        return of_item
-
-    def of_shopper(scope: Scope) -> Any:
-        try:
-            return scope.shopper[name]
-        except KeyError:
-            raise MissingError(f"{owner}.{name}") from None
-
-    return of_shopper
-
-
-def _member(owner: Compute, name: str) -> Compute:
-    return _index(owner, lambda _: name)
-
-
-def _index(owner: Compute, key: Compute) -> Compute:
-    def indexed(scope: Scope) -> Any:
-        among, at = owner(scope), key(scope)
-        if type(among) is dict and type(at) is str:
-            if at not in among:
-                raise MissingError(at)
-            return among[at]
-        if type(among) is list and type(at) is int and 0 <= at < len(among):
-            return among[at]
-        raise MissingError(str(at)) if type(among) is list and type(at) is int else WrongError("index")
-
-    return indexed
-
-
-def _unary(kind: str, value: Compute) -> Compute:
-    if kind == "unary_not":
-
-        def negated(scope: Scope) -> bool:
-            return not _bool(value(scope))
-
-        return negated
-
-    def minus(scope: Scope) -> Any:
-        number = value(scope)
-        if type(number) is int:
-            return _whole(-number)
-        if type(number) is float:
-            return -number
-        raise WrongError("minus")
-
-    return minus
-
-
-def _either(left: Compute, right: Compute, *, decides: bool) -> Compute:
-    """`||` where `decides`, else `&&`: a side that decides does so, whatever error the other one has."""
-
-    def value(scope: Scope) -> bool:
-        try:
-            if _bool(left(scope)) is decides:
-                return decides
-        except WrongError:
-            if _bool(right(scope)) is decides:
-                return decides
-            raise
-        return _bool(right(scope))
-
-    return value
-
-
-def _choice(condition: Compute, then: Compute, otherwise: Compute) -> Compute:
-    return lambda scope: then(scope) if _bool(condition(scope)) else otherwise(scope)
-
-
-def _binary(kind: str, left: Compute, right: Compute) -> Compute:
-    operate = _OPERATORS[kind]
-    return lambda scope: operate(left(scope), right(scope))
-
-
-def _size(value: Compute) -> Compute:
-    def size(scope: Scope) -> int:
-        found = value(scope)
-        if type(found) in (str, list, dict):
-            return len(found)
-        raise WrongError("size")
-
-    return size
-
-
-def _converted(name: str, value: Compute) -> Compute:
-    convert = _CONVERSIONS[name]
-
-    def converted(scope: Scope) -> Any:
-        found = value(scope)
-        if type(found) not in (int, float, str) or (name == "string" and type(found) is float):
-            raise WrongError(name)
-        try:
-            return convert(found)
-        except (ValueError, OverflowError):
-            raise WrongError(name) from None
-
-    return converted
-
-
-def _text_test(name: str, owner: Compute, argument: Compute) -> Compute:
-    test = {"contains": str.__contains__, "startsWith": str.startswith, "endsWith": str.endswith}[name]
-
-    def tested(scope: Scope) -> bool:
-        text, part = owner(scope), argument(scope)
-        if type(text) is str and type(part) is str:
-            return test(text, part)
-        raise WrongError(name)
-
-    return tested
-
-
-def _matches(owner: Compute, pattern: Any) -> Compute:
-    def matches(scope: Scope) -> bool:
-        text = owner(scope)
-        if type(text) is str:
-            return pattern.search(text) is not None
-        raise WrongError("matches")
-
-    return matches
-
-
-def _through(among: Compute, holds: Compute, *, any_of: bool) -> Compute:
-    """An element that decides does so, whatever error another one has."""
-
-    def value(scope: Scope) -> bool:
-        found, error = among(scope), None
-        if type(found) not in (list, dict):
-            raise WrongError("macro")
-        for one in found:
-            try:
-                if _bool(holds(Scope(scope.item, scope.shopper, one))) is any_of:
-                    return any_of
-            except WrongError as of_one:
-                error = of_one
-        if error is not None:
-            raise error
-        return not any_of
-
-    return value
-
-
-def _bool(value: Any) -> bool:
-    if value is True or value is False:
-        return value
-    raise WrongError("bool")
-
-
-def _whole(number: int) -> int:
-    if -_INT_MOST - 1 <= number <= _INT_MOST:
-        return number
-    raise WrongError("int overflow")
-
-
-def equal(left: Any, right: Any) -> bool:
-    """As CEL has it: numbers are compared as numbers, values of different types are not equal."""
-    if type(left) is list and type(right) is list:
-        return len(left) == len(right) and all(map(equal, left, right))
-    numbers = type(left) in (int, float) and type(right) in (int, float)
-    return bool(left == right) if numbers or type(left) is type(right) else False
-
-
-def _compared(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def compared(left: Any, right: Any) -> bool:
-        kinds = type(left), type(right)
-        if kinds in _ORDERED:
-            return compare(left, right)
-        raise WrongError("comparison")
-
-    return compared
-
-
-_ORDERED: Final = frozenset(
-    ((int, int), (float, float), (int, float), (float, int), (str, str), (bool, bool)),
-)
-
-
-def _among(left: Any, right: Any) -> bool:
-    if type(right) is dict:
-        return left in right if type(left) is str else False
-    if type(right) is list:
-        return left in right if type(left) is str else any(equal(left, one) for one in right)
-    raise WrongError("in")
-
-
-def _add(left: Any, right: Any) -> Any:
-    if type(left) is type(right) and type(left) in (int, float, str, list):
-        return _whole(left + right) if type(left) is int else left + right
-    raise WrongError("+")
-
-
-def _sub(left: Any, right: Any) -> Any:
-    _same_numbers(left, right, "-")
-    return _whole(left - right) if type(left) is int else left - right
-
-
-def _mul(left: Any, right: Any) -> Any:
-    _same_numbers(left, right, "*")
-    return _whole(left * right) if type(left) is int else left * right
-
-
-def _div(left: Any, right: Any) -> Any:
-    """Whole numbers are cut towards 0."""
-    _same_numbers(left, right, "/")
-    if type(left) is float:
-        return left / right if right else math.copysign(math.inf, left) * math.copysign(1, right) if left else math.nan
-    if right == 0:
-        raise WrongError("division by zero")
-    return _whole(abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1))
-
-
-def _mod(left: Any, right: Any) -> int:
-    """The sign is the left one's."""
-    if type(left) is not int or type(right) is not int or right == 0:
-        raise WrongError("%")
-    return left - right * int(_div(left, right))
-
-
-def _same_numbers(left: Any, right: Any, what: str) -> None:
-    if type(left) is not type(right) or type(left) not in (int, float):
-        raise WrongError(f"{what} of two types: write 2.0 beside a double, 2 beside an int")
-
-
-_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "relation_lt": _compared(lambda a, b: a < b),
-    "relation_le": _compared(lambda a, b: a <= b),
-    "relation_gt": _compared(lambda a, b: a > b),
-    "relation_ge": _compared(lambda a, b: a >= b),
-    "relation_eq": equal,
-    "relation_ne": lambda a, b: not equal(a, b),
-    "relation_in": _among,
-    "addition_add": _add,
-    "addition_sub": _sub,
-    "multiplication_mul": _mul,
-    "multiplication_div": _div,
-    "multiplication_mod": _mod,
-}
-_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
-    "int": lambda value: _whole(int(value)),
-    "double": float,
-    "string": lambda value: str(value),
-}

@@ -8,7 +8,9 @@ from typing import Any, Final, TypeVar
 from features.catalog import Item
 from features.shoppers import State
 from infra.errors import BadInput
-from serving.cel import Compiled, MissingError, Scope, WrongError, compiled
+from serving.cel import Compiled, compiled
+from serving.cel_steps import Scope
+from serving.cel_values import MissingError, WrongError
 from serving.sources import Facts
 
 MOST_BOOST: Final = 1000.0

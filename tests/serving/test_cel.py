@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.errors import BadInput
-from serving.cel import Scope, WrongError, compiled
+from serving.cel import compiled
+from serving.cel_steps import Scope
+from serving.cel_values import WrongError
 from serving.expressions import ITEM_FIELDS, SHOPPER_FIELDS, booster_of, filter_of
 
 FIELDS = {"item": ITEM_FIELDS, "shopper": SHOPPER_FIELDS}
@@ -108,6 +110,12 @@ def test_the_same_value_as_the_library_gives(text: str) -> None:
         ("size(item.categories) == 2 && item.name.size() == 9", True),
         ("item.price / 0.0 > 1e300", True),
         ('"\\u8336" == "茶"', True),
+        (r"'\x41\X42\103\U00000044' == 'ABCD'", True),
+        (r"""'\?\`\"\'\\' == "?`\"'\\" """, True),
+        (r"size('\a\b\f\n\r\t\v') == 7", True),
+        (r"r'\d\n' == '\\d\\n' && R'\'' == '\\\''", True),
+        ("'''a\nb''' == 'a\\nb' && \"\"\"a\r\nb\"\"\" == 'a\\nb'", True),
+        ("'' == '' && size(r'') == 0", True),
     ],
 )
 def test_known_answers(text: str, value: Any) -> None:
@@ -139,6 +147,15 @@ def test_known_answers(text: str, value: Any) -> None:
         ("b'x' == b'x'", "expression_wrong", "bytes"),
         ("1u == 1u", "expression_wrong", "uint"),
         ("9223372036854775808 > 1", "expression_wrong", "64 bits"),
+        (r"item.name.matches('\d')", "expression_wrong", r"no escape \d"),
+        (r"item.name == '\N{DIGIT ONE}'", "expression_wrong", r"no escape \N"),
+        (r"item.name == '\0'", "expression_wrong", r"no escape \0"),
+        (r"item.name == '\777'", "expression_wrong", r"no escape \7"),
+        (r"item.name == '\u12'", "expression_wrong", r"no escape \u"),
+        (r"item.name == '\ud800'", "expression_wrong", "no character"),
+        (r"item.name == '\U00110000'", "expression_wrong", "no character"),
+        ("item.name == 'a\\'", "expression_wrong", "no escape \\,"),
+        ("item.name == 'a\rb'", "expression_wrong", "a line ends"),
     ],
 )
 def test_what_is_refused_says_why(text: str, code: str, said: str) -> None:
