@@ -9,7 +9,7 @@ import msgspec
 
 from features.events import Id
 from serving.decisions import Decision, Shown, Used, Versions, made_again
-from serving.ranking import Choice, Inputs, Listed, Placed, Ranked, blended, pool_size, raised, spread
+from serving.ranking import Choice, Dropped, Inputs, Listed, Placed, Ranked, blended, pool_size, raised, spread
 from serving.recommendation_types import Experiment, Fallback, Freshness, RecommendationRequest
 
 # Why an item of no slot has none: it was dropped by a rule (`rule` says which), nobody brought it, others came before
@@ -111,9 +111,16 @@ def _same(again: Sequence[Placed], shown: Sequence[Shown]) -> bool:
 
 def _dropped(inputs: Inputs) -> dict[str, int]:
     """How many candidates each rule kept out; `more`: those that are not told one by one, of each source anew."""
-    found: Counter[str] = Counter({one.item_id: one.why for listed in inputs.lists for one in listed.dropped}.values())
+    found: Counter[str] = Counter({one.item_id: one.why for one in _told(inputs)}.values())
     more = sum(listed.dropped_more for listed in inputs.lists)
     return {**found, **({"more": more} if more else {})}
+
+
+def _told(inputs: Inputs) -> Iterator[Dropped]:
+    """What was dropped and is told by name: candidates, then pins."""
+    for listed in inputs.lists:
+        yield from listed.dropped
+    yield from inputs.refused_pins
 
 
 def _item(inputs: Inputs, again: Sequence[Placed], item_id: str) -> ItemExplained:
@@ -124,7 +131,7 @@ def _item(inputs: Inputs, again: Sequence[Placed], item_id: str) -> ItemExplaine
     if placed is not None:
         text = _of_shown(placed)
         return ItemExplained(item_id, placed.position, placed.propensity, rank, sources, None, None, text)
-    rule = next((one.why for listed in inputs.lists for one in listed.dropped if one.item_id == item_id), None)
+    rule = next((one.why for one in _told(inputs) if one.item_id == item_id), None)
     stage = _stage(inputs, ranked, again, rank, item_id, dropped=rule is not None)
     slots = inputs.count - len(inputs.pins)
     text = _TOLD[stage].format(rule=rule, rank=rank, slots=slots)

@@ -92,7 +92,7 @@ class _Gathering:
     def inputs(self) -> Inputs:
         """The inputs; sources beyond the blend are asked only where it leaves the list too short."""
         wish, scenario = self._wish, self._wish.scenario
-        pins = [pin for pin in wish.pins if pin.position <= wish.count and self._may_be_here(pin.item_id)]
+        pins, refused = self._pins()
         pool = pool_size(scenario, wish.count)
         most = max(pool, 3 * wish.count, POOL) if self._ranked else pool
         lists = [self._listed(turn.source, turn.items, most) for turn in scenario.blend]
@@ -104,9 +104,30 @@ class _Gathering:
                 used.add(source)
                 lists.append(self._listed(source, 0, most))
         explored = self._explored()
-        inputs = Inputs(scenario=scenario, count=wish.count, seed=wish.seed, lists=lists, pins=pins, explored=explored)
+        inputs = Inputs(
+            scenario=scenario,
+            count=wish.count,
+            seed=wish.seed,
+            lists=lists,
+            pins=pins,
+            refused_pins=refused,
+            explored=explored,
+        )
         spreads = scenario.diversity > 0 or scenario.category_cap is not None
         return self._told_apart(inputs, pool) if spreads else inputs
+
+    def _pins(self) -> tuple[list[Pin], list[Dropped]]:
+        """Those that may be shown, and why the others may not."""
+        pins: list[Pin] = []
+        refused: list[Dropped] = []
+        for pin in self._wish.pins:
+            if pin.position > self._wish.count:
+                continue  # it asks for a slot of a longer list
+            if self._may_be_here(pin.item_id):
+                pins.append(pin)
+            else:
+                refused.append(Dropped(pin.item_id, 0.0, self._why_not(pin.item_id)))
+        return pins, refused
 
     def _told_apart(self, inputs: Inputs, pool: int) -> Inputs:
         """With what spreads the list: of those alone that it is chosen from. Sources bring hundreds, and there are as

@@ -68,7 +68,8 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything that a list follows from.
 
     `alike` is the likeness of each item of `alike_ids` to each that comes after it, 0 to 255, row after row.
-    `categories` holds those of the candidates, where a cap asks for them; pins are such as may be shown.
+    `categories` holds those of the candidates, where a cap asks for them; pins are such as may be shown, and
+    `refused_pins` tells why others may not.
     """
 
     scenario: Scenario
@@ -76,6 +77,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     seed: int
     lists: list[Listed]
     pins: list[Pin] = []
+    refused_pins: list[Dropped] = []
     explored: list[Choice] = []
     categories: dict[str, str] = {}
     alike_ids: list[str] = []

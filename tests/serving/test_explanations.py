@@ -71,6 +71,23 @@ async def test_each_item_that_is_not_there_has_a_stage_and_a_rule(shop: AShop) -
     assert (pinned["position"], pinned["text"]) == (2, "It was pinned to slot 2.")
 
 
+async def test_a_pin_that_is_refused_has_the_rule_that_refused_it(shop: AShop) -> None:
+    """No source of the list need ever have brought the item."""
+    await shop.met("ann", ("add_to_cart", "oolong"))
+    await shop.shelved("ann", SHELF[2])
+    wanted = ("oolong", "black", "moon", "green", "jasmine")
+    pins = [{"item_id": item_id, "position": n} for n, item_id in enumerate(wanted, 1)]
+    asked = {"count": 5, "strict_filtering": True, "exclude_item_ids": ["jasmine"], "filter": "item.id != 'green'"}
+    answer = await shop.list_for(user_id="ann", pins=pins, **asked)
+    assert (ids(answer), answer["missing_ids"]) == (["tart"], list(wanted))
+    told = await explained(shop, answer)
+    rules = ("in_cart", "out_of_stock", "unknown_item", "filtered", "excluded")
+    assert (told["made_again"], told["dropped"]) == (True, dict.fromkeys(rules, 1))
+    for item_id, rule in zip(wanted, rules, strict=True):
+        item = (await explained(shop, answer, item_id))["item"]
+        assert (item["stage"], item["rule"]) == ("dropped", rule)
+
+
 async def test_a_record_of_another_process_is_found_on_the_log_and_that_of_another_tenant_is_not(
     shop: AShop, settings: Settings, redis: Redis
 ) -> None:
