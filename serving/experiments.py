@@ -33,7 +33,7 @@ class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     holdout: bool = False
 
 
-class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class ExperimentSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Shoppers of a scenario are divided over variations, in the ratio of their weights; `share` of them take part. The
     first variation is what the others are compared with.
     """
@@ -48,9 +48,9 @@ class Experiments:
     """The experiments in force."""
 
     def __init__(self) -> None:
-        self._running: dict[str, dict[str, tuple[Experiment, int]]] = {}  # by scenario, then id
+        self._running: dict[str, dict[str, tuple[ExperimentSetting, int]]] = {}  # by scenario, then id
 
-    def take(self, experiment_id: str, experiment: Experiment | None, version: int) -> None:
+    def take(self, experiment_id: str, experiment: ExperimentSetting | None, version: int) -> None:
         """Have an experiment take effect with the next list; None: it is gone."""
         for of_scenario in self._running.values():
             of_scenario.pop(experiment_id, None)
@@ -111,7 +111,7 @@ def experiment_assigned(found: Sequence[tuple[str, Variation, int]]) -> list[Ass
 def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
     """Experiments as a kind of setting; nothing runs in the beginning."""
 
-    def check(_: str, value: Experiment) -> None:
+    def check(_: str, value: ExperimentSetting) -> None:
         ids = [one.id for one in value.variations]
         if len(set(ids)) < len(ids):
             raise BadInput("Two variations have one id.", path="variations", code="twice")
@@ -126,7 +126,7 @@ def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
             except BadInput as error:
                 raise _inside(error, f"variations[{n}].changes") from None
 
-    return Kind("experiment", Experiment, check, {})
+    return Kind("experiment", ExperimentSetting, check, {})
 
 
 def _inside(error: BadInput, path: str) -> BadInput:
@@ -138,7 +138,7 @@ def _inside(error: BadInput, path: str) -> BadInput:
     return BadInput(message, path=whole, code=error.reason)
 
 
-def _drawn(experiment_id: str, experiment: Experiment, unit: str | None) -> Variation | None:
+def _drawn(experiment_id: str, experiment: ExperimentSetting, unit: str | None) -> Variation | None:
     if unit is None:
         return None
     taking, at = place_of(experiment_id, unit)
@@ -152,7 +152,7 @@ def _drawn(experiment_id: str, experiment: Experiment, unit: str | None) -> Vari
     return experiment.variations[-1]
 
 
-def _named(experiment_id: str, experiment: Experiment, wanted: str) -> Variation:
+def _named(experiment_id: str, experiment: ExperimentSetting, wanted: str) -> Variation:
     found = next((one for one in experiment.variations if one.id == wanted), None)
     if found is None:
         raise _no_override(f"experiment {experiment_id!r} has no variation {wanted[:64]!r}")

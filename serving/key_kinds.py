@@ -29,7 +29,7 @@ _SHOWN: Final = tuple(one.name for one in msgspec.structs.fields(KeyShown))
 
 def key_kind() -> Kind:
     """Keys; there are none in the beginning, but those of the process' own settings."""
-    return Kind(KIND, KeyRecord, _check, {}, shown=_shown, fails_closed=True)
+    return Kind(KIND, KeyRecord, _check, {}, shown=_shown, fails_closed=True, shown_as=KeyShown)
 
 
 def _shown(record: KeyRecord) -> KeyShown:

@@ -55,6 +55,9 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
     types = [Problem, *(t for operation in shown for t in _types(operation))]
     schemas, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     of_type = dict(zip(map(repr, types), schemas, strict=True))
+    for operation in shown:
+        if operation.value_one_of:
+            components[operation.answers.__name__]["properties"]["value"] = _one_of(operation.value_one_of, of_type)
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, of_type)
@@ -75,7 +78,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
 
 
 def _types(operation: Operation) -> list[Any]:
-    named = [operation.body, operation.query, operation.answers]
+    named = [operation.body, operation.query, operation.answers, *operation.body_one_of, *operation.value_one_of]
     return [one for one in named if one is not None and not isinstance(one, str)]
 
 
@@ -91,12 +94,17 @@ def _operation(operation: Operation, of_type: Mapping[str, Any]) -> dict[str, An
     if operation.access == "publishable":
         said["security"].append({"key": [], "shopper_token": []})
     if operation.body is not None:
-        schema = _bounded(of_type[repr(operation.body)])
+        one_of = operation.body_one_of
+        schema = _one_of(one_of, of_type) if one_of else _bounded(of_type[repr(operation.body)])
         said["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schema}, "text/plain": {"schema": schema}},
         }
     return said
+
+
+def _one_of(types: Sequence[Any], of_type: Mapping[str, Any]) -> dict[str, Any]:
+    return {"oneOf": [of_type[repr(one)] for one in types]}
 
 
 def _bounded(schema: dict[str, Any]) -> dict[str, Any]:

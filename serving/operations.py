@@ -84,7 +84,8 @@ Handler = Callable[[Call], Awaitable[Any]]
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A row of the table. `answers` is the type of the answer, or the media type of one that is no JSON. `once`: it
-    takes an Idempotency-Key.
+    takes an Idempotency-Key. `body_one_of`: the types of a body that the path decides on; `value_one_of`: those of the
+    answer's `value`.
     """
 
     method: str
@@ -100,6 +101,8 @@ class Operation:
     refusals: tuple[int, ...] = field(default=())
     once: bool = False
     always: bool = False  # however much there is to do
+    body_one_of: tuple[type[msgspec.Struct], ...] = ()
+    value_one_of: tuple[type[msgspec.Struct], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from serving.experiments import Experiment, Experiments, changed, experiment_assigned
+from serving.experiments import Experiments, ExperimentSetting, changed, experiment_assigned
 from serving.recommendation_types import Experiment as Assigned
 from serving.recommendation_types import RecommendationRequest
 from serving.scenarios import SCENARIOS, Scenario
@@ -45,7 +45,7 @@ class Policies:
         else:
             self._scenarios[name] = msgspec.structs.replace(scenario, version=version)
 
-    def take_experiment(self, experiment_id: str, experiment: Experiment | None, version: int) -> None:
+    def take_experiment(self, experiment_id: str, experiment: ExperimentSetting | None, version: int) -> None:
         """Have an experiment take effect with the next list; None: it is gone."""
         self._experiments.take(experiment_id, experiment, version)
 

@@ -25,6 +25,46 @@ MAX_PINS: Final = 20
 Explain = Literal["codes", "full", "none"]
 
 
+FILTER_SAID: Final = (
+    "A CEL expression that gives true or false, asked of each item beside the scenario's filter; an item for which it "
+    "has no value is left out. Of the item: item.id, item.name, item.category, item.categories, item.brand, "
+    "item.attributes, item.price, item.currency, item.available, item.quantity. Of the shopper: shopper.known, "
+    "shopper.cart, shopper.viewed, shopper.bought, shopper.wished, shopper.categories, shopper.orders, "
+    "shopper.locale, shopper.last_search. Example: item.category == 'tea' && item.price < 10.0"
+)
+BOOSTER_SAID: Final = (
+    "A CEL expression that gives a number, 0 to 1000, by which an item's score is multiplied; 1 where it has no value. "
+    "It stands in place of the scenario's, and reads the same fields as filter: item.id, item.name, item.category, "
+    "item.categories, item.brand, item.attributes, item.price, item.currency, item.available, item.quantity, "
+    "shopper.known, shopper.cart, shopper.viewed, shopper.bought, shopper.wished, shopper.categories, shopper.orders, "
+    "shopper.locale, shopper.last_search. Example: item.brand == 'Own' ? 1.5 : 1.0"
+)
+PersonalizationWish = Annotated[
+    Personalization,
+    Meta(
+        description="What is used of the shopper: full: all that is known; session: this session only; none: nothing "
+        "is read about them, and the list may hold what is in their cart."
+    ),
+]
+ExplainWish = Annotated[
+    Explain,
+    Meta(description="The reasons of each item: codes: the strongest one; full: every one that is true; none: none."),
+]
+MinToken = Annotated[
+    Annotated[str, Meta(min_length=1, max_length=65_536)] | None,
+    Meta(description="A consistency_token: the list waits until what it stands for (events, items) is known here."),
+]
+WaitMs = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MAX_WAIT_MS,
+        description="How long to wait for min_token, in milliseconds; then the list comes all the same, with "
+        "freshness.stale.",
+    ),
+]
+
+
 class PinWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An exact slot for an item; positions begin at 1."""
 
@@ -46,18 +86,39 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_CONTEXT)] = ()
     exclude_item_ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_EXCLUDED)] = ()
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
-    personalization: Personalization = "full"
-    explain: Explain = "codes"
-    filter: Expression | None = None
-    booster: Expression | None = None
-    diversity: Share | None = None
-    rotation_rate: Share | None = None
-    rotation_time_s: RotationSeconds | None = None
-    pins: Annotated[tuple[PinWish, ...], Meta(max_length=MAX_PINS)] = ()
-    strict_filtering: bool = False
+    personalization: PersonalizationWish = "full"
+    explain: ExplainWish = "codes"
+    filter: Annotated[Expression | None, Meta(description=FILTER_SAID)] = None
+    booster: Annotated[Expression | None, Meta(description=BOOSTER_SAID)] = None
+    diversity: Annotated[
+        Share | None,
+        Meta(description="How much likeness to what stands above counts against an item; 0: not at all."),
+    ] = None
+    rotation_rate: Annotated[
+        Share | None,
+        Meta(description="How far an item sinks that this shopper was shown lately; 0: not at all."),
+    ] = None
+    rotation_time_s: Annotated[
+        RotationSeconds | None, Meta(description="What counts as lately for rotation_rate, in seconds.")
+    ] = None
+    pins: Annotated[
+        tuple[PinWish, ...],
+        Meta(
+            max_length=MAX_PINS,
+            description="Items at exact positions. One that may not be shown, or that the filter leaves out, is not: "
+            "missing_ids names it.",
+        ),
+    ] = ()
+    strict_filtering: Annotated[
+        bool,
+        Meta(
+            description="What happens where too few items pass the filter. false: the fallback fills the list, within "
+            "the filter; true: the list is shorter."
+        ),
+    ] = False
     experiment_overrides: Annotated[dict[str, str], Meta(max_length=20)] = {}
-    min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
-    max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
+    min_token: MinToken = None
+    max_wait_ms: WaitMs = 1000
     validate_only: bool = False
 
 
@@ -70,10 +131,10 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     session_id: Id | None = None
     scenario: ScenarioName = "home"
     include_properties: Annotated[tuple[Property, ...], Meta(max_length=20)] = ()
-    personalization: Personalization = "full"
-    explain: Explain = "codes"
-    min_token: Annotated[str, Meta(min_length=1, max_length=65_536)] | None = None
-    max_wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 1000
+    personalization: PersonalizationWish = "full"
+    explain: ExplainWish = "codes"
+    min_token: MinToken = None
+    max_wait_ms: WaitMs = 1000
 
 
 class RecommendedItem(msgspec.Struct, frozen=True):

@@ -12,11 +12,14 @@ from serving import expressions
 from serving.bodies import refused
 from serving.scenarios import SCENARIO_NAMES, Scenario
 
+Shown = type[msgspec.Struct] | None
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of setting. `check` raises BadInput for a value that would not do under this id; `shown` is what may be
-    read of a value. `fails_closed`: a record that cannot be read takes what was in force with it.
+    read of a value, of the type `shown_as` where that is another. `fails_closed`: a record that cannot be read takes
+    what was in force with it.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Kind:
     beginning: Mapping[str, Any]  # what is in force where nothing was set
     shown: Callable[[Any], Any] = lambda value: value
     fails_closed: bool = False
+    shown_as: Shown = None
 
 
 def kind_of(kinds: Mapping[str, Kind], name: str) -> Kind:

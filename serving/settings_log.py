@@ -84,6 +84,11 @@ class ShopSettings:
         self._following = Following("settings", self._once, self.load, pause_s=pause_s)
 
     @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What there is to set."""
+        return self._kinds
+
+    @property
     def trouble(self) -> str:
         """Why changes do not arrive at this moment; empty when they do."""
         return self._following.trouble

@@ -59,8 +59,18 @@ def _named(call: Call) -> tuple[str, str]:
 def operations(settings: ShopSettings) -> list[Operation]:
     """The rows of the table."""
     do = SettingHandlers(settings)
+    kinds = settings.kinds.values()
     return [
-        Operation("GET", _PATH, "A setting that is in force.", do.get, Setting, access="operator", refusals=(404,)),
+        Operation(
+            "GET",
+            _PATH,
+            "A setting that is in force.",
+            do.get,
+            Setting,
+            access="operator",
+            refusals=(404,),
+            value_one_of=tuple(kind.shown_as or kind.type for kind in kinds),
+        ),
         Operation(
             "PUT",
             _PATH,
@@ -69,6 +79,7 @@ def operations(settings: ShopSettings) -> list[Operation]:
             SettingWritten,
             access="operator",
             body=msgspec.Raw,
+            body_one_of=tuple(kind.type for kind in kinds),
             query=SettingQuery,
             refusals=(404, 503),
             once=True,

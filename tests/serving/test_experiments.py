@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.candidates import Candidate
-from serving.experiments import Experiment, Experiments, Variation
+from serving.experiments import Experiments, ExperimentSetting, Variation
 from tests.serving.shop import AShop, ids
 
 SHELF = tuple(Candidate(i, 0.9 - n / 10, 0.9, "tower") for n, i in enumerate(("oolong", "jasmine", "tart", "scone")))
@@ -18,7 +18,7 @@ BODY: dict[str, Any] = {
 }
 
 
-def drawn(experiment: Experiment, many: int, name: str = "e") -> list[str | None]:
+def drawn(experiment: ExperimentSetting, many: int, name: str = "e") -> list[str | None]:
     running = Experiments()
     running.take(name, experiment, 2)
     found = [running.assigned("home", f"u-{n}", {}) for n in range(many)]
@@ -26,7 +26,9 @@ def drawn(experiment: Experiment, many: int, name: str = "e") -> list[str | None
 
 
 def test_shoppers_are_divided_in_the_ratio_of_the_weights_and_by_the_share() -> None:
-    experiment = Experiment(scenario="home", variations=(Variation(id="a", weight=3), Variation(id="b")), share=0.4)
+    experiment = ExperimentSetting(
+        scenario="home", variations=(Variation(id="a", weight=3), Variation(id="b")), share=0.4
+    )
     many = 20_000
     shares = Counter(drawn(experiment, many))
     for variation, share in ((None, 0.6), ("a", 0.3), ("b", 0.1)):
@@ -34,7 +36,7 @@ def test_shoppers_are_divided_in_the_ratio_of_the_weights_and_by_the_share() -> 
 
 
 def test_one_experiment_says_nothing_about_another() -> None:
-    experiment = Experiment(scenario="home", variations=(Variation(id="a"), Variation(id="b")))
+    experiment = ExperimentSetting(scenario="home", variations=(Variation(id="a"), Variation(id="b")))
     both = Counter(zip(drawn(experiment, 20_000, "one"), drawn(experiment, 20_000, "two"), strict=True))
     assert all(abs(count / 20_000 - 0.25) < 0.016 for count in both.values())
 
@@ -43,9 +45,9 @@ def test_one_experiment_says_nothing_about_another() -> None:
 def test_a_shopper_keeps_the_variation_when_more_take_part(unit: str, share: float) -> None:
     running = Experiments()
     three = (Variation(id="a"), Variation(id="b", weight=2), Variation(id="c"))
-    running.take("e", Experiment(scenario="home", variations=three, share=share), 2)
+    running.take("e", ExperimentSetting(scenario="home", variations=three, share=share), 2)
     before = [variation.id for _, variation, _ in running.assigned("home", unit, {})]
-    running.take("e", Experiment(scenario="home", variations=three), 3)
+    running.take("e", ExperimentSetting(scenario="home", variations=three), 3)
     after = [variation.id for _, variation, _ in running.assigned("home", unit, {})]
     assert len(after) == 1
     assert before in ([], after)

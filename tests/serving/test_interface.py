@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from infra.keys import partition_of, record_key
 from infra.settings import Settings
 from infra.topics import TRIGGERS
 from serving.app import Api
+from serving.expressions import ITEM_FIELDS, SHOPPER_FIELDS
+from serving.recommendation_types import BOOSTER_SAID, FILTER_SAID
 from serving.topic import open_topic
 from serving.triggers import TriggerLog, TriggersQuery
 from tests.serving.artifacts import released
@@ -308,6 +311,31 @@ async def test_an_item_that_nobody_knows_is_not_found(shop: AShop) -> None:
 async def test_the_document_says_that_further_fields_of_events_are_ignored(shop: AShop) -> None:
     document = (await shop.client.get("/openapi.json")).json()
     assert "not named here are ignored" in document["components"]["schemas"]["Event"]["description"]
+
+
+async def test_the_document_says_what_a_setting_is_and_what_a_request_may_wish(shop: AShop) -> None:
+    document = (await shop.client.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+
+    def of(schema: dict[str, Any]) -> set[str]:
+        return {one["$ref"].rpartition("/")[2] for one in schema["oneOf"]}
+
+    body = document["paths"]["/v1/settings/{kind}/{id}"]["put"]["requestBody"]["content"]["application/json"]
+    assert of(body["schema"]) == {"Scenario", "ExperimentSetting", "KeyRecord"}
+    assert of(schemas["Setting"]["properties"]["value"]) == {"Scenario", "ExperimentSetting", "KeyShown"}
+    assert {"Experiment", "ExperimentSetting"} <= schemas.keys(), "each by a name of its own"
+    wishes = schemas["RecommendationRequest"]["properties"]
+    named = "filter booster diversity rotation_rate rotation_time_s pins strict_filtering personalization explain"
+    for name in (*named.split(), "min_token", "max_wait_ms"):
+        assert wishes[name]["description"], name
+
+
+def test_what_expressions_read_is_told_in_full() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    for owner, fields in (("item", ITEM_FIELDS), ("shopper", SHOPPER_FIELDS)):
+        for name in fields:
+            for text in (FILTER_SAID, BOOSTER_SAID, told):
+                assert re.search(rf"\b{owner}\.{name}\b", text), f"{owner}.{name}"
 
 
 async def test_health_and_metrics(shop: AShop) -> None:

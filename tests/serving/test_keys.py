@@ -109,7 +109,7 @@ async def test_neither_a_key_nor_its_hash_is_ever_told(keyed: AShop) -> None:
         ({"allowed_origins": [SHOP], "role": "secret"}, "not_for_pages", "allowed_origins"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "out_of_range", "expires_at"),
         ({"burst": 3}, "missing_field", "burst"),
-        ({"key": "pk"}, "invalid", ""),
+        ({"key": "pk"}, "unknown_field", "key"),
     ],
 )
 async def test_a_record_that_will_not_do_is_refused(keyed: AShop, wrong: Any, code: str, path: str) -> None:

@@ -12,7 +12,7 @@ from features.shopper_bought import added
 from features.shoppers import State
 from models.candidates import Candidate
 from serving import expressions
-from serving.experiments import Experiment
+from serving.experiments import ExperimentSetting
 from serving.facts import facts_of
 from serving.gathering import Rules, Wish, gather
 from serving.policies import Policies
@@ -74,7 +74,7 @@ def policies(draw: st.DrawFn) -> tuple[Scenario, bool, bool]:
         {"id": "b", "changes": draw(changes())},
     ]
     told = {"scenario": name, "variations": variations}
-    rules.take_experiment("e", msgspec.convert(told, Experiment), 1)
+    rules.take_experiment("e", msgspec.convert(told, ExperimentSetting), 1)
     asked = {"user_id": draw(st.sampled_from(IDS)), "scenario": name}
     asked |= {field: value for field in ("diversity", "filter") if (value := draw(changes()).get(field)) is not None}
     policy = rules.of(msgspec.convert(asked, RecommendationRequest))
