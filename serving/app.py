@@ -211,7 +211,7 @@ class _Wiring:
         await triggers.start()
         self._in_background("triggers", triggers.run())
         decisions, shop_settings = await self._decisions(), await self._shop_settings(producer, policies)
-        place = Place(settings.tenant, settings.partition_count, frozenset(settings.repeat_scenarios))
+        place = Place(settings.tenant, settings.partition_count)
         return Services(
             tenant=settings.tenant,
             collector=Collector(

@@ -25,11 +25,10 @@ _EMPTY: Final = State()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose lists these are: tenant, number of partitions, scenarios in which bought items may come again."""
+    """Whose lists these are: tenant, number of partitions."""
 
     tenant: str
     partitions: int
-    repeat_scenarios: frozenset[str]
 
     def ref(self, shopper_id: str) -> ShopperRef:
         """A shopper, and where its keys are."""

@@ -13,8 +13,9 @@ from infra.metrics import MODEL_RELEASED, MODEL_WAITS, Metrics
 
 NO_MODEL: Final = "none"
 MAX_SIMILAR: Final = 250
+SIMILAR_KEPT: Final = 5_000  # items whose neighbours are kept
+KEPT_EACH: Final = 100  # neighbours of each, twice what a page asks for; MAX_SIMILAR where a list asked for more
 _LOOK_EVERY_S: Final = 1.0
-_SIMILAR_KEPT: Final = 20_000
 _WARMED_WITH: Final = 20
 
 _log = logger(__name__)
@@ -55,7 +56,7 @@ class Known:
         self._artifact = artifact
         self._popular = popular
         self._popularity = dict(popular)
-        self._similar: dict[str, Sequence[tuple[str, float]]] = {}
+        self._similar: dict[str, tuple[int, Sequence[tuple[str, float]]]] = {}  # how many at most, and they
 
     @property
     def version(self) -> str:
@@ -66,13 +67,15 @@ class Known:
         """Items that go with it, best first."""
         if self._artifact is None:
             return ()
-        found = self._similar.get(item_id)
-        if found is None:
+        most = KEPT_EACH if k <= KEPT_EACH else MAX_SIMILAR
+        kept, found = self._similar.get(item_id, (0, ()))
+        if kept < most:
             # Items of no neighbours are compared with all others, which takes milliseconds: once, not at each
             # page.
-            if len(self._similar) == _SIMILAR_KEPT:
+            if kept == 0 and len(self._similar) == SIMILAR_KEPT:
                 self._similar.pop(next(iter(self._similar)))
-            found = self._similar[item_id] = self._artifact.similar(item_id, MAX_SIMILAR)
+            found = self._artifact.similar(item_id, most)
+            self._similar[item_id] = most, found
         return found[:k]
 
     def likeness(self, item_ids: Sequence[str]) -> Any:

@@ -7,7 +7,8 @@ import pytest
 
 from infra.errors import ArtifactBroken
 from infra.metrics import Metrics
-from serving.model import NO_MODEL, ModelInService
+from serving import model
+from serving.model import KEPT_EACH, MAX_SIMILAR, NO_MODEL, SIMILAR_KEPT, ModelInService
 
 
 class Known:
@@ -40,6 +41,37 @@ class Disk:
 
     def waits(self) -> bool:
         return b"daogou_model_waits 1.0" in self.metrics.text()
+
+
+class Neighbours(Known):
+    """An artifact of very many items that are all alike; what it is asked is noted."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("m1"))
+        self.asked: list[tuple[str, int]] = []
+
+    def similar(self, item_id: str, k: int) -> Sequence[tuple[str, float]]:
+        self.asked.append((item_id, k))
+        return [(f"{item_id}-{n}", 1 / (1 + n)) for n in range(min(k, 1000))]
+
+
+def test_what_goes_with_an_item_is_found_once_and_only_so_much_is_kept() -> None:
+    artifact = Neighbours()
+    known = model.Known(artifact)
+    assert known.similar("a", 50) == known.similar("a", KEPT_EACH)[:50]
+    assert artifact.asked == [("a", KEPT_EACH)]
+    assert len(known.similar("a", KEPT_EACH + 1)) == KEPT_EACH + 1  # a long list about one item
+    assert len(known.similar("a", MAX_SIMILAR + 1)) == MAX_SIMILAR
+    assert len(known.similar("a", 1)) == 1
+    assert artifact.asked[1:] == [("a", MAX_SIMILAR)]
+    artifact.asked.clear()
+    for n in range(SIMILAR_KEPT):
+        known.similar(str(n), 1)
+    known.similar("0", MAX_SIMILAR)  # is kept in the place of what was kept of it
+    known.similar("1", 1)
+    assert len(artifact.asked) == SIMILAR_KEPT + 1
+    known.similar("a", 1)
+    assert artifact.asked[-1] == ("a", KEPT_EACH)
 
 
 async def test_a_release_that_could_not_be_read_once_is_taken_over_later() -> None:
