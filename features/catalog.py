@@ -55,10 +55,16 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     stock: Stock | None = None
 
     @property
+    def named(self) -> bool:
+        """Whether it has a name. The door refuses an empty one; older records may hold it."""
+        return self.content is not None and bool(self.content.name.strip())
+
+    @property
     def may_be_shown(self) -> bool:
         """Named, not hidden and not out of stock."""
         return (
             self.content is not None
+            and self.named
             and not self.content.hidden
             and (self.stock is None or (self.stock.available and self.stock.quantity != 0))
         )

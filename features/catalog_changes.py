@@ -132,7 +132,7 @@ def change_of(
 
 def _kinds(before: Item | None, after: Item | None, heard_of: bool, low_stock: int) -> Iterator[ChangeKind]:
     now = after is not None and after.may_be_shown
-    if before is None or before.content is None:
+    if before is None or not before.named:
         if now and heard_of:
             yield "new_arrival"
         return

@@ -35,7 +35,7 @@ class ItemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ContentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be different in an item's content. Lists and attributes are replaced as a whole."""
 
-    name: str | UnsetType = UNSET
+    name: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     description: str | UnsetType = UNSET
     category: str | UnsetType | None = UNSET
     categories: tuple[str, ...] | UnsetType = UNSET
@@ -154,11 +154,14 @@ class ItemWriter:
         return await self._one(item_id, [record])
 
     def records(self, item: Item) -> list[FacetRecord]:
-        """The records that say it; what the log's readers would refuse is refused here.
+        """The records that say it; what the log's readers would refuse is refused here, and so is a name that is
+        empty, which they take for none.
 
         Raises:
             BadInput.
         """
+        if item.content is not None and not item.named:
+            raise BadInput("content.name must be text of at least 1 character.", path="content.name", code="empty")
         records = catalog.facets(item, self._to.tenant)
         for record in records:
             catalog.decode_record(catalog.key_of(record).encode(), catalog.encode_record(record))

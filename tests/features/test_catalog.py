@@ -114,6 +114,8 @@ def test_whatever_is_read_can_be_kept(quantity: int) -> None:
         (TEA, True),
         (Item(item_id="a", content=Content(name="x")), True),
         (Item(item_id="a", price=TEA.price), False),
+        (Item(item_id="a", content=Content(name="")), False),
+        (Item(item_id="a", content=Content(name=" ")), False),
         (Item(item_id="a", content=Content(name="x", hidden=True)), False),
         (Item(item_id="a", content=Content(name="x"), stock=Stock(available=False)), False),
         (Item(item_id="a", content=Content(name="x"), stock=Stock(quantity=0)), False),

@@ -74,6 +74,11 @@ def test_what_became_of_an_item(before: Item | None, after: Item | None, expecte
     assert kinds(before, after) == expected
 
 
+def test_an_item_that_gets_its_name_is_new_and_was_never_away() -> None:
+    nameless = Item(item_id="tea", content=Content(name=""))
+    assert kinds(nameless, Item(item_id="tea", content=Content(name="Tea"))) == ("new_arrival",)
+
+
 def test_a_first_catalogue_is_no_news_but_what_changes_in_it_is() -> None:
     assert kinds(None, item(), heard_of=False) == ()
     assert kinds(item(stocked=False), item(quantity=0), heard_of=False) == ()
@@ -180,7 +185,8 @@ records = st.lists(
         st.sampled_from(["1", "2", "3.50"]),
     )
     | st.builds(
-        lambda hidden: FacetRecord(tenant="default", item_id="tea", content=Content(name="Tea", hidden=hidden)),
+        lambda name, hidden: FacetRecord(tenant="default", item_id="tea", content=Content(name=name, hidden=hidden)),
+        st.sampled_from(["Tea", ""]),
         st.booleans(),
     )
     | st.just(FacetRecord(tenant="default", item_id="tea")),

@@ -38,6 +38,17 @@ async def got(shop: AShop, item_id: str = "oolong") -> dict[str, Any]:
     return dict((await shop.client.get(f"/v1/items/{item_id}")).json())
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+async def test_an_item_without_a_name_is_refused(shop: AShop, name: str) -> None:
+    content = {"content": {"name": name}}
+    for method in ("PUT", "PATCH"):
+        said = await changed(shop, method, content, status=422)
+        assert (said["code"], said["errors"][0]["path"]) == ("empty", "content.name"), method
+    status, said = await batch(shop, TEA, {"item_id": "blank", **content})
+    assert (status, said["accepted"]) == (202, 1)
+    assert (said["rejected"][0]["code"], said["rejected"][0]["path"]) == ("empty", "content.name")
+
+
 async def test_good_items_of_a_mixed_batch_are_taken_and_bad_ones_named(shop: AShop) -> None:
     status, said = await batch(
         shop,
