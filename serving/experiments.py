@@ -2,6 +2,7 @@
 and one experiment says nothing about another.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -19,7 +20,10 @@ from serving.setting_kinds import Kind, check_rules
 _WHOLE: Final = 2.0**64
 _FIXED: Final = ("name", "version")
 
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[a-z0-9_-]+\Z")]
+_MAX_ID: Final = 64
+_ID: Final = r"\A[a-z0-9_-]+\Z"
+
+Id = Annotated[str, Meta(min_length=1, max_length=_MAX_ID, pattern=_ID)]
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -126,7 +130,15 @@ def experiment_kind(scenarios: Mapping[str, Scenario]) -> Kind:
             except BadInput as error:
                 raise _inside(error, f"variations[{n}].changes") from None
 
-    return Kind("experiment", ExperimentSetting, check, {})
+    return Kind("experiment", ExperimentSetting, check, {}, check_id=_check_id)
+
+
+def _check_id(experiment_id: str) -> None:
+    """As those of variations. One that is on the log already, under another id, goes on until it is taken back."""
+    if len(experiment_id) > _MAX_ID or re.search(_ID, experiment_id) is None:
+        raise BadInput(
+            f"The id of an experiment has 1 to {_MAX_ID} of a-z, 0-9, _ and -.", path="id", code="wrong_form"
+        )
 
 
 def _inside(error: BadInput, path: str) -> BadInput:

@@ -19,7 +19,7 @@ Shown = type[msgspec.Struct] | None
 class Kind:
     """A kind of setting. `check` raises BadInput for a value that would not do under this id; `shown` is what may be
     read of a value, of the type `shown_as` where that is another. `fails_closed`: a record that cannot be read takes
-    what was in force with it.
+    what was in force with it. `check_id` raises BadInput for an id that nothing new may have.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Kind:
     shown: Callable[[Any], Any] = lambda value: value
     fails_closed: bool = False
     shown_as: Shown = None
+    check_id: Callable[[str], None] = lambda _: None
 
 
 def kind_of(kinds: Mapping[str, Kind], name: str) -> Kind:

@@ -168,7 +168,9 @@ class ShopSettings:
             BadInput: does not validate.
             KafkaAway: not acknowledged.
         """
-        decoded(kind_of(self._kinds, kind), setting_id, raw)
+        of = kind_of(self._kinds, kind)
+        of.check_id(setting_id)
+        decoded(of, setting_id, raw)
         if validate_only:
             return SettingWritten(kind, setting_id, None, validated_only=True, consistency_token=None)
         at = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)

@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.candidates import Candidate
 from serving.experiments import Experiments, ExperimentSetting, Variation
+from serving.setting_kinds import decoded
 from tests.serving.shop import AShop, ids
 
 SHELF = tuple(Candidate(i, 0.9 - n / 10, 0.9, "tower") for n, i in enumerate(("oolong", "jasmine", "tart", "scone")))
@@ -124,3 +126,13 @@ async def test_a_refused_setting_says_what_it_wants_as_a_body_does(shop: AShop) 
     assert "must be one of" in await said("scenario/home", {**home, "blend": [["moon", 1]]})
     wrong = {**BODY, "variations": [{"id": "a"}, {"id": "b", "changes": {"rotation_rate": 2}}]}
     assert await said("experiment/e", wrong) == "variations[1].changes.rotation_rate must be a number from 0 to 1."
+
+
+async def test_an_id_that_would_not_do_is_refused_and_one_that_is_on_the_log_is_read(shop: AShop) -> None:
+    for experiment_id in ("My-Test", "a b", "é", "x" * 65, "a%09"):
+        answer = await shop.client.put(f"/v1/settings/experiment/{experiment_id}", json=BODY)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["path"] == "id"
+    assert (await shop.client.put(f"/v1/settings/experiment/{'x' * 64}", json=BODY)).status_code == 200
+    kinds = shop.api.services.settings.kinds
+    assert decoded(kinds["experiment"], "My-Test", msgspec.json.encode(BODY)).scenario == BODY["scenario"]
