@@ -26,6 +26,7 @@ from serving.rate_limits import Bucket
 
 Caller = Role
 
+_OPERATOR: Final = "This needs an operator key: daogou keys create operator makes one (or DAOGOU_OPERATOR_KEYS)."
 _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -111,9 +112,11 @@ class Keys:
             return _THIS_MACHINE
         given = headers.get(b"x-api-key", b"")
         # Only hashes are compared, and Python's own hash of them is keyed: how long it takes tells nothing of a key.
-        known = self._known.get(digest(given or _weak_key(scope, headers)))
+        told = given or _weak_key(scope, headers)
+        known = self._known.get(digest(told))
         if known is None or (not given and known.role != "publishable"):
-            raise Refusal(401, "key_required", "Give a known key in X-API-Key.")
+            wrong = "This is not a known key: it is mistyped, revoked or another shop's. " if told else ""
+            raise Refusal(401, "key_required", f"{wrong}Give a known key in X-API-Key.")
         if known.until_ms is not None and self._clock.now_ms() >= known.until_ms:
             raise Refusal(401, "key_expired", "This key has expired; daogou keys create makes another.")
         return known
@@ -181,7 +184,7 @@ def demand_operator(caller: Caller) -> None:
         Refusal: 403.
     """
     if caller != "operator":
-        raise Refusal(403, "operator_key_required", "This needs an operator key (DAOGOU_OPERATOR_KEYS).")
+        raise Refusal(403, "operator_key_required", _OPERATOR)
 
 
 def _digest(key: SecretStr, setting: str) -> bytes:

@@ -28,6 +28,7 @@ from infra.redis import address, connect_sync
 from infra.setting_names import unknown
 from infra.settings import Settings, as_text
 from infra.topics import CATALOG
+from streams.shop_keys import weak
 from streams.topics_told import differing
 
 State = Literal["ok", "hint", "warning", "broken"]
@@ -102,7 +103,7 @@ def findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     yield from _packages()
     if not quick:
         yield _kernels()
-    yield from _unknown_settings()
+    yield from _doubtful_settings(settings)
     yield _data_dir(settings.data_dir)
     if settings.archive:
         yield _archive(settings)
@@ -170,9 +171,11 @@ def _kernels() -> Finding:
     return Finding("TorchRec's kernels", "broken", f"{last}; training needs them; {advice}")
 
 
-def _unknown_settings() -> Iterator[Finding]:
+def _doubtful_settings(settings: Settings) -> Iterator[Finding]:
     for said in unknown(os.environ):
         yield Finding("settings", "hint", said)
+    for said in weak(settings):
+        yield Finding("keys", "warning", said)
 
 
 def _data_dir(folder: Path) -> Finding:

@@ -17,6 +17,7 @@ from infra.setting_records import decode, encode
 from infra.settings import Settings, checked_origin
 from infra.topics import SETTINGS
 
+LEAST_LENGTH: Final = 16
 _READ_MOST: Final = 500
 _READ_S: Final = 2.0
 
@@ -124,6 +125,18 @@ def lets_in(settings: Settings, now: datetime) -> bool:
 
 def _in_settings(settings: Settings) -> bool:
     return bool(settings.publishable_keys or settings.secret_keys or settings.operator_keys)
+
+
+def weak(settings: Settings) -> Iterator[str]:
+    """A line for each setting that holds keys which can be guessed."""
+    for name in ("publishable_keys", "secret_keys", "operator_keys"):
+        given = getattr(settings, name)
+        short = sum(len(key.get_secret_value()) < LEAST_LENGTH for key in given)
+        if short:
+            yield (
+                f"DAOGOU_{name.upper()}: {short} of {len(given)} shorter than {LEAST_LENGTH} characters, which can be "
+                "guessed; take random ones: openssl rand -hex 24, or daogou keys create"
+            )
 
 
 def told(found: dict[str, KeyRecord], now: datetime) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from infra.errors import BadInput, DaogouError, KafkaAway, SettingWrong, TooLarge
 from serving import tokens
-from serving.keys import Keys, demand_secret
+from serving.keys import Keys, demand_operator, demand_secret
 from serving.problems import Fault, NotReady, Refusal, describe, render
 
 positions = st.dictionaries(
@@ -85,6 +85,11 @@ def test_a_key_opens_what_it_is_for() -> None:
         scope({"authorization": "Basic %%%"}),
     ):
         assert refused(keys, bad) == (401, "key_required")
+    for sent, said in ((scope({"x-api-key": "sec-2"}), "not a known key"), (scope({}), "^Give a known key")):
+        with pytest.raises(Refusal, match=said):
+            caller(keys, sent)
+    with pytest.raises(Refusal, match="daogou keys create operator"):
+        demand_operator("secret")
     with pytest.raises(Refusal) as caught:
         demand_secret("publishable")
     assert (caught.value.http_status, caught.value.reason) == (403, "secret_key_required")

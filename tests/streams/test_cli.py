@@ -185,6 +185,14 @@ def test_doctor_finds_a_sound_environment(settings: Settings) -> None:
     assert "append-only" in said["Redis keeps"]
 
 
+def test_doctor_warns_of_weak_keys(settings: Settings) -> None:
+    weak = settings.model_copy(update={"operator_keys": (SecretStr("hush"),)})
+    (found,) = [one for one in findings(weak, quick=True) if one.what == "keys"]
+    assert found.state == "warning"
+    assert "DAOGOU_OPERATOR_KEYS" in found.said
+    assert "hush" not in found.said
+
+
 def test_doctor_says_that_the_shop_is_paused_and_what_its_catalogue_lacks(settings: Settings, empty: Redis) -> None:
     def warned() -> dict[str, str]:
         return {one.what: one.said for one in findings(settings, quick=True) if one.state == "warning"}

@@ -105,3 +105,11 @@ def test_beyond_loopback_a_forgetful_broker_needs_keys_in_the_settings() -> None
     refuse_open_door(open_door.model_copy(update={"kafka": "k:9092"}))
     refuse_open_door(open_door.model_copy(update={"operator_keys": (SecretStr("op"),)}))
     refuse_open_door(Settings())
+
+
+def test_keys_of_the_settings_that_can_be_guessed_are_told_but_not_shown() -> None:
+    short, long = SecretStr("hush-1234567890"), SecretStr("x" * 16)
+    assert list(shop_keys.weak(Settings(secret_keys=(long,)))) == []
+    (said,) = shop_keys.weak(Settings(secret_keys=(short, long)))
+    assert said.startswith("DAOGOU_SECRET_KEYS: 1 of 2 shorter than 16 characters")
+    assert "hush" not in said
