@@ -283,16 +283,15 @@ def _brought_up(raw: bytes, versions: Versions) -> Event:
 
 def _named(error: BadInput) -> BadInput:
     """With the codes that belong to single fields of an event."""
-    if error.path == "event_name" and error.reason in ("unknown_value", "wrong_type"):
-        return _unknown_event()
+    if error.path == "event_name" and error.reason in ("unknown_value", "wrong_type", "missing_field"):
+        return _unknown_event(missing=error.reason == "missing_field")
     if error.path == "currency" and error.reason == "wrong_form":
         return BadInput("A currency is three capital letters (ISO 4217).", path="currency", code="wrong_currency")
     return error
 
 
-def _unknown_event() -> BadInput:
-    return BadInput(
-        f"event_name must be one of {', '.join(EVENT_NAMES)}, or a name of a vocabulary that we know.",
-        path="event_name",
-        code="unknown_event",
-    )
+def _unknown_event(*, missing: bool = False) -> BadInput:
+    names = f"one of {', '.join(EVENT_NAMES)}, or a name of a vocabulary that we know."
+    if missing:
+        return BadInput(f"event_name is missing: {names}", path="event_name", code="missing_field")
+    return BadInput(f"event_name must be {names}", path="event_name", code="unknown_event")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from features.events import EVENT_NAMES
 from serving.events import MAX_EVENTS
 from serving.idempotency import MAX_CHARACTERS
 from serving.operations import Operation
@@ -164,6 +165,7 @@ def _as_sent(components: dict[str, Any]) -> dict[str, Any]:
     if event is not None:
         for name in _NOT_SENT:
             event["properties"].pop(name, None)
+        event["properties"]["event_name"] = {"enum": sorted(EVENT_NAMES)}
         event["description"] = _EVENT
         event["required"] = [name for name in event["required"] if name != "event_id"]
     return components

@@ -14,6 +14,7 @@ from features.events import (
     MAX_ID,
     MAX_ITEMS,
     MAX_QUANTITY,
+    OUR_NAMES,
     decode,
     encode,
     event_time_ms,
@@ -24,6 +25,14 @@ from tests.features.events import RECEIVED, WHOLE, anything, broken, parsed, ref
 from tests.features.told import EXAMPLES
 
 # --- at the door
+
+
+@pytest.mark.parametrize("name", [None, "gaze", OUR_NAMES[0], 7])
+def test_only_names_that_may_be_sent_are_offered(name: Any) -> None:
+    with pytest.raises(BadInput) as caught:
+        parsed(without("event_name") if name is None else WHOLE | {"event_name": name})
+    assert all(one in caught.value.message for one in EVENT_NAMES)
+    assert not [one for one in OUR_NAMES if one in caught.value.message]
 
 
 @pytest.mark.parametrize(

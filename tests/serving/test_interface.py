@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from features.events import EVENT_NAMES
 from features.messages import Copy, Trigger, TriggerItem
 from infra.errors import BadInput, SettingWrong
 from infra.kafka import Outgoing, Producer
@@ -232,6 +233,7 @@ async def test_the_document_covers_every_route_and_every_reference_is_there(shop
     assert request["additionalProperties"] is False
     event = document["components"]["schemas"]["Event"]
     assert sorted(event["required"]) == ["event_name", "occurred_at"]
+    assert event["properties"]["event_name"] == {"enum": sorted(EVENT_NAMES)}
     assert not {"received_at", "tenant", "load_id", "replay_id"} & event["properties"].keys()
     events = document["paths"]["/v1/events"]["post"]
     (array,) = [one for one in _alternatives(events) if one.get("type") == "array"]
