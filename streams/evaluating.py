@@ -14,7 +14,7 @@ from models.baselines import Ranker
 from models.beside import COUNT, baselines, of_seeds
 from models.comparison import Comparison, compare
 from models.evaluation import Evaluation
-from models.fusion import Weights
+from models.fusion import SOURCES, Weights
 from models.gate import MODEL
 from models.release import candidate, pointer
 from models.report import TITLES, report_of
@@ -124,7 +124,7 @@ def page_of(evaluated: Evaluated) -> str:
 
 
 def _by_name(weights: Weights) -> list[tuple[str, float]]:
-    return [(name.replace("_", "-"), value) for name, value in msgspec.structs.asdict(weights).items()]
+    return [(name.replace("_", "-"), getattr(weights, name)) for name in SOURCES]
 
 
 def figures_of(evaluated: Evaluated) -> bytes:
