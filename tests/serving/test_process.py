@@ -48,7 +48,7 @@ def test_sigterm_answers_what_was_asked_and_ends(settings: Settings) -> None:
         connection.request("GET", "/health/ready")
         assert connection.getresponse().read()
         token = tokens.encode({f"{settings.embedded_log}:shop.events.v1": dict.fromkeys(range(8), 10**12)})
-        body = json.dumps({"user_id": "ann", "max_wait_ms": 1000, "min_token": token})
+        body = json.dumps({"user_id": "shopper-7f3a", "max_wait_ms": 1000, "min_token": token})
         with ThreadPoolExecutor(1) as pool:
             connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
             answer = pool.submit(connection.getresponse)
@@ -63,4 +63,4 @@ def test_sigterm_answers_what_was_asked_and_ends(settings: Settings) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in said
-    assert "ann" not in said
+    assert "shopper-7f3a" not in said
