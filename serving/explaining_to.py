@@ -4,6 +4,7 @@ Whoever holds a secret key, or the token of the user whose list it is, is told e
 and analytics: of an anonymous list, or of nobody's, whoever knows it is told of the shop, and nothing of the person.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from serving.decisions import Decision, Used
 from serving.explaining import Explanation, explain
 from serving.keys import Caller
-from serving.ranking import Inputs, Listed
+from serving.ranking import Dropped, Inputs
 from serving.shopper_tokens import MayBe
 
 _USER: Final = "u-"
@@ -61,9 +62,12 @@ def _without_person(decision: Decision) -> Decision:
 
 
 def _of_the_shop(inputs: Inputs) -> Inputs:
-    return msgspec.structs.replace(inputs, lists=[_listed(one) for one in inputs.lists])
+    return msgspec.structs.replace(
+        inputs,
+        lists=[msgspec.structs.replace(one, dropped=_told(one.dropped), dropped_more=0) for one in inputs.lists],
+        refused_pins=_told(inputs.refused_pins),
+    )
 
 
-def _listed(listed: Listed) -> Listed:
-    kept = [one for one in listed.dropped if one.why not in _PERSONAL]
-    return msgspec.structs.replace(listed, dropped=kept, dropped_more=0)
+def _told(dropped: Sequence[Dropped]) -> list[Dropped]:
+    return [one for one in dropped if one.why not in _PERSONAL]

@@ -127,6 +127,21 @@ async def test_an_anonymous_list_is_explained_without_the_person(guarded: AShop,
         assert (item["stage"], item["rule"], item["sources"]) == ("no_candidate", None, [])
 
 
+async def test_a_pin_that_the_person_keeps_out_says_nothing_of_the_person(guarded: AShop, redis: Redis) -> None:
+    await guarded.met("ann", ("add_to_cart", "oolong"), ("purchase", "scone"))
+    await _become(guarded, redis, "u-ann", f"a-{DEVICE}")
+    pins = [{"item_id": item_id, "position": n} for n, item_id in enumerate(("oolong", "scone", "black"), 1)]
+    made = (await call(guarded, "POST", LISTS, {"anonymous_id": DEVICE, "count": 3, "pins": pins})).json()
+    path = f"/v1/explanations/{made['recommendation_id']}"
+    assert (await call(guarded, "GET", f"{path}?item_id=oolong", key="sec")).json()["item"]["rule"] == "in_cart"
+    for item_id in ("oolong", "scone"):
+        told = (await call(guarded, "GET", f"{path}?item_id={item_id}")).json()
+        assert (told["item"]["stage"], told["item"]["rule"]) == ("no_candidate", None)
+        assert not {"in_cart", "owned"} & told["dropped"].keys()
+    of_shop = (await call(guarded, "GET", f"{path}?item_id=black")).json()["item"]
+    assert (of_shop["stage"], of_shop["rule"]) == ("dropped", "out_of_stock")
+
+
 async def test_a_list_of_nobody_tells_nobodys_id(guarded: AShop) -> None:
     asked = {"user_id": "ann", "personalization": "none", "count": 2}
     made = (await call(guarded, "POST", LISTS, asked)).json()
