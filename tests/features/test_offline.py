@@ -2,12 +2,9 @@
 
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +23,7 @@ from features.shoppers import Row, empty, fold, step_of
 from infra.errors import Refused, SettingWrong
 from tests.features.past import LATENESS_MS, START, Past, archived, made_event, made_events
 from tests.features.test_items_changed import EVENT as CATALOGUE_NEWS
+from tests.full_disk import no_room_beyond
 
 REPO = Path(offline.__file__).parent / "repo"
 
@@ -200,17 +198,6 @@ def test_a_password_that_feast_cannot_take_is_refused_without_being_told() -> No
     with pytest.raises(SettingWrong) as caught:
         feast_redis("redis://:se,cret@host")
     assert "se,cret" not in caught.value.message
-
-
-@contextmanager
-def no_room_beyond(size: int) -> Iterator[None]:
-    """As a disk that is full: a file that would grow beyond so many bytes is cut there."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 7, 1000, 4096])

@@ -1,11 +1,9 @@
 """A training that was stopped goes on as if it had not been: to the bit, on one process."""
 
-import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 
 from infra.errors import Conflict, Refused
 from models.checkpoint import KEPT, Checkpoints, digest_of
+from tests.full_disk import no_room_beyond
 from tests.models.small_fit import OPTIONS, STEPS, Towers, learned_from, small_fit
 
 
@@ -168,17 +167,6 @@ def test_by_seconds_too(tmp_path: Path) -> None:
     assert fit.due()
     fit.keep({"losses": [0.5]})
     assert not fit.due()
-
-
-@contextmanager
-def no_room_beyond(size: int) -> Iterator[None]:
-    """As a disk that is full: no file may grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_with_a_full_disk_training_goes_on_and_says_what_it_could_not_keep(whole: Towers, tmp_path: Path) -> None:
