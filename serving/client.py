@@ -165,7 +165,7 @@ class Daogou:
                 answer: T = done.value
                 return answer
             if isinstance(step, Pause):
-                time.sleep(step.seconds)
+                time.sleep(step.seconds)  # between attempts: within the deadline, as long as the server asked for
                 got = None
             else:
                 got = self._sent(ask, step.within_s)

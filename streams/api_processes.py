@@ -64,7 +64,7 @@ def _keep(kept: Sequence[KeptProcess]) -> None:
         one.start(now)
     told = False
     while True:
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # until a signal ends it: whether children live can only be asked
         for one in kept:
             one.check(time.monotonic())
         missing = [one.name for one in kept if not one.ready]

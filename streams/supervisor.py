@@ -75,7 +75,7 @@ class Shop:
         while missing:
             if time.monotonic() > until:
                 raise Unavailable(f"not ready after {_READY_WITHIN_S:.0f} s: {missing}")
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # children tell that they are ready on a socket, and may die instead
             self.check()
             missing = ", ".join(f"the {one.name}" for one in (self._worker, self._api) if not one.ready)
 
@@ -120,7 +120,7 @@ class Shop:
         until = time.monotonic() + _DRAIN_WITHIN_S
         try:
             while (left := records_behind(self._settings)) and time.monotonic() < until and not self._hurried:
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S)  # the worker's lag can only be asked
         except DaogouError as error:
             self._say(f"could not ask how far the worker is: {error.message}")
             return

@@ -15,6 +15,7 @@ from infra.keys import partition_of, record_key
 from streams.demo.site import Site, places
 
 MESSAGE_WAIT_S = 30.0
+_POLL_S = 0.1
 LOOKED_AT = 20  # items of a list
 SHOWN = 8  # of them on the console
 
@@ -136,7 +137,7 @@ class Visit:
         end = time.monotonic() + MESSAGE_WAIT_S
         while not any(map(wanted, heard)):
             self._demand(time.monotonic() < end, f"no message within {MESSAGE_WAIT_S:.0f} s")
-            time.sleep(0.1)
+            time.sleep(_POLL_S)  # messages are asked for, as a shop without Kafka does
             new, self._cursor = self._site.messages_after(self._cursor)
             heard.extend(new)
         return heard
