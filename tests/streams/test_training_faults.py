@@ -19,8 +19,8 @@ from infra.settings import Settings
 from models.artifact import Artifact
 from models.checkpoint import CURVE
 from models.release import artifacts
+from tests.full_disk import no_room_beyond
 from tests.models.made_shop import catalogue
-from tests.models.test_checkpoint import no_room_beyond
 from tests.streams.test_training_means import Signalled, trained
 from tests.streams.trained import Shop
 
